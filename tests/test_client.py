@@ -75,6 +75,7 @@ class Server(ThreadingHTTPServer):
         self.script: deque[Script] = deque()
         self.requests: list[tuple[str, dict[str, str], list[dict[str, Any]]]] = []
         self.events: list[dict[str, Any]] = []
+        self.peers: dict[str, int] = {}  # conversation -> the port its connection came from
         self.lock = threading.Lock()
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
         self.thread.start()
@@ -108,6 +109,8 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.headers["Content-Encoding"] == "gzip":
             body = gzip.decompress(body)
+        for event in json.loads(body):
+            self.server.peers[event["conversation_id"]] = self.client_address[1]
         status, headers, content = self.server.answer(self.path, dict(self.headers), json.loads(body))
         try:
             self.send_response(status)
@@ -548,7 +551,7 @@ def test_closing_gives_up_what_a_hanging_server_holds(server: Server, make: Call
     held = Held()
     server.script.append(held)
     losses = Losses()
-    client = make(batch_size=1, on_error=losses)
+    client = make(batch_size=1, timeout=60, on_error=losses)
     for _ in range(3):
         client.track("fallback", "abc123")
     assert held.arrived.wait(10)
@@ -685,7 +688,7 @@ assert not heavy, heavy
     run(code)
 
 
-def _child(url: str, client: Client, pipe: Any) -> None:
+def _child(client: Client, pipe: Any) -> None:
     before = client.stats
     client.track("fallback", "child")
     pipe.send((before, client.flush(10), client.stats))
@@ -703,7 +706,7 @@ def test_a_forked_child_starts_empty_and_delivers_its_own(server: Server, make: 
     assert held.arrived.wait(10)
     client.track("fallback", "parent")
     here, there = multiprocessing.Pipe()
-    child = multiprocessing.get_context("fork").Process(target=_child, args=(server.url, client, there))
+    child = multiprocessing.get_context("fork").Process(target=_child, args=(client, there))
     child.start()
     there.close()
     assert here.poll(30)
@@ -714,6 +717,23 @@ def test_a_forked_child_starts_empty_and_delivers_its_own(server: Server, make: 
     assert client.flush(10)
     assert Counter(event["conversation_id"] for event in server.events) == {"parent": 3, "child": 1}
     assert set(server.ids.values()) == {1}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_does_not_speak_on_its_parents_connection(server: Server, make: Callable[..., Client]) -> None:
+    client = make()
+    client.track("fallback", "before")
+    assert client.flush(10)
+    here, there = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(target=_child, args=(client, there))
+    child.start()
+    there.close()
+    assert here.poll(30)
+    child.join(10)
+    here.close()
+    client.track("fallback", "after")
+    assert client.flush(10)
+    assert server.peers["before"] == server.peers["after"] != server.peers["child"]
 
 
 # -- the default client ------------------------------------------------------------------------------------------------
