@@ -181,6 +181,11 @@ def test_ids_are_unique(events: list[Event]) -> None:
     assert len(set(messages)) == len(messages)
 
 
+def test_the_order_of_a_conversation_rests_on_no_tie(held: dict[str, Held]) -> None:
+    tied = [talk for talk in held.values() if len({event["timestamp"] for event in talk.events}) < len(talk.events)]
+    assert len(tied) < 0.001 * SIZE
+
+
 def test_nothing_lies_outside_the_period(events: list[Event]) -> None:
     times = [when(event) for event in events]
     assert TRUTHS["period"]["from"] <= min(times)

@@ -47,6 +47,8 @@ MOOD = {
     "fallback": -0.14,
 }
 
+TICK = 15
+"""Milliseconds between two events of one moment, so that no order rests on a tie."""
 MISUNDERSTOOD = 0.035
 LEAVES_AFTER_FALLBACK = 0.12
 MOST_MISSES = 5
@@ -102,11 +104,17 @@ class Talk:
         """Record one event, now or at `at`; `base` replaces the envelope (a CRM does not know the conversation)."""
         moment, number = self.at if at is None else at, len(self.events)
         envelope = self.base if base is None else base
-        event = {"event_type": event_type, "event_id": f"{self.key}-{number}", "timestamp": stamp(moment), **envelope}
+        event = {
+            "event_type": event_type,
+            "event_id": f"{self.key}-{number:03}",
+            "timestamp": stamp(moment),
+            **envelope,
+        }
         if "message_id" in properties:
             event["message_id"] = properties.pop("message_id")
         event["properties"] = properties
         self.events.append((moment, number, event))
+        self.at += TICK if at is None else 0
 
     def say(self, intent: str, text: str = "", sender: str = "bot", **extra: Any) -> None:
         """The bot (or an agent) writes one message."""
