@@ -1,0 +1,146 @@
+"""ECharts options as pure functions of an answer. Colours are named as CSS custom properties, which
+`web/main.ts` replaces by the theme's; labels are finished texts; `url` makes a bar a link."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from dropoff.dashboard.formats import is_small, label, number, percent
+
+Link = Callable[..., str]
+_OUTLINE = {"borderColor": "var(--line-strong)", "borderWidth": 1}
+_NARROW = 560  # pixels: below, the numbers beside the bars are cut to what fits a phone
+
+
+def funnel_chart(answer: Mapping, link: Link | None = None) -> dict:
+    """Horizontal bars, one per stage: those who reached it, then those lost since the stage before.
+
+    `answer` is the funnel answer; `link(stage=…)` and `link(dropped=…)` give the address of the
+    conversations behind a bar. A stage that is not recorded has an outlined bar and no rate.
+    """
+    stages = answer["stages"]
+    before = _recorded_before(stages)
+    reached = [_reached_item(stage, link) for stage in stages]
+    lost = [_lost_item(stage, previous, link) for stage, previous in zip(stages, before, strict=True)]
+    return {
+        "baseOption": {
+            "animation": False,
+            "aria": {"enabled": True, "label": {"description": describe_funnel(answer)}},
+            "textStyle": {"fontFamily": "var(--font)", "fontSize": 13, "color": "var(--text)"},
+            "tooltip": _tooltip(),
+            "grid": {"left": 0, "right": 0, "top": 0, "bottom": 0, "outerBoundsMode": "same"},
+            "xAxis": {"type": "value", "show": False, "max": "dataMax"},
+            "yAxis": [_names(stages), _figures([_wide(stage) for stage in stages])],
+            "series": [_bars("Reached", reached), _bars("Lost since the stage before", lost)],
+        },
+        "media": [
+            {"query": {"maxWidth": _NARROW}, "option": {"yAxis": [{}, {"data": [_short(stage) for stage in stages]}]}},
+            {"option": {"yAxis": [{}, {"data": [_wide(stage) for stage in stages]}]}},
+        ],
+    }
+
+
+def describe_funnel(answer: Mapping) -> str:
+    """The chart in words, for those who do not see it."""
+    parts = [f"{label(stage['stage'])} {_spoken(stage)}" for stage in answer["stages"]]
+    return f"Bar chart of the funnel: {'; '.join(parts)}. The table below has the same numbers."
+
+
+def _recorded_before(stages: Sequence[Mapping]) -> list[Mapping | None]:
+    """For each stage the recorded one before it; None for the first and for stages that are not recorded."""
+    found: list[Mapping | None] = []
+    latest = None
+    for stage in stages:
+        found.append(latest if stage["is_recorded"] else None)
+        latest = stage if stage["is_recorded"] else latest
+    return found
+
+
+def _reached_item(stage: Mapping, link: Link | None) -> dict:
+    recorded = stage["is_recorded"]
+    style = {"color": "var(--chart-1)"} if recorded else _OUTLINE | {"color": "transparent", "borderType": "dashed"}
+    item = {
+        "value": stage["count"],
+        "itemStyle": style,
+        "tooltip": {"formatter": f"{label(stage['stage'])}\n{_spoken(stage)}"},
+    }
+    return item | _url(link, stage=stage["stage"])
+
+
+def _lost_item(stage: Mapping, previous: Mapping | None, link: Link | None) -> dict:
+    volume = max(previous["count"] - stage["count"], 0) if previous else 0
+    if previous is None or not volume:
+        return {"value": 0}
+    rate = volume / previous["count"]
+    name = f"{label(previous['stage'])}, not {label(stage['stage']).lower()}"
+    item = {
+        "value": volume,
+        "itemStyle": _OUTLINE | {"color": "var(--chart-lost)"},
+        "tooltip": {"formatter": f"{name}\n{number(volume)} lost, {percent(rate)}"},
+    }
+    return item | _url(link, dropped=previous["stage"])
+
+
+def _url(link: Link | None, **changes: str) -> dict:
+    return {"url": link(**changes)} if link else {}
+
+
+def _spoken(stage: Mapping) -> str:
+    if not stage["is_recorded"]:
+        return f"{number(stage['count'])}, not recorded"
+    rate = stage["rate_from_previous"]["value"]
+    return number(stage["count"]) + (f", {percent(rate)} of the stage before" if rate is not None else "")
+
+
+def _wide(stage: Mapping) -> str:
+    if not stage["is_recorded"]:
+        return f"{{n|{number(stage['count'])}}}{{r|not recorded}}"
+    rate = stage["rate_from_previous"]
+    if rate["value"] is None:
+        return _short(stage)
+    note = "not enough data" if is_small(rate["denominator"]) else f"{percent(rate['value'])} of previous"
+    return f"{{n|{number(stage['count'])}}}{{r|{note}}}"
+
+
+def _short(stage: Mapping) -> str:
+    return f"{{n|{number(stage['count'])}}}"
+
+
+def _names(stages: Sequence[Mapping]) -> dict:
+    text = {"color": "var(--text)", "fontSize": 13, "width": 104, "overflow": "truncate", "margin": 12}
+    return _rows() | {"data": [label(stage["stage"]) for stage in stages], "axisLabel": text}
+
+
+def _figures(texts: list[str]) -> dict:
+    rich = {
+        "n": {"width": 64, "align": "right", "color": "var(--text)", "fontSize": 13, "fontWeight": 600},
+        "r": {"width": 132, "align": "right", "color": "var(--muted)", "fontSize": 13},
+    }
+    return _rows() | {"position": "right", "data": texts, "axisLabel": {"rich": rich, "margin": 0}}
+
+
+def _rows() -> dict:
+    """A category axis without lines, first stage on top."""
+    return {"type": "category", "inverse": True, "axisLine": {"show": False}, "axisTick": {"show": False}}
+
+
+def _bars(name: str, data: list[dict]) -> dict:
+    return {
+        "type": "bar",
+        "name": name,
+        "stack": "stage",
+        "barWidth": "62%",
+        "data": data,
+        "emphasis": {"disabled": True},
+    }
+
+
+def _tooltip() -> dict:
+    # richText draws the tooltip on the canvas: the HTML one needs inline styles, which the policy forbids.
+    return {
+        "renderMode": "richText",
+        "trigger": "item",
+        "confine": True,
+        "transitionDuration": 0,
+        "backgroundColor": "var(--surface)",
+        "borderColor": "var(--line-strong)",
+        "textStyle": {"fontFamily": "var(--font)", "color": "var(--text)", "fontSize": 13},
+    }

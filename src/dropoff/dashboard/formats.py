@@ -1,0 +1,153 @@
+"""How numbers, shares, durations, instants and foreign text are written on a page. Nothing else formats."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+NONE = "–"
+ENOUGH = 30  # below this denominator a rate is shown with a warning
+_SPACE = "\u00a0"
+_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+_SYMBOLS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"} | {0x7F: "\u2421"}
+_CODES = [*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029]
+_VISIBLE = _SYMBOLS | {code: f"⟨U+{code:04X}⟩" for code in _CODES} | dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """`6526` → `6,526`; with `digits` decimals. None is an en dash."""
+    return NONE if value is None else _minus(f"{value:,.{digits}f}")
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """A difference or a sentiment, with its sign: `+0.30`, `−0.15`, `0.00`."""
+    if value is None:
+        return NONE
+    text = f"{value:+,.{digits}f}"
+    return text[1:] if not any(character in "123456789" for character in text) else _minus(text)
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """`0.4231` → `42.3 %`. A share that is not exactly 0 or 1 is never rounded to look like it."""
+    if share is None:
+        return NONE
+    step = 10.0**-digits
+    value = share * 100
+    if 0 < share < 1:
+        value = min(max(value, step), 100 - step)
+    return f"{number(value, digits)}{_SPACE}%"
+
+
+def interval(bounds: Sequence[float] | None, digits: int = 1) -> str:
+    """A 95 % interval of a share: `90.7–92.1 %`."""
+    if bounds is None:
+        return NONE
+    low, high = (number(bound * 100, digits) for bound in bounds)
+    return f"{low}–{high}{_SPACE}%"
+
+
+def fraction(rate: Mapping) -> str:
+    """Numerator and denominator of a NUMBER: `5,966 / 6,526`."""
+    return f"{number(rate['numerator'])}{_SPACE}/{_SPACE}{number(rate['denominator'])}"
+
+
+def is_small(denominator: float | None) -> bool:
+    """Whether a rate over `denominator` says too little to act on."""
+    return denominator is None or denominator < ENOUGH
+
+
+def duration(seconds: float | None) -> str:
+    """The two largest units: `0.4 s`, `42 s`, `3 min 20 s`, `2 h`, `3 d 4 h`."""
+    if seconds is None:
+        return NONE
+    sign, rest = ("−" if seconds < 0 else ""), abs(seconds)
+    if rest < 10:
+        return f"{sign}{rest:.1f}".removesuffix(".0") + f"{_SPACE}s"
+    return sign + _SPACE.join(_largest_units(round(rest)))
+
+
+def instant(when: str | datetime | None, timezone: str = "UTC") -> str:
+    """`2024-01-15 11:00` on the clock of `timezone`."""
+    return NONE if when is None else f"{local(when, timezone):%Y-%m-%d %H:%M}"
+
+
+def clock(when: str | datetime | None, timezone: str = "UTC") -> str:
+    """`11:00:05` on the clock of `timezone`."""
+    return NONE if when is None else f"{local(when, timezone):%H:%M:%S}"
+
+
+def day(when: str | datetime | None, timezone: str = "UTC") -> str:
+    """The local day of an instant: `2024-01-15`."""
+    return NONE if when is None else f"{local(when, timezone):%Y-%m-%d}"
+
+
+def last_day(end: str | datetime | None, timezone: str = "UTC") -> str:
+    """The last local day before `end`: what an exclusive end is called by people."""
+    return NONE if end is None else f"{local(end, timezone) - timedelta(microseconds=1):%Y-%m-%d}"
+
+
+def local(when: str | datetime, timezone: str) -> datetime:
+    """An RFC 3339 text or an aware datetime, on the clock of `timezone`."""
+    moment = datetime.fromisoformat(when) if isinstance(when, str) else when
+    return moment.astimezone(ZoneInfo(timezone))
+
+
+def label(name: object) -> str:
+    """An identifier as words: `meeting_booked` → `Meeting booked`."""
+    text = visible(name).replace("_", " ")
+    return text[:1].upper() + text[1:]
+
+
+def visible(text: object) -> str:
+    """Foreign text with control and direction-changing characters shown instead of obeyed; newline and tab stay."""
+    return str(text).replace("\r\n", "\n").translate(_VISIBLE)
+
+
+def plain(value: object) -> str:
+    """Any JSON value as one readable text: lists with commas, objects as `key: value`."""
+    if value is None or value in ("", [], (), {}):
+        return NONE
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case int() | float():
+            return _minus(f"{value:,}")
+        case Mapping():
+            return ", ".join(f"{visible(key)}: {plain(item)}" for key, item in value.items())
+        case list() | tuple():
+            return ", ".join(plain(item) for item in value)
+        case _:
+            return visible(value)
+
+
+def _largest_units(seconds: int) -> list[str]:
+    start = next((at for at, (_, size) in enumerate(_UNITS) if seconds >= size), len(_UNITS) - 1)
+    parts = []
+    for name, size in _UNITS[start : start + 2]:
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count}{_SPACE}{name}")
+    return parts
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−", 1)
+
+
+FILTERS: dict[str, Callable] = {
+    function.__name__: function
+    for function in (
+        number,
+        signed,
+        percent,
+        interval,
+        fraction,
+        duration,
+        instant,
+        clock,
+        day,
+        last_day,
+        label,
+        visible,
+        plain,
+    )
+}

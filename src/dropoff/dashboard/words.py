@@ -1,0 +1,100 @@
+"""What the pages say about the numbers: navigation, stages, rates and the facts of a conversation."""
+
+from typing import NamedTuple
+
+
+class Page(NamedTuple):
+    """An entry of the navigation. `filtered`: the period and the filters follow to it."""
+
+    path: str
+    label: str
+    filtered: bool = True
+
+
+NAVIGATION = (
+    Page("/", "Funnel"),
+    Page("/conversations", "Conversations"),
+    Page("/api/docs", "API docs", filtered=False),
+)
+
+FUNNELS = {"sales": "Sales (reached)", "mission": "Mission (recorded)"}
+
+STAGES = {
+    "started": "The conversation began in the period.",
+    "responded": "The prospect wrote at least one counted message; inbound: one after the bot's first message.",
+    "qualified": "The bot or a person marked the prospect as qualified.",
+    "booked": "A meeting was booked; a reschedule is not a second booking.",
+    "attended": "The prospect came to a booked meeting.",
+    "opportunity": "A sales opportunity was created.",
+    "converted": "At least one deal is won now.",
+}
+
+# name: (stage counted, stage it is divided by)
+RATES = {
+    "response_rate": ("responded", "started"),
+    "qualification_rate": ("qualified", "responded"),
+    "booking_rate": ("booked", "qualified"),
+    "show_rate": ("attended", "booked"),
+    "opportunity_rate": ("opportunity", "attended"),
+    "conversion_rate": ("converted", "attended"),
+    "win_rate": ("converted", "started"),
+}
+
+TERMS = {
+    "Count": "Conversations that reached the stage. A later stage implies the earlier ones.",
+    "Recorded": "Those with an event of their own for the stage.",
+    "Implied": "Those without one, counted because they reached a later stage.",
+    "Rate": "A share with the numbers it is made of and its 95 % interval (Wilson).",
+    "Not enough data": "Fewer than 30 conversations stand below the line: the interval says more than the rate.",
+    "Not recorded": "No event of this stage exists anywhere in the project, so no rate is claimed for it.",
+    "Drop rate": "Share of those at a stage who did not reach the next one. Lost: how many that are.",
+    "Test traffic": "Conversations marked as tests are left out unless included above.",
+}
+
+
+class Fact(NamedTuple):
+    """One line of a conversation's facts; `kind` names the format, `always`: shown even when there is none."""
+
+    name: str
+    label: str
+    kind: str = "plain"
+    always: bool = False
+
+
+FACTS = (
+    Fact("channel", "Channel", always=True),
+    Fact("direction", "Direction"),
+    Fact("contact_id", "Contact"),
+    Fact("started_at", "Started", "instant", always=True),
+    Fact("ended_at", "Ended", "instant", always=True),
+    Fact("duration_seconds", "Duration", "duration", always=True),
+    Fact("stage", "Stage", "label", always=True),
+    Fact("outcome", "Outcome", "label", always=True),
+    Fact("reported_outcome", "Reported outcome", "label"),
+    Fact("status", "Status", "label"),
+    Fact("message_count", "Messages", "number", always=True),
+    Fact("bot_messages", "Bot messages", "number"),
+    Fact("prospect_messages", "Prospect messages", "number"),
+    Fact("agent_messages", "Agent messages", "number"),
+    Fact("first_response_seconds", "First response", "duration", always=True),
+    Fact("sentiment_start", "Sentiment, first", "signed"),
+    Fact("sentiment_end", "Sentiment, last", "signed"),
+    Fact("sentiment_trend", "Sentiment trend", "signed", always=True),
+    Fact("qualification_score", "Qualification score"),
+    Fact("lead_score", "Lead score"),
+    Fact("csat", "CSAT", "percent"),
+    Fact("escalated", "Escalated", always=True),
+    Fact("escalation_reason", "Escalation reason"),
+    Fact("fallback_count", "Fallbacks", "number", always=True),
+    Fact("error_count", "Errors", "number"),
+    Fact("intents_detected", "Intents"),
+    Fact("objections_raised", "Objections"),
+)
+
+# Shown elsewhere on the page of a conversation, or the same as another fact.
+HIDDEN_FACTS = frozenset(
+    {"id", "messages", "events", "human_messages", "ending", "path", "period", "as_of", "definition"}
+)
+
+STARTED = "conversation_started"
+MESSAGE_EVENTS = frozenset({"message_sent", "message_received"})
