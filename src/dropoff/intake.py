@@ -1,0 +1,251 @@
+"""From bytes to events: a whole batch at once where all is well, event by event where something is not.
+
+Both ways end in `events.normalise`; the second only finds out which events are wrong, and names for each its
+index, field, value and rule.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+import msgspec
+from msgspec import Raw, Struct
+
+from dropoff.errors import InvalidEvent
+from dropoff.events import (
+    MAX_BATCH_EVENTS,
+    MAX_DEPTH,
+    MAX_EVENT_BYTES,
+    MAX_SKEW_SECONDS,
+    MEANING,
+    MICROS,
+    RULES,
+    Envelope,
+    Event,
+    Properties,
+    Receipt,
+    event_type_of,
+    micros_of,
+    normalise,
+)
+
+
+class Rejection(Struct, frozen=True, kw_only=True):
+    """One refused event: where it stood, why, and the first 32 kB of what it was."""
+
+    index: int
+    reason: str
+    field: str
+    message: str
+    body: str
+
+
+class BadBody(Exception):
+    """The body as a whole cannot be read: `code` for programs, the text for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What came of one body, in the order it was sent."""
+
+    events: list[Event]
+    rejections: list[Rejection]
+
+    @property
+    def lines(self) -> bytes:
+        """The accepted events as the queue carries them: one JSON line each."""
+        return encode(self.events)
+
+
+_encoder = msgspec.json.Encoder()
+_events_decoder = msgspec.json.Decoder(Event)
+_batch_decoder = msgspec.json.Decoder(list[Envelope])
+_line_decoder = msgspec.json.Decoder(Envelope)
+_fields_decoder = msgspec.json.Decoder(dict[str, Raw])
+_ENVELOPE = {name: msgspec.json.Decoder(hint) for name, hint in get_type_hints(Envelope, include_extras=True).items()}
+_PROPERTY = {name: msgspec.json.Decoder(hint) for name, hint in get_type_hints(Properties, include_extras=True).items()}
+# What is surely left for properties, in characters of up to four bytes, beside an envelope of full-length ids.
+_ROOM = (MAX_EVENT_BYTES - 12_288) // 4
+
+
+def encode(events: Iterable[Event]) -> bytes:
+    """The line format of the queue."""
+    return _encoder.encode_lines(events)
+
+
+def decode(lines: bytes) -> list[Event]:
+    """The events of a queue payload."""
+    return _events_decoder.decode_lines(lines)
+
+
+def read_events(body: bytes, receipt: Receipt, *, ndjson: bool = False, limit: int = MAX_BATCH_EVENTS) -> Intake:
+    """The events of a body: one JSON object, an array, or NDJSON lines. Raises `BadBody` if it is none of them."""
+    single = not ndjson and body.lstrip()[:1] == b"{"
+    try:
+        envelopes = _line_decoder.decode_lines(body) if ndjson or single else _batch_decoder.decode(body)
+        if len(envelopes) <= limit:
+            return Intake(_normalise_all(envelopes, body, receipt), [])
+    except (msgspec.DecodeError, InvalidEvent, UnicodeDecodeError, RecursionError, _Suspect):
+        pass
+    return read_each(_split(body, ndjson, single, limit), receipt)
+
+
+class _Suspect(Exception):
+    """The batch holds something that only a look at each event by itself can judge."""
+
+
+def _normalise_all(envelopes: list[Envelope], body: bytes, receipt: Receipt) -> list[Event]:
+    if b"\\u0000" in body or b'"#' in body:
+        raise _Suspect
+    receipt = _with_skew(envelopes, receipt)
+    events = [normalise(e, receipt) for e in envelopes]
+    if any(_may_exceed(e.raw) for e in events):
+        raise _Suspect
+    return events
+
+
+def _may_exceed(properties: str) -> bool:
+    return len(properties) > _ROOM or properties.count("{") + properties.count("[") > MAX_DEPTH
+
+
+def _with_skew(envelopes: Iterable[Envelope], receipt: Receipt) -> Receipt:
+    """One clock offset a request: the first `sent_at` against the time of receipt, if they are a minute apart.
+
+    An import has no clock of its own to correct.
+    """
+    if receipt.batch is not None:
+        return receipt
+    sent = next((e.sent_at for e in envelopes if e.sent_at is not None), None)
+    if sent is None:
+        return receipt
+    skew = receipt.received_at - micros_of("sent_at", sent)
+    return receipt._replace(skew=skew) if abs(skew) > MAX_SKEW_SECONDS * MICROS else receipt
+
+
+def _split(body: bytes, ndjson: bool, single: bool, limit: int) -> Sequence[bytes]:
+    if ndjson:
+        parts: Sequence[bytes] = [line for line in body.split(b"\n") if line.strip()]
+    elif single:
+        parts = [body]
+    else:
+        try:
+            body.decode()
+            parts = [bytes(raw) for raw in msgspec.json.decode(body, type=list[Raw])]
+        except msgspec.ValidationError:
+            raise BadBody("wrong_type", "the body must be an event, an array of events, or NDJSON") from None
+        except RecursionError:
+            raise BadBody("too_deep", f"the body is nested more than {MAX_DEPTH} levels") from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadBody("malformed", f"the body is not JSON: {error}") from None
+    if len(parts) > limit:
+        raise BadBody("too_many_events", f"{len(parts)} events, must be at most {limit} in one request")
+    return parts
+
+
+def read_each(parts: Sequence[bytes], receipt: Receipt) -> Intake:
+    """The same for events that stand apart already: each is judged by itself."""
+    opened = [_open(part) for part in parts]
+    receipt = _with_skew((one[0] for one in opened if not isinstance(one, InvalidEvent)), receipt)
+    events, rejections = [], []
+    for index, (part, one) in enumerate(zip(parts, opened, strict=True)):
+        try:
+            if isinstance(one, InvalidEvent):
+                raise one
+            envelope, typed = one
+            events.append(normalise(envelope, receipt, typed))
+        except InvalidEvent as error:
+            rejections.append(rejection(index, error, part))
+    return Intake(events, rejections)
+
+
+def rejection(index: int, error: InvalidEvent, body: bytes) -> Rejection:
+    """The record of a refusal."""
+    text = body[:MAX_EVENT_BYTES].decode("utf-8", "replace")
+    return Rejection(index=index, reason=error.reason, field=error.field, message=str(error), body=text)
+
+
+def _open(part: bytes) -> tuple[Envelope, Event] | InvalidEvent:
+    """The envelope and the typed properties of one event, or why it is refused."""
+    try:
+        _check_bytes(part)
+        fields = _fields(part)
+        given = fields.pop("properties", Raw(b"{}"))
+        envelope = Envelope(**{name: _value(name, fields.pop(name)) for name in _ENVELOPE if name in fields})
+        properties = {} if bytes(given) == b"null" else _fields(given, "properties")
+        # What else stands at the top level belongs to the properties; what stands there already wins.
+        envelope.properties = Raw(_encoder.encode({**fields, **properties})) if fields else Raw(bytes(given))
+        if bytes(given) == b"null" and not fields:
+            envelope.properties = Raw(b"{}")
+        known = event_type_of(envelope.event_type)[0] if envelope.event_type else ""
+        return envelope, _typed({**fields, **properties}, MEANING.get(known, ()))
+    except InvalidEvent as error:
+        return error
+
+
+def _check_bytes(part: bytes) -> None:
+    if len(part) > MAX_EVENT_BYTES:
+        rule = f"at most {MAX_EVENT_BYTES} bytes"
+        raise InvalidEvent("too_large", "event", f"{len(part)} bytes", rule)
+    try:
+        value = msgspec.json.decode(part)
+        part.decode()
+    except RecursionError:
+        raise InvalidEvent("too_deep", "event", "deeply nested", f"nested at most {MAX_DEPTH} levels") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidEvent("malformed", "event", str(error), "JSON in UTF-8") from None
+    _check_value(value, 0)
+
+
+def _check_value(value: Any, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InvalidEvent("too_deep", "event", "deeply nested", f"nested at most {MAX_DEPTH} levels")
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise InvalidEvent("nul_byte", "event", value, "text without NUL characters")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _check_value(key, depth)
+            _check_value(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_value(inner, depth + 1)
+
+
+def _fields(part: bytes | Raw, name: str = "event") -> dict[str, Raw]:
+    try:
+        return _fields_decoder.decode(part)
+    except msgspec.ValidationError:
+        raise InvalidEvent("wrong_type", name, msgspec.json.decode(part), "an object") from None
+
+
+def _value(name: str, raw: Raw, prefix: str = "") -> Any:
+    decoder = (_PROPERTY if prefix else _ENVELOPE)[name]
+    try:
+        return decoder.decode(raw)
+    except (msgspec.DecodeError, ValueError):
+        value = msgspec.json.decode(raw)
+        raise InvalidEvent(_reason(name, value), prefix + name, value, RULES[prefix + name]) from None
+
+
+def _reason(name: str, value: object) -> str:
+    if name in ("timestamp", "sent_at"):
+        return "bad_timestamp"
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    ranged = name in ("sentiment", "intent_confidence", "appropriate", "sequence", "revision")
+    return "out_of_range" if (ranged and number) or isinstance(value, str) else "wrong_type"
+
+
+def _typed(properties: dict[str, Raw], meaning: Sequence[str]) -> Event:
+    """The known properties; a wrong type is an error only where the event type gives the property a meaning."""
+    values = {}
+    for name in _PROPERTY.keys() & properties.keys():
+        try:
+            values[name] = _value(name, properties[name], "properties.")
+        except InvalidEvent:
+            if name in meaning:
+                raise
+    return Event(**values)

@@ -1,0 +1,388 @@
+"""The fold: the events of conversations become their rows. A pure function of the set of distinct events.
+
+Everything is computed from one frame sorted in the order of SEMANTICS §1, in which the events of a conversation
+stand together. So a run, a turn or a position is a running sum, and "first" and "last" are a minimum and a maximum
+of row numbers: no step looks at one conversation at a time, but for meetings and deals, which are few.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from dropoff.events import MICROS
+from dropoff.process import lifecycle
+from dropoff.store import tables
+
+DAY = 86_400 * MICROS
+STAGES = {
+    "qualified": "qualified_at",
+    "meeting_booked": "booked_at",
+    "opportunity_created": "opportunity_at",
+}
+# Known after the conversation, or from elsewhere: these never move its end.
+OUTSIDE = (
+    "meeting_booked", "meeting_rescheduled", "meeting_canceled", "meeting_attended", "meeting_no_show",
+    "opportunity_created", "deal_closed", "deal_reopened", "message_status", "feedback", "contact_identified",
+    "event_retracted",
+)  # fmt: skip
+OPT_OUT_WORDS = ("stop", "stopall", "stop all", "unsubscribe", "opt out", "optout", "revoke", "quit", "end", "cancel")
+"""Short messages that carriers take as an opt-out on the channels below."""
+OPT_OUT_CHANNELS = ("sms", "whatsapp")
+_MESSAGES = ("message_sent", "message_received")
+_OBJECTION = r"^objection[^a-z0-9]*(.+)$"
+_IDENTITY = ["key", "conversation_id"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the project has settled of SEMANTICS §3: its zone, and when a silent conversation counts as closed."""
+
+    zone: ZoneInfo = ZoneInfo("UTC")
+    idle_seconds: Mapping[str, int] = field(
+        default_factory=lambda: {"chat": 1800, "voice": 600, "whatsapp": 86_400, "sms": 259_200, "email": 604_800}
+    )
+    idle_default_seconds: int = 86_400
+    deal_horizon_days: int = 90
+
+
+class Facts(NamedTuple):
+    """The rows of the conversations that were folded, in the columns of `store.tables`."""
+
+    messages: pl.DataFrame
+    conversations: pl.DataFrame
+
+
+def fold(events: pl.DataFrame, rules: Rules) -> Facts:
+    """The rows of all conversations in `events`, which must hold every stored event of each, once."""
+    ordered = in_order(without_retracted(events))
+    messages = _messages(ordered)
+    parts = [
+        _once(ordered),
+        _counts(ordered),
+        _attributes(ordered),
+        _of_messages(messages),
+        _lists(ordered, messages),
+        _lives(ordered, rules),
+    ]
+    rows = parts[0]
+    for part in parts[1:]:
+        rows = rows.join(part, on="g", how="left", maintain_order="left")
+    return Facts(messages.select(tables.names("messages")), _finish(rows, rules))
+
+
+def without_retracted(events: pl.DataFrame) -> pl.DataFrame:
+    """The events that stand: without those that an `event_retracted`, not itself retracted, undoes."""
+    retractions = events.filter(pl.col("event_type") == "event_retracted")
+    if retractions.is_empty():
+        return events
+    columns = ["conversation_id", "timestamp", "id", "target_id"]
+    undone: set[tuple[str, str]] = set()
+    # Latest first: a retraction can only be undone by a later one, so no circle can arise.
+    for owner, _, own, target in sorted(retractions.select(columns).rows(), key=lambda r: r[1:3], reverse=True):
+        if (owner, own) not in undone:
+            undone.add((owner, target))
+    gone = pl.DataFrame(
+        sorted(undone), schema={"conversation_id": pl.String, "id": pl.String}, orient="row"
+    )
+    return events.join(gone, on=["conversation_id", "id"], how="anti", maintain_order="left")
+
+
+def in_order(events: pl.DataFrame) -> pl.DataFrame:
+    """Sorted by conversation and, inside it, SEMANTICS §1; `g` numbers the conversations, `n` the rows."""
+    kind, sender = pl.col("event_type"), pl.col("sender")
+    rank = (
+        pl.when(kind == "conversation_started").then(0)
+        .when(kind == "conversation_ended").then(4)
+        .when(kind.is_in(_MESSAGES) & (sender == "prospect")).then(1)
+        .when(kind.is_in(_MESSAGES)).then(3)
+        .otherwise(2)
+    )  # fmt: skip
+    ordered = events.with_columns(rank.cast(pl.Int8).alias("rank")).sort(
+        *_IDENTITY, "timestamp", "sequence", "rank", "id", nulls_last=True
+    )
+    new = _changes(ordered, *_IDENTITY)
+    return ordered.with_columns(new.cum_sum().cast(pl.UInt32).alias("g")).with_row_index("n")
+
+
+def _changes(frame: pl.DataFrame, *columns: str) -> pl.Series:
+    """True where a row differs from the one before it in any of the columns."""
+    differs = pl.lit(value=False)
+    for name in columns:
+        differs = differs | pl.col(name).ne_missing(pl.col(name).shift(1))
+    return frame.select((differs | (pl.int_range(pl.len()) == 0)).alias("new"))["new"]
+
+
+def _messages(ordered: pl.DataFrame) -> pl.DataFrame:
+    """One row a message: its place, its turn, how long its side took to answer, and whether it counts."""
+    rows = _delivered(ordered, ordered.filter(pl.col("event_type").is_in(_MESSAGES)))
+    rows = _keyworded(ordered, rows).with_columns(prospect=pl.col("sender") == "prospect")
+    rows = rows.with_columns(
+        _changes(rows, "g").alias("first"), _changes(rows, "g", "prospect").alias("opens")
+    ).with_columns(pl.int_range(pl.len()).alias("i"), pl.col("opens").cum_sum().alias("run"))
+    begin = pl.col("first")
+    answers = pl.col("opens") & ~begin
+    return rows.with_columns(
+        pl.coalesce("message_id", "id").alias("mid"),
+        (pl.col("i") - pl.when(begin).then("i").forward_fill() + 1).cast(pl.Int32).alias("position"),
+        (pl.col("run") - pl.when(begin).then("run").forward_fill() + 1).cast(pl.Int32).alias("turn"),
+        pl.when(answers)
+        .then((pl.col("timestamp") - pl.col("timestamp").shift(1)) / MICROS)
+        .alias("response_seconds"),
+        (pl.col("delivered") & ~pl.col("auto_reply").fill_null(value=False) & ~pl.col("is_keyword")).alias("counted"),
+        pl.col("micros").alias("cost_micros"),
+        pl.when(pl.col("micros").is_not_null()).then("currency").alias("cost_currency"),
+        pl.col("id").alias("event_id"),
+    ).with_columns(pl.col("mid").alias("id"))
+
+
+def _delivered(ordered: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """The latest status of a message decides; without one it counts as delivered."""
+    status = ordered.filter((pl.col("event_type") == "message_status") & pl.col("message_id").is_not_null())
+    if status.is_empty():
+        return rows.with_columns(delivered=pl.lit(value=True))
+    last = status.unique(["g", "message_id"], keep="last", maintain_order=True)
+    last = last.select("g", "message_id", (pl.col("status") == "delivered").alias("delivered"))
+    rows = rows.join(last, on=["g", "message_id"], how="left", maintain_order="left")
+    return rows.with_columns(pl.col("delivered").fill_null(value=True))
+
+
+def _keyworded(ordered: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """A message that only says the opt-out word: the carriers' words, or the one its opt-out event names."""
+    carriers = pl.col("channel").is_in(OPT_OUT_CHANNELS) & pl.col("keyword").is_in(OPT_OUT_WORDS)
+    is_keyword = (carriers & (pl.col("sender") == "prospect")).fill_null(value=False)
+    named = ordered.filter((pl.col("event_type") == "opted_out") & pl.col("keyword").is_not_null())
+    if named.is_empty():
+        return rows.with_columns(is_keyword.alias("is_keyword"))
+    words = named.select("g", "keyword", pl.lit(value=True).alias("named")).unique(["g", "keyword"])
+    rows = rows.join(words, on=["g", "keyword"], how="left", maintain_order="left")
+    return rows.with_columns((is_keyword | pl.col("named").fill_null(value=False)).alias("is_keyword"))
+
+
+def _once(ordered: pl.DataFrame) -> pl.DataFrame:
+    """What stands on the rows of a conversation as a whole."""
+    first = ["channel", "direction", "bot_id", "bot_version"]
+    last = ["contact_id", "account_id"]
+    return ordered.group_by("g", maintain_order=True).agg(
+        pl.col("key").first(),
+        pl.col("conversation_id").first().alias("id"),
+        *(pl.col(name).first(ignore_nulls=True) for name in first),
+        *(pl.col(name).last(ignore_nulls=True) for name in last),
+        pl.col("is_test").any(),
+        pl.len().cast(pl.Int32).alias("event_count"),
+    )
+
+
+def _counts(ordered: pl.DataFrame) -> pl.DataFrame:
+    """Times, counts and the order of what ends a conversation: minima, maxima and sums over its rows."""
+    kind, at, n = pl.col("event_type"), pl.col("timestamp"), pl.col("n")
+
+    def when(*types: str) -> pl.Expr:
+        return kind == types[0] if len(types) == 1 else kind.is_in(types)
+
+    def first(*types: str) -> pl.Expr:
+        return pl.when(when(*types)).then(at).min()
+
+    lost = (kind == "deal_closed") & ~pl.col("won").fill_null(value=True)
+    won = (kind == "deal_closed") & ~lost
+    progress = when("qualified", "meeting_booked", "meeting_attended", "opportunity_created") | won
+    return ordered.group_by("g", maintain_order=True).agg(
+        first("conversation_started").alias("start_event_at"),
+        first(*_MESSAGES).alias("first_message_at"),
+        at.min().alias("first_event_at"),
+        pl.when(~when(*OUTSIDE)).then(at).max().alias("ended_at"),
+        *(first(event_type).alias(column) for event_type, column in STAGES.items()),
+        first("disqualified").alias("disqualified_at"),
+        first("opted_out").alias("opted_out_at"),
+        first("escalated").alias("escalated_at"),
+        pl.when(when("conversation_ended")).then(at).max().alias("closed_at"),
+        *(when(t).sum().cast(pl.Int32).alias(f"{t}_count") for t in ("fallback", "error")),
+        pl.when(progress).then(n).max().alias("n_progress"),
+        pl.when(lost).then(n).max().alias("n_lost"),
+        pl.when(when("opted_out")).then(n).max().alias("n_opted_out"),
+        pl.when(when("disqualified")).then(n).max().alias("n_disqualified"),
+        pl.when(when("meeting_canceled", "meeting_no_show")).then(at).max().alias("fell_through_at"),
+    )
+
+
+def _attributes(ordered: pl.DataFrame) -> pl.DataFrame:
+    """What only some rows give: each from the first or the last row that has it."""
+    kind = pl.col("event_type")
+
+    def of(*types: str, value: str) -> pl.Expr:
+        return pl.when(kind.is_in(types)).then(value)
+
+    values = {
+        "source": pl.col("source"),
+        "medium": pl.col("medium"),
+        "start_variant": of("conversation_started", value="variant"),
+        "escalation_reason": of("escalated", value="reason"),
+    }, {
+        "lead_score": pl.col("lead_score"),
+        **{name: pl.col(name) for name in ("industry", "company_size", "role", "country", "csat")},
+        "qualification_score": of("qualified", "disqualified", value="score"),
+        "qualification_path": of("qualified", "disqualified", value="path"),
+        "reported_outcome": of("conversation_ended", value="outcome"),
+    }  # fmt: skip
+    given = {**values[0], **values[1]}
+    rows = ordered.filter(~kind.is_in((*_MESSAGES, "fallback", "error"))).select(
+        "g", *(value.alias(name) for name, value in given.items())
+    )
+    return rows.group_by("g").agg(
+        *(pl.col(name).first(ignore_nulls=True) for name in values[0]),
+        *(pl.col(name).last(ignore_nulls=True) for name in values[1]),
+    )
+
+
+def _of_messages(messages: pl.DataFrame) -> pl.DataFrame:
+    """What the messages of a conversation add up to."""
+    sender, at, n = pl.col("sender"), pl.col("timestamp"), pl.col("n")
+    bot, prospect = sender == "bot", pl.col("prospect")
+    reply = prospect & pl.col("counted")
+    # An inbound conversation begins with the prospect: only what answers the bot is a response.
+    bot_spoke = pl.when(bot).then(n).min().over("g")
+    response = reply & ((pl.col("conversation_direction") != "inbound") | (n > bot_spoke)).fill_null(value=False)
+    felt = pl.when(prospect).then("sentiment")
+    heads = messages.group_by("g").agg(pl.col("direction").first(ignore_nulls=True).alias("conversation_direction"))
+    heads = heads.with_columns(pl.col("conversation_direction").fill_null("(none)"))
+    return messages.join(heads, on="g", how="left", maintain_order="left").with_columns(
+        response.alias("response"), felt.alias("felt")
+    ).group_by("g").agg(
+        pl.len().cast(pl.Int32).alias("message_count"),
+        bot.sum().cast(pl.Int32).alias("bot_messages"),
+        prospect.sum().cast(pl.Int32).alias("prospect_messages"),
+        (sender == "agent").sum().cast(pl.Int32).alias("agent_messages"),
+        reply.sum().cast(pl.Int32).alias("counted_replies"),
+        (bot & pl.col("delivered")).sum().cast(pl.Int32).alias("delivered_bot_messages"),
+        pl.when(pl.col("response")).then(at).min().alias("responded_at"),
+        pl.when(reply).then(n).max().alias("n_reply"),
+        pl.col("felt").first(ignore_nulls=True).alias("sentiment_start"),
+        pl.col("felt").last(ignore_nulls=True).alias("sentiment_end"),
+        pl.col("felt").count().alias("felt_count"),
+        pl.when(~prospect).then("response_seconds").first(ignore_nulls=True).alias("first_response_seconds"),
+        pl.when(bot & pl.col("delivered")).then(n).min().alias("n_first_bot"),
+    ).join(
+        messages.select(pl.col("n").alias("n_first_bot"), pl.col("variant").alias("message_variant")),
+        on="n_first_bot", how="left",
+    )  # fmt: skip
+
+
+def _lists(ordered: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
+    """Intents, objections and the path of each conversation, in order; and what its messages cost."""
+    intents = messages.filter(pl.col("prospect") & pl.col("intent").is_not_null())
+    steps = _steps(ordered)
+    objections = steps.filter(pl.col("objection").is_not_null())
+    costs = messages.filter(pl.col("cost_micros").is_not_null())
+    frames = [
+        _distinct(intents, "intent").rename({"intent": "intents_detected"}),
+        _distinct(objections, "objection").rename({"objection": "objections_raised"}),
+        steps.group_by("g", maintain_order=True).agg(pl.col("step").alias("path"), pl.col("tied").any()),
+        _costs(costs),
+    ]
+    rows = ordered.select("g").unique()
+    for frame in frames:
+        rows = rows.join(frame, on="g", how="left")
+    return rows
+
+
+def _distinct(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    once = rows.select("g", column).unique(maintain_order=True, keep="first")
+    return once.group_by("g", maintain_order=True).agg(column)
+
+
+def _steps(ordered: pl.DataFrame) -> pl.DataFrame:
+    """The rows that are steps of a path: messages by side and intent, objections, fallbacks, escalations."""
+    kind, sender = pl.col("event_type"), pl.col("sender")
+    rows = ordered.filter(kind.is_in((*_MESSAGES, "objection_raised", "fallback", "escalated")))
+    said = pl.col("intent").str.extract(_OBJECTION)
+    objection = (
+        pl.when(kind == "objection_raised").then("objection").when(kind.is_in(_MESSAGES) & (sender == "prospect"))
+        .then(said)
+    )  # fmt: skip
+    step = (
+        pl.when(kind.is_in(_MESSAGES)).then(pl.concat_str(sender, "intent", separator=":", ignore_nulls=True))
+        .when(kind == "objection_raised").then(pl.concat_str(pl.lit("objection:"), "objection"))
+        .otherwise(kind)
+    )  # fmt: skip
+    rows = rows.select("g", "timestamp", "sequence", "rank", step.alias("step"), objection.alias("objection"))
+    same = ~_changes(rows, "g", "timestamp", "sequence", "rank") & _changes(rows, "step")
+    return rows.with_columns(same.alias("tied"))
+
+
+def _costs(rows: pl.DataFrame) -> pl.DataFrame:
+    sums = rows.group_by("g", "cost_currency").agg(pl.col("cost_micros").sum())
+    by_conversation: dict[int, list[tuple[str, int]]] = {}
+    for g, currency, micros in sums.rows():
+        by_conversation.setdefault(g, []).append((currency, micros))
+    costs = {"g": list(by_conversation), "cost": [lifecycle.money(v) for v in by_conversation.values()]}
+    return pl.DataFrame(costs, schema={"g": pl.UInt32, "cost": pl.String})
+
+
+_LIVES = {
+    "g": pl.UInt32, "attended_at": pl.Int64, "awaited_until": pl.Int64, "converted_at": pl.Int64,
+    "lost_at": pl.Int64, "revenue": pl.String,
+}  # fmt: skip
+
+
+def _lives(ordered: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """What the meetings and deals of each conversation come to."""
+    kind = pl.col("event_type")
+    rows = ordered.filter(kind.str.starts_with("meeting_") | kind.is_in(("deal_closed", "deal_reopened")))
+    changes: dict[int, list[lifecycle.Change]] = {}
+    for g, *change in rows.select("g", *lifecycle.Change._fields).rows():
+        changes.setdefault(g, []).append(lifecycle.Change(*change))
+    found = [{"g": g, **lifecycle.summary(lifecycle.live(of), rules.zone)} for g, of in changes.items()]
+    return pl.DataFrame(found, schema=_LIVES)
+
+
+def _finish(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """The facts that follow from others, in the columns of the table."""
+    start = pl.coalesce("start_event_at", "first_message_at", "first_event_at")
+    rows = rows.with_columns(start.alias("started_at")).with_columns(
+        pl.max_horizontal(pl.coalesce("ended_at", "started_at"), "started_at").alias("ended_at")
+    )
+    counts = [c.name for c in tables.CONVERSATIONS if c.type == "int"]
+    lists = [c.name for c in tables.CONVERSATIONS if c.type == "texts"]
+    trend = pl.when(pl.col("felt_count") > 1).then(pl.col("sentiment_end") - pl.col("sentiment_start"))
+    derived = rows.with_columns(
+        ((pl.col("ended_at") - pl.col("started_at")) / MICROS).alias("duration_seconds"),
+        (pl.col("prospect_messages") + pl.col("agent_messages")).fill_null(0).cast(pl.Int32).alias("human_messages"),
+        trend.alias("sentiment_trend"),
+        pl.col("escalated_at").is_not_null().alias("escalated"),
+        pl.coalesce("message_variant", "start_variant").alias("first_message_variant"),
+        pl.col("tied").fill_null(value=False),
+        *(pl.col(name).fill_null([]) for name in lists),
+        _final().alias("final"),
+        _closes_at(rules).alias("closes_at"),
+    )
+    return derived.with_columns(*(pl.col(name).fill_null(0) for name in counts)).select(tables.names("conversations"))
+
+
+def _final() -> pl.Expr:
+    """A negative end counts only if no stage event and no prospect message follows it."""
+    after = pl.max_horizontal("n_progress", "n_reply")
+
+    def stands(name: str) -> pl.Expr:
+        return (pl.col(name) > after).fill_null(pl.col(name).is_not_null())
+
+    return (
+        pl.when(pl.col("converted_at").is_not_null()).then(pl.lit("converted"))
+        .when(pl.col("lost_at").is_not_null() & stands("n_lost")).then(pl.lit("lost"))
+        .when(stands("n_opted_out")).then(pl.lit("opted_out"))
+        .when(stands("n_disqualified")).then(pl.lit("disqualified"))
+    )  # fmt: skip
+
+
+def _closes_at(rules: Rules) -> pl.Expr:
+    """When silence, a due meeting or a pending deal stops counting as open."""
+    idle = pl.col("channel").replace_strict(dict(rules.idle_seconds), default=rules.idle_default_seconds)
+    quiet = pl.max_horizontal("ended_at", "fell_through_at") + idle.cast(pl.Int64) * MICROS
+    said_goodbye = (pl.col("closed_at") >= pl.col("ended_at")) & pl.col("fell_through_at").is_null()
+    return (
+        pl.when(pl.col("attended_at").is_not_null()).then(pl.col("attended_at") + rules.deal_horizon_days * DAY)
+        .when(pl.col("awaited_until").is_not_null()).then("awaited_until")
+        .when(said_goodbye).then("closed_at")
+        .otherwise(quiet)
+    )  # fmt: skip

@@ -1,0 +1,62 @@
+"""Queue payloads as frames in the columns of the table `events`."""
+
+import hashlib
+import io
+from collections.abc import Iterable
+
+import polars as pl
+
+from dropoff.events import Event
+from dropoff.store import tables
+
+_TYPES = {
+    "text": pl.String(), "int": pl.Int64(), "uint": pl.UInt64(), "float": pl.Float64(), "bool": pl.Boolean(),
+    "instant": pl.Int64(), "texts": pl.List(pl.String),
+}  # fmt: skip
+
+_DEFAULTS = {
+    "revision": 0, "is_test": False, "skew": 0, "stamped": False, "identity": "given", "properties": "{}",
+}  # fmt: skip
+_FIELDS = {"target_id": "event_id", "company_size": "size", "properties": "raw"}
+"""Where a column's name differs from the field of `Event` that fills it."""
+
+
+def frame_schema(table: str) -> dict[str, pl.DataType]:
+    """The polars types of a table's columns; instants are integers of microseconds."""
+    return {column.name: _TYPES[column.type] for column in tables.TABLES[table]}
+
+
+_LINE_NAMES = dict(zip(Event.__struct_fields__, Event.__struct_encode_fields__, strict=True))
+_COLUMN_OF_LINE = {
+    _LINE_NAMES[_FIELDS.get(name, name)]: name for name in tables.names("events") if name not in ("seq", "key")
+}
+_LINE = {line: frame_schema("events")[name] for line, name in _COLUMN_OF_LINE.items()} | {"#batch": pl.String()}
+
+
+def read_lines(lines: bytes) -> pl.DataFrame:
+    """The events of queue payloads: the columns of `events` without `seq`, and `batch`."""
+    frame = pl.read_ndjson(io.BytesIO(lines), schema=_LINE).rename({**_COLUMN_OF_LINE, "#batch": "batch"})
+    frame = frame.with_columns(pl.col(name).fill_null(value) for name, value in _DEFAULTS.items())
+    return with_key(frame).select(*(n for n in tables.names("events") if n != "seq"), "batch")
+
+
+def with_key(frame: pl.DataFrame) -> pl.DataFrame:
+    """Add `key`, the hash of what owns the event."""
+    owner = pl.coalesce(pl.concat_str(pl.lit("c"), "conversation_id"), pl.concat_str(pl.lit("p"), "contact_id"))
+    owners = frame.select(owner.alias("owner"))["owner"]
+    unique = owners.unique()
+    keys = pl.DataFrame({"owner": unique, "key": pl.Series(hashes(unique), dtype=pl.UInt64)})
+    found = owners.to_frame().join(keys, on="owner", how="left", maintain_order="left")
+    return frame.with_columns(found["key"])
+
+
+def key_of(conversation_id: str) -> int:
+    """The key of a conversation."""
+    return hashes(["c" + conversation_id])[0]
+
+
+def hashes(texts: Iterable[str]) -> list[int]:
+    """64 bits of BLAKE2b: stable between versions and machines, unlike an engine's own hash."""
+    return [
+        int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") for text in texts
+    ]

@@ -1,0 +1,152 @@
+"""Meetings and deals: what a conversation's events say of each, the latest word winning.
+
+These events are few and their rules sequential, so this is plain Python over one conversation at a time.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from dropoff.events import MICROS
+from dropoff.periods import midnight, to_micros
+
+DAY = 86_400 * MICROS
+GRACE = 2 * DAY
+UNDATED = 14 * DAY
+
+
+class Change(NamedTuple):
+    """One meeting or deal event, in the order of the conversation."""
+
+    event_type: str
+    timestamp: int
+    object_id: str | None
+    due: str | None
+    by: str | None
+    won: bool | None
+    micros: int | None
+    currency: str | None
+
+
+@dataclass(slots=True)
+class Meeting:
+    """`state`: booked, canceled, attended or no_show; `booked_at` is null when its booking never came."""
+
+    id: str | None
+    booked_at: int | None
+    due: str | None = None
+    state: str = "booked"
+    state_at: int = 0
+    by: str | None = None
+
+
+@dataclass(slots=True)
+class Deal:
+    """`state`: won, lost or open."""
+
+    id: str | None
+    state: str = "open"
+    state_at: int = 0
+    first_won_at: int | None = None
+    micros: int | None = None
+    currency: str | None = None
+
+
+@dataclass(slots=True)
+class Life:
+    """The meetings and deals of one conversation."""
+
+    meetings: list[Meeting] = field(default_factory=list)
+    deals: dict[str | None, Deal] = field(default_factory=dict)
+
+
+def live(changes: Iterable[Change]) -> Life:
+    """Play the changes of one conversation in order."""
+    life = Life()
+    for change in changes:
+        if change.event_type.startswith("meeting_"):
+            _meet(life.meetings, change)
+        else:
+            _deal(life.deals, change)
+    return life
+
+
+def _meet(meetings: list[Meeting], change: Change) -> None:
+    state = change.event_type.removeprefix("meeting_")
+    meeting = _meant(meetings, change.object_id, booking=state == "booked")
+    if meeting is None:
+        meeting = Meeting(change.object_id, change.timestamp if state == "booked" else None)
+        meetings.append(meeting)
+    elif state == "booked" and meeting.booked_at is None:
+        meeting.booked_at = change.timestamp
+    meeting.state = "booked" if state == "rescheduled" else state
+    meeting.state_at = change.timestamp
+    meeting.due = change.due or meeting.due
+    meeting.by = change.by or meeting.by
+
+
+def _meant(meetings: Sequence[Meeting], object_id: str | None, *, booking: bool) -> Meeting | None:
+    """The meeting of that id; without one the latest live meeting, or for any change but a booking the latest."""
+    if object_id is not None:
+        return next((m for m in meetings if m.id == object_id), None)
+    alive = [m for m in meetings if m.state == "booked"]
+    return (alive or ([] if booking else list(meetings)) or [None])[-1]
+
+
+def _deal(deals: dict[str | None, Deal], change: Change) -> None:
+    deal = deals.setdefault(change.object_id, Deal(change.object_id))
+    deal.state = "open" if change.event_type == "deal_reopened" else "won" if change.won else "lost"
+    deal.state_at = change.timestamp
+    if deal.state == "won" and deal.first_won_at is None:
+        deal.first_won_at = change.timestamp
+    if change.micros is not None:
+        deal.micros, deal.currency = change.micros, change.currency
+
+
+def summary(life: Life, zone: ZoneInfo) -> dict[str, Any]:
+    """What the conversation's row keeps of its meetings and deals."""
+    won = [d for d in life.deals.values() if d.state == "won"]
+    lost = [d for d in life.deals.values() if d.state == "lost"]
+    alive = [m for m in life.meetings if m.state == "booked"]
+    return {
+        "attended_at": min((m.state_at for m in life.meetings if m.state == "attended"), default=None),
+        "awaited_until": max((_deadline(m, zone) for m in alive), default=None),
+        "converted_at": min((d.first_won_at for d in won if d.first_won_at is not None), default=None),
+        "lost_at": max((d.state_at for d in lost), default=None) if not won else None,
+        "revenue": money((d.currency, d.micros) for d in won),
+    }
+
+
+def due_at(due: str, zone: ZoneInfo) -> int:
+    """When a meeting is due, in microseconds: a date without a time at the end of that day in `zone`."""
+    if len(due) == 10 and due[4] == "-":
+        return to_micros(midnight(date.fromisoformat(due) + timedelta(days=1), zone))
+    return int(due)
+
+
+def _deadline(meeting: Meeting, zone: ZoneInfo) -> int:
+    if meeting.due is None:
+        return (meeting.booked_at if meeting.booked_at is not None else meeting.state_at) + UNDATED
+    return due_at(meeting.due, zone) + GRACE
+
+
+def money(amounts: Iterable[tuple[str | None, int | None]]) -> str | None:
+    """Sums by currency as JSON of exact decimals, `{"EUR": "12.50"}`; null when there is no amount."""
+    sums: dict[str, int] = {}
+    for currency, micros in amounts:
+        if currency is not None and micros is not None:
+            sums[currency] = sums.get(currency, 0) + micros
+    return json.dumps({c: decimal_text(sums[c]) for c in sorted(sums)}) if sums else None
+
+
+def decimal_text(micros: int) -> str:
+    """`12500000` is `12.50`: at least two decimals where there are any, and no more than needed."""
+    number = (Decimal(micros) / MICROS).normalize()
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent >= 0:
+        return f"{number:f}"
+    return f"{number:.{max(2, -exponent)}f}"

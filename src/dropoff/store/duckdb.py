@@ -1,0 +1,280 @@
+"""The embedded store: one DuckDB file, one process, no index and no key."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import polars as pl
+
+from dropoff.errors import NewerSchema, StoreBusy, Unavailable
+from dropoff.store import sql, tables
+from dropoff.store.base import Answer, Change
+
+ROW_GROUP = 122_880  # DuckDB's: from so many rows an insert writes row groups directly, past the WAL
+_MAX_SPANS = 48  # more OR-ed spans than this cost more to plan than they save to read
+_SCATTERED = 3  # from so many row groups on, a key's own list is worth keeping
+REJECTED_KEPT = 100_000
+REJECTED_DAYS = 30
+
+_CONFIG = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    # A checkpoint inside a commit would cost it 0.4 s; the WAL is replayed at start.
+    "checkpoint_threshold": "512MB",
+    "preserve_insertion_order": "false",
+}
+
+
+class DuckStore:
+    """The store in the DuckDB file `path`. Raises `StoreBusy` while another process holds it."""
+
+    def __init__(self, path: Path, memory_limit: str = "2GB") -> None:
+        try:
+            self._connection = duckdb.connect(str(path), config={**_CONFIG, "memory_limit": memory_limit})
+        except duckdb.IOException as error:
+            if "lock" in str(error).lower():
+                raise StoreBusy(f"{path} is held by another process") from None
+            raise Unavailable(f"{path} cannot be opened: {error}") from error
+        self._local = threading.local()
+        migrate(self._connection)
+        self._writer = self._connection.cursor()
+        self._spans = KeySpans()
+        self._spans.load(self._writer)
+        self._next_seq = _one(self._writer, "SELECT coalesce(max(seq) + 1, 0) FROM event_rows")
+
+    def offset(self) -> int:
+        return _one(self._writer, "SELECT max(queue_offset) FROM progress")
+
+    def next_seq(self) -> int:
+        return self._next_seq
+
+    def history(self, keys: pl.Series) -> pl.DataFrame:
+        wanted, spans = self._spans.find(keys.to_numpy())
+        columns = ", ".join(_out(column) for column in tables.EVENTS)
+        where = " OR ".join(f"seq BETWEEN {low} AND {high}" for low, high in spans) or "false"
+        self._writer.register("wanted", pl.DataFrame({"key": wanted}).to_arrow())
+        found = self._writer.sql(f"SELECT {columns} FROM event_rows SEMI JOIN wanted USING (key) WHERE {where}")
+        return pl.DataFrame(found.to_arrow_table())
+
+    def commit(self, change: Change) -> None:
+        self._writer.begin()
+        try:
+            self._apply(change)
+            self._writer.commit()
+        except BaseException as error:
+            _roll_back(self._writer)
+            if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException | duckdb.TransactionException):
+                raise Unavailable(f"the store cannot be written: {error}") from error
+            raise
+        self._spans.add(change.events["key"].to_numpy(), change.events["seq"].to_numpy())
+        self._next_seq += len(change.events)
+
+    def _apply(self, change: Change) -> None:
+        if change.superseded:
+            self._writer.execute("DELETE FROM event_rows WHERE list_contains($1, seq)", [list(change.superseded)])
+        self._replace("conversations", change.conversations["key"], change.conversations)
+        self._replace("messages", change.rewritten, change.messages)
+        self._insert("events", change.events)
+        if len(change.rejected):
+            self._insert("rejected_events", change.rejected)
+            self._prune_rejected()
+        self._writer.execute("UPDATE progress SET queue_offset = $1", [change.offset])
+
+    def _replace(self, table: str, keys: pl.Series, rows: pl.DataFrame) -> None:
+        if len(keys):
+            self._writer.register("gone", keys.to_frame("key").to_arrow())
+            self._writer.execute(f"DELETE FROM {sql.PHYSICAL[table]} WHERE key IN (SELECT key FROM gone)")
+        self._insert(table, rows)
+
+    def _insert(self, table: str, rows: pl.DataFrame) -> None:
+        if len(rows):
+            columns = tables.TABLES[table]
+            instants = [c.name for c in columns if c.type == "instant"]
+            ready = rows.select(c.name for c in columns).with_columns(pl.col(instants).cast(pl.Datetime("us")))
+            self._writer.register("fresh", ready.to_arrow())
+            self._writer.execute(f"INSERT INTO {sql.PHYSICAL[table]} SELECT * FROM fresh")
+
+    def _prune_rejected(self) -> None:
+        """Keep the newest, but count all of them."""
+        self._writer.execute(
+            f"""DELETE FROM rejected_rows WHERE received_at < (SELECT max(received_at) FROM rejected_rows)
+                  - INTERVAL {REJECTED_DAYS} DAY
+                OR id NOT IN (SELECT id FROM rejected_rows ORDER BY received_at DESC, id LIMIT {REJECTED_KEPT})"""
+        )
+
+    def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Answer:
+        cursor = self._cursor()
+        cursor.execute(sql, dict(parameters) if parameters else None)
+        rows = cursor.fetchall()
+        return Answer([column[0] for column in cursor.description or ()], rows)
+
+    def delete_rejected(self, ids: Sequence[str]) -> None:
+        self._cursor().execute("DELETE FROM rejected_rows WHERE list_contains($1, id)", [list(ids)])
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        # A cursor is a connection of its own to the same file, and must not be shared by threads.
+        if not hasattr(self._local, "cursor"):
+            self._local.cursor = self._connection.cursor()
+        return self._local.cursor
+
+    def checkpoint(self) -> None:
+        """Write the WAL into the file."""
+        self._connection.execute("CHECKPOINT")
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class KeySpans:
+    """For each key the first and last `seq` of its events, so that its history is found without a full scan.
+
+    Sorted arrays of 24 bytes a key, and a dictionary of what came since they were last merged. A late event makes a
+    key's span long; the row groups of such a key are kept one by one.
+    """
+
+    def __init__(self) -> None:
+        self._keys = np.empty(0, np.uint64)
+        self._first = np.empty(0, np.int64)
+        self._last = np.empty(0, np.int64)
+        self._recent: dict[int, tuple[int, int]] = {}
+        self._groups: dict[int, set[int]] = {}
+
+    def load(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Read the spans of all stored events."""
+        found = connection.execute(
+            "SELECT key, min(seq) AS first, max(seq) AS last FROM event_rows GROUP BY key ORDER BY key"
+        ).fetchnumpy()
+        self._keys, self._first, self._last = found["key"], found["first"], found["last"]
+        scattered = connection.execute(
+            f"""SELECT key, list(DISTINCT seq // {ROW_GROUP}) FROM event_rows GROUP BY key
+                HAVING max(seq) // {ROW_GROUP} - min(seq) // {ROW_GROUP} >= {_SCATTERED}"""
+        ).fetchall()
+        self._groups = {key: set(groups) for key, groups in scattered}
+
+    def find(self, keys: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
+        """Those of the keys that are stored, and the spans of `seq` in which all their events lie."""
+        at = np.searchsorted(self._keys, keys)
+        at[at == len(self._keys)] = 0
+        known = self._keys[at] == keys if len(self._keys) else np.zeros(len(keys), bool)
+        groups: set[int] = set()
+        recent = [key for key in keys.tolist() if key in self._recent]
+        for key in (k for k in keys.tolist() if k in self._groups):
+            groups |= self._groups[key]
+        plain = known & ~np.isin(keys, np.fromiter(self._groups, np.uint64, len(self._groups)))
+        first, last = self._first[at[plain]] // ROW_GROUP, self._last[at[plain]] // ROW_GROUP
+        for low, high in {*zip(first.tolist(), last.tolist(), strict=True)}:
+            groups.update(range(low, high + 1))
+        for low, high in {self._recent[k] for k in recent if k not in self._groups}:
+            groups.update(range(low // ROW_GROUP, high // ROW_GROUP + 1))
+        return np.union1d(keys[known], np.array(recent, np.uint64)), _merge(sorted(groups))
+
+    def add(self, keys: np.ndarray, seqs: np.ndarray) -> None:
+        """Take in inserted events."""
+        if not len(keys):
+            return
+        unique, inverse = np.unique(keys, return_inverse=True)
+        first = np.full(len(unique), np.iinfo(np.int64).max)
+        last = np.zeros(len(unique), np.int64)
+        np.minimum.at(first, inverse, seqs)
+        np.maximum.at(last, inverse, seqs)
+        at = np.searchsorted(self._keys, unique)
+        at[at == len(self._keys)] = 0
+        known = self._keys[at] == unique if len(self._keys) else np.zeros(len(unique), bool)
+        self._scatter(unique[known], self._first[at[known]], self._last[at[known]], first[known], last[known])
+        self._last[at[known]] = np.maximum(self._last[at[known]], last[known])
+        for key, low, high in zip(
+            unique[~known].tolist(), first[~known].tolist(), last[~known].tolist(), strict=True
+        ):
+            self._recent[key] = (min(self._recent.get(key, (low,))[0], low), high)
+        if len(self._recent) > 100_000:
+            self._absorb_recent()
+
+    def _scatter(self, keys: np.ndarray, *spans: np.ndarray) -> None:
+        """Keep the row groups of keys whose span has become long."""
+        old_first, old_last, first, last = (span // ROW_GROUP for span in spans)
+        for i in np.flatnonzero(last - old_first >= _SCATTERED):
+            known = self._groups.setdefault(int(keys[i]), set(range(old_first[i], old_last[i] + 1)))
+            known.update(range(first[i], last[i] + 1))
+
+    def _absorb_recent(self) -> None:
+        keys = np.fromiter(self._recent, np.uint64, len(self._recent))
+        spans = np.array(list(self._recent.values()), np.int64)
+        merged = np.concatenate([self._keys, keys])
+        order = np.argsort(merged)
+        self._keys = merged[order]
+        self._first = np.concatenate([self._first, spans[:, 0]])[order]
+        self._last = np.concatenate([self._last, spans[:, 1]])[order]
+        self._recent = {}
+
+
+def _merge(groups: Sequence[int]) -> list[tuple[int, int]]:
+    """Sorted row groups as few spans of `seq`: neighbours joined, then the narrowest gaps."""
+    if not groups:
+        return []
+    numbers = np.asarray(groups)
+    gaps = np.diff(numbers)
+    cuts = np.flatnonzero(gaps > 1)
+    if len(cuts) >= _MAX_SPANS:
+        cuts = np.sort(cuts[np.argsort(gaps[cuts], kind="stable")[-(_MAX_SPANS - 1) :]])
+    starts = np.concatenate([[0], cuts + 1])
+    ends = np.concatenate([cuts, [len(numbers) - 1]])
+    return [
+        (int(numbers[s]) * ROW_GROUP, (int(numbers[e]) + 1) * ROW_GROUP - 1)
+        for s, e in zip(starts, ends, strict=True)
+    ]
+
+
+def migrate(connection: duckdb.DuckDBPyConnection) -> None:
+    """Bring the file to the newest schema, one numbered file at a time; refuse one from a newer Dropoff."""
+    connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER, applied_at TIMESTAMP)")
+    current = _one(connection, "SELECT coalesce(max(version), 0) FROM schema_version")
+    scripts = migrations()
+    if current > len(scripts):
+        raise NewerSchema(
+            f"the data has schema {current}, this Dropoff knows {len(scripts)}: use the Dropoff that wrote it, or newer"
+        )
+    for version, script in list(enumerate(scripts, 1))[current:]:
+        connection.begin()
+        connection.execute(script)
+        connection.execute("INSERT INTO schema_version VALUES ($1, current_timestamp::TIMESTAMP)", [version])
+        connection.commit()
+    for view in views():
+        connection.execute(view)
+
+
+def migrations() -> list[str]:
+    """The migration scripts in the order of their numbers."""
+    folder = resources.files("dropoff.store") / "migrations"
+    return [f.read_text() for f in sorted(folder.iterdir(), key=lambda f: f.name) if f.name.endswith(".sql")]
+
+
+def views() -> list[str]:
+    """The views a reader sees under the names of the tables."""
+    now = "timezone('UTC', now())"
+    return [
+        f"CREATE OR REPLACE VIEW conversations AS {sql.derived(now)}",
+        "CREATE OR REPLACE VIEW events AS SELECT * FROM event_rows",
+        f"""CREATE OR REPLACE VIEW messages AS
+            SELECT m.*, {sql.CONTENT} AS content FROM message_rows m
+            JOIN event_rows e ON e.key = m.key AND e.id = m.event_id AND e.conversation_id = m.conversation_id""",
+        "CREATE OR REPLACE VIEW rejected_events AS SELECT * FROM rejected_rows",
+    ]
+
+
+def _out(column: tables.Column) -> str:
+    return f'epoch_us("{column.name}") AS "{column.name}"' if column.type == "instant" else f'"{column.name}"'
+
+
+def _one(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
+    return connection.execute(query).fetchall()[0][0]
+
+
+def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+    try:
+        connection.rollback()
+    except duckdb.TransactionException:
+        pass  # the failed statement has already ended the transaction

@@ -1,0 +1,180 @@
+"""The tables: every column once, with its type and meaning. Adapters, frames and the reference are made from this."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Type = Literal["text", "int", "uint", "float", "bool", "instant", "texts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`type` is ours: an instant is in microseconds, UTC; texts is a list."""
+
+    name: str
+    type: Type
+    meaning: str
+
+
+def _columns(*rows: tuple[str, Type, str]) -> tuple[Column, ...]:
+    return tuple(Column(*row) for row in rows)
+
+
+EVENTS = _columns(
+    ("seq", "int", "order of insertion: bookkeeping, not a fact"),
+    ("key", "uint", "64-bit hash of conversation_id (else contact_id): for finding rows, never for telling them apart"),
+    ("id", "text", "event_id as given, else derived"),
+    ("conversation_id", "text", "null for an event that names only a contact"),
+    ("contact_id", "text", ""),
+    ("account_id", "text", ""),
+    ("event_type", "text", "normalised"),
+    ("timestamp", "instant", "when it happened, corrected for clock skew"),
+    ("received_at", "instant", "when the door took it"),
+    ("skew", "int", "microseconds added to the time as sent"),
+    ("stamped", "bool", "the time was missing and is that of receipt"),
+    ("identity", "text", "given, derived, or none (a random id: it cannot be recognised when sent again)"),
+    ("message_id", "text", ""),
+    ("channel", "text", ""),
+    ("direction", "text", "inbound or outbound"),
+    ("bot_id", "text", ""),
+    ("bot_version", "text", ""),
+    ("sequence", "int", ""),
+    ("revision", "int", "of two events with one id the higher wins"),
+    ("is_test", "bool", ""),
+    ("sender", "text", "bot, agent or prospect"),
+    ("intent", "text", ""),
+    ("intent_confidence", "float", "0 to 1"),
+    ("sentiment", "float", "-1 to 1"),
+    ("variant", "text", ""),
+    ("auto_reply", "bool", ""),
+    ("label_source", "text", "what labelled intent and sentiment"),
+    ("appropriateness", "float", "0 to 1"),
+    ("status", "text", "delivered, failed or bounced"),
+    ("score", "float", ""),
+    ("reason", "text", ""),
+    ("path", "text", "qualification path"),
+    ("by", "text", "who canceled: guest or host"),
+    ("won", "bool", ""),
+    ("micros", "int", "amount or cost in millionths of the currency's unit, exact"),
+    ("currency", "text", "ISO 4217"),
+    ("objection", "text", ""),
+    ("outcome", "text", ""),
+    ("source", "text", ""),
+    ("medium", "text", ""),
+    ("lead_score", "float", ""),
+    ("industry", "text", ""),
+    ("company_size", "text", ""),
+    ("role", "text", ""),
+    ("country", "text", ""),
+    ("keyword", "text", "opt-out keyword, or a short message in the form in which the two are compared"),
+    ("experiment", "text", ""),
+    ("aliases", "texts", "ids of the same contact"),
+    ("target_id", "text", "the event_id that event_retracted undoes"),
+    ("object_id", "text", "meeting_id, opportunity_id or deal_id"),
+    ("due", "text", "meeting_date: a date, or microseconds since the epoch"),
+    ("csat", "float", "feedback on the scale 0 to 1"),
+    ("properties", "text", "all properties as sent, JSON"),
+)
+
+MESSAGES = _columns(
+    ("key", "uint", "as in events"),
+    ("id", "text", "message_id, else event_id"),
+    ("event_id", "text", ""),
+    ("conversation_id", "text", ""),
+    ("timestamp", "instant", ""),
+    ("sender", "text", "bot, agent or prospect"),
+    ("intent", "text", ""),
+    ("intent_confidence", "float", ""),
+    ("sentiment", "float", ""),
+    ("response_seconds", "float", "first message of a run of one side: since the last message of the other"),
+    ("variant", "text", ""),
+    ("position", "int", "1-based over all messages of the conversation"),
+    ("turn", "int", "1-based rank of the run"),
+    ("counted", "bool", "not an auto-reply, bounce or opt-out keyword"),
+    ("delivered", "bool", "no later status says failed or bounced"),
+    ("label_source", "text", ""),
+    ("appropriateness", "float", ""),
+    ("cost_micros", "int", ""),
+    ("cost_currency", "text", ""),
+)
+
+CONVERSATIONS = _columns(
+    ("key", "uint", "as in events"),
+    ("id", "text", ""),
+    ("channel", "text", "first given"),
+    ("direction", "text", "first given, never inferred"),
+    ("contact_id", "text", "last given"),
+    ("account_id", "text", "last given"),
+    ("bot_id", "text", "first given"),
+    ("bot_version", "text", "first given: the version the conversation began with"),
+    ("is_test", "bool", "any of its events is test traffic"),
+    ("started_at", "instant", "earliest conversation_started, else message, else event"),
+    ("ended_at", "instant", "latest event of the conversation itself"),
+    ("duration_seconds", "float", "ended_at - started_at"),
+    ("message_count", "int", "bot_messages + human_messages"),
+    ("bot_messages", "int", ""),
+    ("human_messages", "int", "prospect_messages + agent_messages"),
+    ("prospect_messages", "int", ""),
+    ("agent_messages", "int", ""),
+    ("counted_replies", "int", "counted prospect messages"),
+    ("delivered_bot_messages", "int", ""),
+    ("sentiment_start", "float", "of the first prospect message that has one"),
+    ("sentiment_end", "float", "of the last prospect message that has one"),
+    ("sentiment_trend", "float", "end - start; null with fewer than two"),
+    ("intents_detected", "texts", "of prospect messages, distinct, by first use"),
+    ("objections_raised", "texts", "distinct, by first use"),
+    ("qualification_score", "float", "latest"),
+    ("qualification_path", "text", "latest"),
+    ("escalated", "bool", ""),
+    ("escalation_reason", "text", "first"),
+    ("fallback_count", "int", ""),
+    ("error_count", "int", ""),
+    ("csat", "float", "last feedback, 0 to 1"),
+    ("first_response_seconds", "float", "of the first bot or agent message that answers a prospect"),
+    ("first_message_variant", "text", "of the first delivered bot message, else of the start"),
+    ("lead_score", "float", "last given"),
+    ("source", "text", "first given"),
+    ("medium", "text", "first given"),
+    ("industry", "text", "last given"),
+    ("company_size", "text", "last given"),
+    ("role", "text", "last given"),
+    ("country", "text", "last given"),
+    ("path", "texts", "ordered steps: messages by side and intent, objections, fallbacks, escalations"),
+    ("responded_at", "instant", "first counted prospect message; inbound: the first after the bot's first message"),
+    ("qualified_at", "instant", "first"),
+    ("booked_at", "instant", "first booking"),
+    ("attended_at", "instant", "first among the meetings that were attended"),
+    ("opportunity_at", "instant", "first"),
+    ("converted_at", "instant", "first win among the deals that are won"),
+    ("disqualified_at", "instant", "first"),
+    ("lost_at", "instant", "last loss, where a deal is lost and none is won"),
+    ("opted_out_at", "instant", "first"),
+    ("escalated_at", "instant", "first"),
+    ("final", "text", "the ending that events alone give: converted, lost, opted_out, disqualified, or null"),
+    ("reported_outcome", "text", "of the last conversation_ended"),
+    ("closes_at", "instant", "from then on it is closed"),
+    ("revenue", "text", "won amounts by currency, JSON of exact decimals"),
+    ("cost", "text", "message costs by currency, JSON of exact decimals"),
+    ("event_count", "int", ""),
+    ("tied", "bool", "its path depends on the order of two events that nothing but their ids tells apart"),
+)
+
+REJECTED = _columns(
+    ("id", "text", "random"),
+    ("received_at", "instant", ""),
+    ("reason", "text", ""),
+    ("field", "text", ""),
+    ("message", "text", ""),
+    ("body", "text", "the first 32 kB"),
+)
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "events": EVENTS,
+    "messages": MESSAGES,
+    "conversations": CONVERSATIONS,
+    "rejected_events": REJECTED,
+}
+
+
+def names(table: str) -> list[str]:
+    """The columns of `table`, in order."""
+    return [column.name for column in TABLES[table]]
