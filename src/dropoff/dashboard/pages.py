@@ -226,15 +226,12 @@ def chips(params: Params) -> list[dict[str, str]]:
 
 
 def rate_rows(answer: Mapping) -> list[dict]:
-    """The named rates with their fractions, and the interval where the answer has it."""
-    stages = {stage["stage"]: stage for stage in answer["stages"]}
-    rows = []
-    for name, value in answer["rates"].items():
-        above, below = words.RATES.get(name, ("", ""))
-        rows.append({"name": name, "value": value, "above": above, "below": below, "rate": None})
-        if above in stages and below in stages:
-            rows[-1]["rate"] = _rate_of(stages, above, below)
-    return rows
+    """The named rates with what each is of, their fractions and intervals."""
+    return [
+        dict(zip(("above", "below"), words.RATES.get(name, ("", "")), strict=True))
+        | {"name": name, "value": number["value"], "rate": number}
+        for name, number in answer["numbers"].items()
+    ]
 
 
 def fact_rows(conversation: Mapping) -> list[tuple[str, str, Any]]:
@@ -332,15 +329,6 @@ def _form_day(params: Params, name: str) -> str:
 
 def _counts(answer: Mapping) -> dict[str, int]:
     return {stage["stage"]: stage["count"] for stage in answer["stages"]}
-
-
-def _rate_of(stages: Mapping[str, Mapping], above: str, below: str) -> Mapping:
-    """The NUMBER of `above` over `below`: the stage's own where it has one, else the counts without an interval."""
-    counts = {"numerator": stages[above]["count"], "denominator": stages[below]["count"]}
-    for number in (stages[above]["rate_from_previous"], stages[above]["rate_from_start"]):
-        if counts.items() <= number.items():
-            return number
-    return counts | {"interval": None}
 
 
 def _status(error: Exception) -> int:

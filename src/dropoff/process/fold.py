@@ -23,16 +23,14 @@ STAGES = {
     "opportunity_created": "opportunity_at",
 }
 # Known after the conversation, or from elsewhere: these never move its end.
-OUTSIDE = (
-    "meeting_booked", "meeting_rescheduled", "meeting_canceled", "meeting_attended", "meeting_no_show",
-    "opportunity_created", "deal_closed", "deal_reopened", "message_status", "feedback", "contact_identified",
-    "event_retracted",
-)  # fmt: skip
+OUTSIDE = r"^(meeting_.*|deal_.*|opportunity_created|message_status|feedback|contact_identified|event_retracted)$"
 OPT_OUT_WORDS = ("stop", "stopall", "stop all", "unsubscribe", "opt out", "optout", "revoke", "quit", "end", "cancel")
 """Short messages that carriers take as an opt-out on the channels below."""
 OPT_OUT_CHANNELS = ("sms", "whatsapp")
 _MESSAGES = ("message_sent", "message_received")
-_OBJECTION = r"^objection[^a-z0-9]*(.+)$"
+_MEETINGS = ("meeting_booked", "meeting_rescheduled", "meeting_canceled", "meeting_attended", "meeting_no_show")
+_DEALS = ("deal_closed", "deal_reopened")
+_OBJECTION = r"(?i)^objection[\W_]+([^\W_].*)$"
 _IDENTITY = ["key", "conversation_id"]
 
 
@@ -63,7 +61,7 @@ def fold(events: pl.DataFrame, rules: Rules) -> Facts:
         _once(ordered),
         _counts(ordered),
         _attributes(ordered),
-        _of_messages(messages),
+        _of_messages(ordered, messages),
         _lists(ordered, messages),
         _lives(ordered, rules),
     ]
@@ -79,15 +77,14 @@ def without_retracted(events: pl.DataFrame) -> pl.DataFrame:
     if retractions.is_empty():
         return events
     columns = ["conversation_id", "timestamp", "id", "target_id"]
-    undone: set[tuple[str, str]] = set()
-    # Latest first: a retraction can only be undone by a later one, so no circle can arise.
-    for owner, _, own, target in sorted(retractions.select(columns).rows(), key=lambda r: r[1:3], reverse=True):
-        if (owner, own) not in undone:
-            undone.add((owner, target))
-    gone = pl.DataFrame(
-        sorted(undone), schema={"conversation_id": pl.String, "id": pl.String}, orient="row"
+    owners: dict[str, list[tuple[int, str, str]]] = {}
+    for owner, *retraction in retractions.select(columns).rows():
+        owners.setdefault(owner, []).append((retraction[0], retraction[1], retraction[2]))
+    gone = [(owner, target) for owner, found in owners.items() for target in lifecycle.undone(found)]
+    schema = {"conversation_id": pl.String, "id": pl.String}
+    return events.join(
+        pl.DataFrame(gone, schema=schema, orient="row"), on=list(schema), how="anti", maintain_order="left"
     )
-    return events.join(gone, on=["conversation_id", "id"], how="anti", maintain_order="left")
 
 
 def in_order(events: pl.DataFrame) -> pl.DataFrame:
@@ -104,7 +101,8 @@ def in_order(events: pl.DataFrame) -> pl.DataFrame:
         *_IDENTITY, "timestamp", "sequence", "rank", "id", nulls_last=True
     )
     new = _changes(ordered, *_IDENTITY)
-    return ordered.with_columns(new.cum_sum().cast(pl.UInt32).alias("g")).with_row_index("n")
+    ordered = ordered.with_columns(new.cum_sum().cast(pl.UInt32).alias("g")).with_row_index("n")
+    return ordered.with_columns(pl.col("channel").forward_fill().over("g").alias("spoken_on"))
 
 
 def _changes(frame: pl.DataFrame, *columns: str) -> pl.Series:
@@ -128,9 +126,7 @@ def _messages(ordered: pl.DataFrame) -> pl.DataFrame:
         pl.coalesce("message_id", "id").alias("mid"),
         (pl.col("i") - pl.when(begin).then("i").forward_fill() + 1).cast(pl.Int32).alias("position"),
         (pl.col("run") - pl.when(begin).then("run").forward_fill() + 1).cast(pl.Int32).alias("turn"),
-        pl.when(answers)
-        .then((pl.col("timestamp") - pl.col("timestamp").shift(1)) / MICROS)
-        .alias("response_seconds"),
+        pl.when(answers).then((pl.col("timestamp") - pl.col("timestamp").shift(1)) / MICROS).alias("response_seconds"),
         (pl.col("delivered") & ~pl.col("auto_reply").fill_null(value=False) & ~pl.col("is_keyword")).alias("counted"),
         pl.col("micros").alias("cost_micros"),
         pl.when(pl.col("micros").is_not_null()).then("currency").alias("cost_currency"),
@@ -150,8 +146,11 @@ def _delivered(ordered: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _keyworded(ordered: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """A message that only says the opt-out word: the carriers' words, or the one its opt-out event names."""
-    carriers = pl.col("channel").is_in(OPT_OUT_CHANNELS) & pl.col("keyword").is_in(OPT_OUT_WORDS)
+    """A message that only says the opt-out word: the carriers' words, or the one its opt-out event names.
+
+    A message without a channel is on the last one named before it: so no later event moves an earlier message.
+    """
+    carriers = pl.col("spoken_on").is_in(OPT_OUT_CHANNELS) & pl.col("keyword").is_in(OPT_OUT_WORDS)
     is_keyword = (carriers & (pl.col("sender") == "prospect")).fill_null(value=False)
     named = ordered.filter((pl.col("event_type") == "opted_out") & pl.col("keyword").is_not_null())
     if named.is_empty():
@@ -185,14 +184,13 @@ def _counts(ordered: pl.DataFrame) -> pl.DataFrame:
     def first(*types: str) -> pl.Expr:
         return pl.when(when(*types)).then(at).min()
 
-    lost = (kind == "deal_closed") & ~pl.col("won").fill_null(value=True)
-    won = (kind == "deal_closed") & ~lost
+    won = (kind == "deal_closed") & pl.col("won").fill_null(value=True)
     progress = when("qualified", "meeting_booked", "meeting_attended", "opportunity_created") | won
     return ordered.group_by("g", maintain_order=True).agg(
         first("conversation_started").alias("start_event_at"),
         first(*_MESSAGES).alias("first_message_at"),
         at.min().alias("first_event_at"),
-        pl.when(~when(*OUTSIDE)).then(at).max().alias("ended_at"),
+        pl.when(~kind.str.contains(OUTSIDE)).then(at).max().alias("ended_at"),
         *(first(event_type).alias(column) for event_type, column in STAGES.items()),
         first("disqualified").alias("disqualified_at"),
         first("opted_out").alias("opted_out_at"),
@@ -200,7 +198,6 @@ def _counts(ordered: pl.DataFrame) -> pl.DataFrame:
         pl.when(when("conversation_ended")).then(at).max().alias("closed_at"),
         *(when(t).sum().cast(pl.Int32).alias(f"{t}_count") for t in ("fallback", "error")),
         pl.when(progress).then(n).max().alias("n_progress"),
-        pl.when(lost).then(n).max().alias("n_lost"),
         pl.when(when("opted_out")).then(n).max().alias("n_opted_out"),
         pl.when(when("disqualified")).then(n).max().alias("n_disqualified"),
         pl.when(when("meeting_canceled", "meeting_no_show")).then(at).max().alias("fell_through_at"),
@@ -208,15 +205,18 @@ def _counts(ordered: pl.DataFrame) -> pl.DataFrame:
 
 
 def _attributes(ordered: pl.DataFrame) -> pl.DataFrame:
-    """What only some rows give: each from the first or the last row that has it."""
+    """What only some rows give: each from the first or the last row that has it.
+
+    What is known of the prospect may come later and from any event but a message, a fallback or an error.
+    """
     kind = pl.col("event_type")
 
     def of(*types: str, value: str) -> pl.Expr:
         return pl.when(kind.is_in(types)).then(value)
 
     values = {
-        "source": pl.col("source"),
-        "medium": pl.col("medium"),
+        "source": of("conversation_started", value="source"),
+        "medium": of("conversation_started", value="medium"),
         "start_variant": of("conversation_started", value="variant"),
         "escalation_reason": of("escalated", value="reason"),
     }, {
@@ -236,18 +236,17 @@ def _attributes(ordered: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _of_messages(messages: pl.DataFrame) -> pl.DataFrame:
+def _of_messages(ordered: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
     """What the messages of a conversation add up to."""
     sender, at, n = pl.col("sender"), pl.col("timestamp"), pl.col("n")
     bot, prospect = sender == "bot", pl.col("prospect")
     reply = prospect & pl.col("counted")
     # An inbound conversation begins with the prospect: only what answers the bot is a response.
     bot_spoke = pl.when(bot).then(n).min().over("g")
-    response = reply & ((pl.col("conversation_direction") != "inbound") | (n > bot_spoke)).fill_null(value=False)
+    response = reply & ((pl.col("toward") != "inbound") | (n > bot_spoke)).fill_null(value=False)
     felt = pl.when(prospect).then("sentiment")
-    heads = messages.group_by("g").agg(pl.col("direction").first(ignore_nulls=True).alias("conversation_direction"))
-    heads = heads.with_columns(pl.col("conversation_direction").fill_null("(none)"))
-    return messages.join(heads, on="g", how="left", maintain_order="left").with_columns(
+    toward = ordered.group_by("g").agg(pl.col("direction").first(ignore_nulls=True).fill_null("").alias("toward"))
+    return messages.join(toward, on="g", how="left", maintain_order="left").with_columns(
         response.alias("response"), felt.alias("felt")
     ).group_by("g").agg(
         pl.len().cast(pl.Int32).alias("message_count"),
@@ -321,15 +320,14 @@ def _costs(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 _LIVES = {
-    "g": pl.UInt32, "attended_at": pl.Int64, "awaited_until": pl.Int64, "converted_at": pl.Int64,
-    "lost_at": pl.Int64, "revenue": pl.String,
+    "g": pl.UInt32, "attended_at": pl.Int64, "followed_from": pl.Int64, "awaited_until": pl.Int64,
+    "converted_at": pl.Int64, "lost_at": pl.Int64, "n_lost": pl.Int64, "revenue": pl.String,
 }  # fmt: skip
 
 
 def _lives(ordered: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """What the meetings and deals of each conversation come to."""
-    kind = pl.col("event_type")
-    rows = ordered.filter(kind.str.starts_with("meeting_") | kind.is_in(("deal_closed", "deal_reopened")))
+    rows = ordered.filter(pl.col("event_type").is_in((*_MEETINGS, *_DEALS)))
     changes: dict[int, list[lifecycle.Change]] = {}
     for g, *change in rows.select("g", *lifecycle.Change._fields).rows():
         changes.setdefault(g, []).append(lifecycle.Change(*change))
@@ -361,7 +359,10 @@ def _finish(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 
 
 def _final() -> pl.Expr:
-    """A negative end counts only if no stage event and no prospect message follows it."""
+    """A negative end counts only if no stage event and no counted prospect message follows it.
+
+    Not counted: the word STOP itself may well arrive after the opt-out that it caused.
+    """
     after = pl.max_horizontal("n_progress", "n_reply")
 
     def stands(name: str) -> pl.Expr:
@@ -376,13 +377,12 @@ def _final() -> pl.Expr:
 
 
 def _closes_at(rules: Rules) -> pl.Expr:
-    """When silence, a due meeting or a pending deal stops counting as open."""
+    """When silence, a goodbye, a due meeting or a pending deal stops counting as open.
+
+    A cancellation or no-show is activity. What happens after the time that would close opens it again.
+    """
     idle = pl.col("channel").replace_strict(dict(rules.idle_seconds), default=rules.idle_default_seconds)
-    quiet = pl.max_horizontal("ended_at", "fell_through_at") + idle.cast(pl.Int64) * MICROS
-    said_goodbye = (pl.col("closed_at") >= pl.col("ended_at")) & pl.col("fell_through_at").is_null()
-    return (
-        pl.when(pl.col("attended_at").is_not_null()).then(pl.col("attended_at") + rules.deal_horizon_days * DAY)
-        .when(pl.col("awaited_until").is_not_null()).then("awaited_until")
-        .when(said_goodbye).then("closed_at")
-        .otherwise(quiet)
-    )  # fmt: skip
+    active_at = pl.max_horizontal("ended_at", "fell_through_at")
+    horizon = pl.col("followed_from") + rules.deal_horizon_days * DAY
+    due = pl.coalesce(pl.max_horizontal(horizon, "awaited_until"), "closed_at")
+    return pl.when(due >= active_at).then(due).otherwise(active_at + idle.cast(pl.Int64) * MICROS)

@@ -1,13 +1,12 @@
 """Queue payloads as frames in the columns of the table `events`."""
 
-import hashlib
 import io
-from collections.abc import Iterable
 
 import polars as pl
 
 from dropoff.events import Event
 from dropoff.store import tables
+from dropoff.store.keys import hashes
 
 _TYPES = {
     "text": pl.String(), "int": pl.Int64(), "uint": pl.UInt64(), "float": pl.Float64(), "bool": pl.Boolean(),
@@ -48,15 +47,3 @@ def with_key(frame: pl.DataFrame) -> pl.DataFrame:
     keys = pl.DataFrame({"owner": unique, "key": pl.Series(hashes(unique), dtype=pl.UInt64)})
     found = owners.to_frame().join(keys, on="owner", how="left", maintain_order="left")
     return frame.with_columns(found["key"])
-
-
-def key_of(conversation_id: str) -> int:
-    """The key of a conversation."""
-    return hashes(["c" + conversation_id])[0]
-
-
-def hashes(texts: Iterable[str]) -> list[int]:
-    """64 bits of BLAKE2b: stable between versions and machines, unlike an engine's own hash."""
-    return [
-        int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") for text in texts
-    ]

@@ -4,6 +4,7 @@ These events are few and their rules sequential, so this is plain Python over on
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -20,8 +21,9 @@ UNDATED = 14 * DAY
 
 
 class Change(NamedTuple):
-    """One meeting or deal event, in the order of the conversation."""
+    """One meeting or deal event, in the order of the conversation; `n` is its place there."""
 
+    n: int
     event_type: str
     timestamp: int
     object_id: str | None
@@ -34,24 +36,24 @@ class Change(NamedTuple):
 
 @dataclass(slots=True)
 class Meeting:
-    """`state`: booked, canceled, attended or no_show; `booked_at` is null when its booking never came."""
+    """`state`: booked, canceled, attended or no_show, and since when; `booked_at`: null if its booking never came."""
 
     id: str | None
     booked_at: int | None
     due: str | None = None
-    state: str = "booked"
+    state: str = ""
     state_at: int = 0
     by: str | None = None
 
 
 @dataclass(slots=True)
 class Deal:
-    """`state`: won, lost or open."""
+    """`state`: won, lost or open, and since when; `n`: the place of the last event that said so."""
 
     id: str | None
     state: str = "open"
     state_at: int = 0
-    first_won_at: int | None = None
+    n: int = 0
     micros: int | None = None
     currency: str | None = None
 
@@ -76,33 +78,33 @@ def live(changes: Iterable[Change]) -> Life:
 
 
 def _meet(meetings: list[Meeting], change: Change) -> None:
-    state = change.event_type.removeprefix("meeting_")
-    meeting = _meant(meetings, change.object_id, booking=state == "booked")
+    said = change.event_type.removeprefix("meeting_")
+    meeting = _meant(meetings, change.object_id)
     if meeting is None:
-        meeting = Meeting(change.object_id, change.timestamp if state == "booked" else None)
+        meeting = Meeting(change.object_id, None)
         meetings.append(meeting)
-    elif state == "booked" and meeting.booked_at is None:
+    if said == "booked" and meeting.booked_at is None:
         meeting.booked_at = change.timestamp
-    meeting.state = "booked" if state == "rescheduled" else state
-    meeting.state_at = change.timestamp
+    state = "booked" if said == "rescheduled" else said
+    if meeting.state != state:
+        meeting.state, meeting.state_at = state, change.timestamp
     meeting.due = change.due or meeting.due
     meeting.by = change.by or meeting.by
 
 
-def _meant(meetings: Sequence[Meeting], object_id: str | None, *, booking: bool) -> Meeting | None:
-    """The meeting of that id; without one the latest live meeting, or for any change but a booking the latest."""
+def _meant(meetings: Sequence[Meeting], object_id: str | None) -> Meeting | None:
+    """The meeting of that id; without one the latest live meeting."""
     if object_id is not None:
         return next((m for m in meetings if m.id == object_id), None)
-    alive = [m for m in meetings if m.state == "booked"]
-    return (alive or ([] if booking else list(meetings)) or [None])[-1]
+    return next((m for m in reversed(meetings) if m.state == "booked"), None)
 
 
 def _deal(deals: dict[str | None, Deal], change: Change) -> None:
     deal = deals.setdefault(change.object_id, Deal(change.object_id))
-    deal.state = "open" if change.event_type == "deal_reopened" else "won" if change.won else "lost"
-    deal.state_at = change.timestamp
-    if deal.state == "won" and deal.first_won_at is None:
-        deal.first_won_at = change.timestamp
+    state = "open" if change.event_type == "deal_reopened" else "won" if change.won else "lost"
+    if deal.state != state:
+        deal.state, deal.state_at = state, change.timestamp
+    deal.n = change.n
     if change.micros is not None:
         deal.micros, deal.currency = change.micros, change.currency
 
@@ -110,15 +112,42 @@ def _deal(deals: dict[str | None, Deal], change: Change) -> None:
 def summary(life: Life, zone: ZoneInfo) -> dict[str, Any]:
     """What the conversation's row keeps of its meetings and deals."""
     won = [d for d in life.deals.values() if d.state == "won"]
-    lost = [d for d in life.deals.values() if d.state == "lost"]
-    alive = [m for m in life.meetings if m.state == "booked"]
+    lost = [d for d in life.deals.values() if d.state == "lost"] if not won else []
+    attended = [m.state_at for m in life.meetings if m.state == "attended"]
+    alive = [_deadline(m, zone) for m in life.meetings if m.state == "booked"]
     return {
-        "attended_at": min((m.state_at for m in life.meetings if m.state == "attended"), default=None),
-        "awaited_until": max((_deadline(m, zone) for m in alive), default=None),
-        "converted_at": min((d.first_won_at for d in won if d.first_won_at is not None), default=None),
-        "lost_at": max((d.state_at for d in lost), default=None) if not won else None,
+        "attended_at": min(attended, default=None),
+        "followed_from": max(attended, default=None),
+        "awaited_until": max(alive, default=None),
+        "converted_at": min((d.state_at for d in won), default=None),
+        "lost_at": min((d.state_at for d in lost), default=None),
+        "n_lost": max((d.n for d in lost), default=None),
         "revenue": money((d.currency, d.micros) for d in won),
     }
+
+
+def undone(retractions: Iterable[tuple[int, str, str]]) -> set[str]:
+    """The ids that retractions (time, id, target) undo; one that is undone itself undoes nothing.
+
+    Time decides only where they undo one another in a circle: there the latest stands. None undoes itself.
+    """
+    aims = {own: aim for _, own, aim in sorted(retractions) if own != aim}
+    threats: Counter[str | None] = Counter(aims.values())
+    free = [own for own in aims if not threats[own]]
+    gone: set[str] = set()
+    stood: set[str] = set()
+    while aims:
+        own = free.pop() if free else next(reversed(aims))
+        stood.add(own)
+        aim = aims.pop(own)
+        if aim in stood:
+            continue
+        gone.add(aim)
+        spared = aims.pop(aim, None)
+        threats[spared] -= 1
+        if spared in aims and not threats[spared]:
+            free.append(spared)
+    return gone
 
 
 def due_at(due: str, zone: ZoneInfo) -> int:

@@ -11,8 +11,12 @@ import polars as pl
 DROPS = {
     "duplicate": "an equal copy of an event that came earlier",
     "conflict": "another event with the same id and a higher revision, or a smaller content hash, stands instead",
+    "dead": "it cannot be processed, and is kept in the queue's dead letters",
 }
-"""Why a row of a batch is not stored. Events that cannot be processed at all end in the queue's dead letters."""
+"""Why an event of a batch is not stored."""
+
+Drops = Counter[tuple[str | None, str]]
+"""How many events of which import (None: of none) were dropped for which reason."""
 
 OWNER = ["key", "conversation_id", "contact_owner"]
 _CONTENT = [
@@ -27,7 +31,7 @@ class Batch:
 
     rows: pl.DataFrame
     superseded: list[int] = field(default_factory=list)
-    dropped: Counter[tuple[str | None, str]] = field(default_factory=Counter)
+    dropped: Drops = field(default_factory=Counter)
 
     def keep(self, mask: pl.Series, reason: str) -> None:
         """Keep the rows where `mask` holds. Stored rows that fall away are superseded by what stays."""

@@ -6,9 +6,8 @@ queue's commit, hands out records whose offset the store already holds, and thos
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import polars as pl
@@ -17,9 +16,8 @@ import structlog
 from dropoff.errors import Unavailable
 from dropoff.process import fold, frames, steps
 from dropoff.process.fold import Rules
-from dropoff.queue.base import Queue
+from dropoff.queue.base import Queue, Record
 from dropoff.store.base import Change, Store
-from dropoff.store.tables import REJECTED
 
 log = structlog.get_logger()
 
@@ -46,32 +44,26 @@ class Rejected(msgspec.Struct, frozen=True):
 
 
 class Tally(NamedTuple):
-    """What became of one batch. `dropped`: how many events of which import (or None) were dropped for which reason."""
+    """What became of one batch: how many events of which import (or None) were stored, or dropped for which reason."""
 
     offset: int
     events: int
-    stored: int
-    dropped: Counter[tuple[str | None, str]]
-    dead: int
-
-
-@dataclass(slots=True)
-class _Work:
-    """The payloads of some records, apart by kind."""
-
-    lines: list[bytes] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
+    stored: Counter[str | None]
+    dropped: steps.Drops
 
 
 class Worker:
     """Drains a queue into a store. `step` does one batch; `run` goes on until told to stop."""
 
-    def __init__(self, queue: Queue, store: Store, rules: Rules, on_tally: Callable[[Tally], None] | None = None):
+    def __init__(
+        self, queue: Queue, store: Store, rules: Rules, on_tally: Callable[[Tally], None] = lambda _: None
+    ) -> None:
         self._queue = queue
         self._store = store
         self._rules = rules
-        self._on_tally = on_tally or (lambda _: None)
+        self._on_tally = on_tally
         self._size = MIN_EVENTS
+        self._pending: Sequence[Record] = ()
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set. What the store cannot take now is tried again."""
@@ -79,120 +71,121 @@ class Worker:
             try:
                 self.step(0.2)
             except Unavailable as error:
-                log.warning("store unavailable, trying again", error=str(error))
+                log.warning("the store is unavailable, trying again", error=str(error))
                 stop.wait(_RETRY_SECONDS)
 
     def step(self, wait: float) -> Tally | None:
         """Take, process and commit one batch; None when nothing came within `wait` seconds.
 
-        Raises `Unavailable` when the store cannot be written; the same batch is then read again.
+        Raises `Unavailable` when the store cannot be written; the next step tries the same batch again.
         """
         records = self._pending or self._queue.read(self._size, wait)
         if not records:
             self._size = MIN_EVENTS
             return None
         self._pending = records
-        seen = self._store.offset()
-        work = _sort_out([r.payload for r in records if r.offset > seen])
-        offset = max(seen, records[-1].offset)
-        dead, dropped, stored = 0, Counter[tuple[str | None, str]](), 0
-        for part in self._attempts(work, seen, offset):
-            if isinstance(part, int):
-                dead += part
-            else:
-                stored += part[0]
-                dropped += part[1]
+        tally = self._absorb(records)
         self._queue.commit(records[-1].offset)
         self._pending = ()
-        tally = Tally(offset, len(work.lines) and _count(work.lines), stored, dropped, dead)
         self._adapt(tally)
         self._on_tally(tally)
         return tally
-
-    _pending: Sequence = ()
 
     def _adapt(self, tally: Tally) -> None:
         # Under backlog large batches cost least an event; at rest small ones are visible soonest.
         full = tally.events >= self._size // 2
         self._size = min(self._size * 4, MAX_EVENTS) if full else max(self._size // 2, MIN_EVENTS)
 
-    def _attempts(self, work: _Work, seen: int, offset: int) -> Iterator[tuple[int, Counter] | int]:
-        """Store the whole batch; where that fails, ever smaller parts, until the one event that fails stands alone."""
-        todo: list[tuple[_Work, int]] = [(work, offset)]
+    def _absorb(self, records: Sequence[Record]) -> Tally:
+        """Store a batch; where that fails, ever smaller parts of it, until the one event that fails stands alone."""
+        seen = self._store.offset()
+        lines, rejected = _sort_out([r.payload for r in records if r.offset > seen])
+        tally = Tally(max(seen, records[-1].offset), sum(part.count(b"\n") for part in lines), Counter(), Counter())
+        # Until its last part is stored the batch counts as unread, so only that one moves the offset.
+        todo = [(b"".join(lines), rejected, tally.offset)]
         while todo:
-            part, reached = todo.pop()
+            part, refused, offset = todo.pop()
             try:
-                yield self._store_part(part, reached)
+                self._store_part(part, refused, offset, tally)
             except Unavailable:
                 raise
-            except Exception as error:  # whatever an event can do to the fold must not stop the others
-                lines = b"".join(part.lines).splitlines(keepends=True)
-                if len(lines) <= 1:
-                    log.error("event cannot be processed", error=repr(error))
-                    self._queue.dead_letter(b"".join(part.lines), repr(error))
-                    yield self._store_part(_Work([], part.rejected), reached) and 1
-                    continue
-                half = len(lines) // 2
-                # Only the last part may move the offset: until then the batch counts as unread.
-                todo.append((_Work(lines[half:], part.rejected), reached))
-                todo.append((_Work(lines[:half]), seen))
+            except Exception as error:  # noqa: BLE001 - whatever one event does to the fold must not stop the others
+                events = part.splitlines(keepends=True)
+                if len(events) <= 1:
+                    self._set_aside(part, error, tally)
+                    todo.append((b"", refused, offset))
+                else:
+                    half = len(events) // 2
+                    todo += [(b"".join(events[half:]), refused, offset), (b"".join(events[:half]), [], seen)]
+        return tally
 
-    def _store_part(self, work: _Work, offset: int) -> tuple[int, Counter[tuple[str | None, str]]]:
-        change, dropped = prepare(work.lines, work.rejected, offset, self._store, self._rules)
+    def _store_part(self, lines: bytes, rejected: Sequence[Rejected], offset: int, tally: Tally) -> None:
+        change, stored, dropped = prepare(lines, rejected, offset, self._store, self._rules)
         self._store.commit(change)
-        return len(change.events), dropped
+        tally.stored.update(stored)
+        tally.dropped.update(dropped)
+
+    def _set_aside(self, line: bytes, error: Exception, tally: Tally) -> None:
+        if not line:  # not an event's fault: a commit of nothing but refused events failed
+            raise error
+        log.error("an event cannot be processed; it is kept in the dead letters", error=repr(error))
+        self._queue.dead_letter(line, repr(error))
+        tally.dropped[batch_of(line), "dead"] += 1
 
 
-def _sort_out(payloads: Sequence[bytes]) -> _Work:
-    work = _Work()
+def batch_of(line: bytes) -> str | None:
+    """The import a queue line belongs to, if it can be told."""
+    try:
+        return msgspec.json.decode(line, type=_Batch).name
+    except msgspec.DecodeError:
+        return None
+
+
+class _Batch(msgspec.Struct):
+    name: str | None = msgspec.field(default=None, name="#batch")
+
+
+def _sort_out(payloads: Sequence[bytes]) -> tuple[list[bytes], list[Rejected]]:
+    """Payloads of events, and refused events."""
+    lines, rejected = [], []
     for payload in payloads:
         if payload.startswith(REJECTIONS):
-            work.rejected += msgspec.json.decode(payload[1:], type=list[Rejected])
+            rejected += msgspec.json.decode(payload[1:], type=list[Rejected])
         else:
-            work.lines.append(payload)
-    return work
-
-
-def _count(lines: Sequence[bytes]) -> int:
-    return sum(payload.count(b"\n") for payload in lines)
+            lines.append(payload)
+    return lines, rejected
 
 
 def prepare(
-    lines: Sequence[bytes], rejected: Sequence[Rejected], offset: int, store: Store, rules: Rules
-) -> tuple[Change, Counter[tuple[str | None, str]]]:
-    """What these payloads change in the store, and what was dropped on the way. Reads the store, writes nothing."""
+    lines: bytes, rejected: Sequence[Rejected], offset: int, store: Store, rules: Rules
+) -> tuple[Change, Counter[str | None], steps.Drops]:
+    """What a batch changes in the store, how many events of which import are new, and what was dropped and why.
+
+    Reads the store, writes nothing.
+    """
     refused = pl.DataFrame(
-        [msgspec.structs.asdict(r) for r in rejected], schema=frames.frame_schema(REJECTED_TABLE), orient="row"
+        [msgspec.structs.astuple(r) for r in rejected], schema=frames.frame_schema("rejected_events"), orient="row"
     )
     if not lines:
-        empty = {name: pl.DataFrame(schema=frames.frame_schema(name)) for name in ("events", "conversations", "messages")}
-        none = pl.Series("key", [], pl.UInt64)
-        return Change(**empty, superseded=(), rewritten=none, rejected=refused, offset=offset), Counter()
-    rows = frames.read_lines(b"".join(lines))
+        return Change.of_nothing(offset, refused), Counter(), Counter()
+    rows = frames.read_lines(lines)
     history = store.history(rows["key"].unique())
     batch = steps.run(rows, history)
     fresh = batch.rows.filter(pl.col("seq").is_null())
-    events = fresh.with_columns(pl.int_range(pl.len()).alias("seq") + store.next_seq())
-    conversations, messages, rewritten = _folded(batch, fresh, history, rules)
+    numbered = fresh.with_columns(pl.int_range(pl.len()).alias("seq") + store.next_seq())
     change = Change(
-        events=events.select(history.columns),
+        events=numbered.select(history.columns),
         superseded=batch.superseded,
-        conversations=conversations,
-        messages=messages,
-        rewritten=rewritten,
+        **_folded(batch, fresh, history, rules),
         rejected=refused,
         offset=offset,
     )
-    return change, batch.dropped
-
-
-REJECTED_TABLE = "rejected_events"
-assert [c.name for c in REJECTED] == list(Rejected.__struct_fields__)  # noqa: S101 - two spellings of one table
+    return change, Counter(dict(fresh["batch"].value_counts().rows())), batch.dropped
 
 
 def _folded(
     batch: steps.Batch, fresh: pl.DataFrame, history: pl.DataFrame, rules: Rules
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.Series]:
+) -> dict[str, Any]:
     """The rows of the conversations that changed; of their messages only those that can have changed."""
     lost = history.filter(pl.col("seq").is_in(batch.superseded)) if batch.superseded else history.clear()
     named = pl.col("conversation_id").is_not_null()
@@ -201,7 +194,7 @@ def _folded(
     facts = fold.fold(touched, rules)
     rewritten = _rewritten(touched, lost["key"])
     keep = pl.col("key").is_in(rewritten.implode()) | pl.col("event_id").is_in(fresh["id"].implode())
-    return facts.conversations, facts.messages.filter(keep), rewritten
+    return {"conversations": facts.conversations, "messages": facts.messages.filter(keep), "rewritten": rewritten}
 
 
 def _rewritten(touched: pl.DataFrame, superseded: pl.Series) -> pl.Series:

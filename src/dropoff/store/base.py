@@ -21,6 +21,12 @@ class Change(NamedTuple):
     rejected: pl.DataFrame
     offset: int
 
+    @classmethod
+    def of_nothing(cls, offset: int, rejected: pl.DataFrame) -> "Change":
+        """No event: only refused ones, and the offset."""
+        none, keys = pl.DataFrame(), pl.Series("key", [], pl.UInt64)
+        return cls(none, (), none, none, keys, rejected, offset)
+
 
 class Answer(NamedTuple):
     """The rows of a SELECT. Instants are naive datetimes in UTC."""

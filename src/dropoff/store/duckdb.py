@@ -70,25 +70,28 @@ class DuckStore:
             if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException | duckdb.TransactionException):
                 raise Unavailable(f"the store cannot be written: {error}") from error
             raise
-        self._spans.add(change.events["key"].to_numpy(), change.events["seq"].to_numpy())
-        self._next_seq += len(change.events)
+        if len(change.events):
+            self._spans.add(change.events["key"].to_numpy(), change.events["seq"].to_numpy())
+            self._next_seq += len(change.events)
 
     def _apply(self, change: Change) -> None:
         if change.superseded:
             self._writer.execute("DELETE FROM event_rows WHERE list_contains($1, seq)", [list(change.superseded)])
-        self._replace("conversations", change.conversations["key"], change.conversations)
-        self._replace("messages", change.rewritten, change.messages)
+        if len(change.conversations):
+            self._delete("conversations", change.conversations["key"])
+            self._insert("conversations", change.conversations)
+        self._delete("messages", change.rewritten)
+        self._insert("messages", change.messages)
         self._insert("events", change.events)
         if len(change.rejected):
             self._insert("rejected_events", change.rejected)
             self._prune_rejected()
         self._writer.execute("UPDATE progress SET queue_offset = $1", [change.offset])
 
-    def _replace(self, table: str, keys: pl.Series, rows: pl.DataFrame) -> None:
+    def _delete(self, table: str, keys: pl.Series) -> None:
         if len(keys):
             self._writer.register("gone", keys.to_frame("key").to_arrow())
             self._writer.execute(f"DELETE FROM {sql.PHYSICAL[table]} WHERE key IN (SELECT key FROM gone)")
-        self._insert(table, rows)
 
     def _insert(self, table: str, rows: pl.DataFrame) -> None:
         if len(rows):

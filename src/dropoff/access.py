@@ -1,0 +1,125 @@
+"""Who may write events and who may read: keys, the admin token, logins. Secrets are shown once and kept as hashes."""
+
+import hashlib
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dropoff.control.base import Control
+from dropoff.errors import InvalidInput, NotFound, Unauthorized
+
+WRITE = "write"
+ADMIN = "admin"
+KINDS = {WRITE: "may send events", ADMIN: "may read pages and API"}
+SESSION_SECONDS = 14 * 86_400
+COOKIE = "dropoff_session"
+_PREFIX = {WRITE: "dw_", ADMIN: "da_"}
+_RELOAD_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known of a key, without its secret. `created_at` in seconds since the epoch."""
+
+    name: str
+    kind: str
+    created_at: float
+
+
+def create_key(control: Control, name: str, kind: str, now: float) -> str:
+    """A new key; returns its secret, which is kept nowhere. 128 random bits: a plain SHA-256 keeps them safe."""
+    if kind not in KINDS:
+        raise InvalidInput("kind", kind, " or ".join(KINDS))
+    if not name or len(name) > 64:
+        raise InvalidInput("name", name, "a text of 1 to 64 characters")
+    if any(key.name == name for key in list_keys(control)):
+        raise InvalidInput("name", name, "a name that no other key has")
+    secret = _PREFIX[kind] + secrets.token_hex(16)
+    record = {"name": name, "kind": kind, "created_at": now}
+    control.put(f"key/{_hash(secret)}", json.dumps(record).encode(), 0)
+    return secret
+
+
+def list_keys(control: Control) -> list[Key]:
+    """All keys, the oldest first."""
+    found = [Key(**json.loads(entry.value)) for entry in control.list("key/").values()]
+    return sorted(found, key=lambda key: (key.created_at, key.name))
+
+
+def revoke_key(control: Control, name: str) -> None:
+    """Forget the key of that name; raises `NotFound`. Logins made with it end too."""
+    for place, entry in control.list("key/").items():
+        if json.loads(entry.value)["name"] == name:
+            control.delete(place)
+            for session in control.list("session/"):
+                control.delete(session)
+            return
+    raise NotFound(f"there is no key named {name!r}")
+
+
+class Access:
+    """Decides on requests. `local` is the token of this machine's own command line, of this run only.
+
+    Without any key, on loopback, everything is open. Keys made by another process count within two seconds.
+    """
+
+    def __init__(self, control: Control, local: str, clock: Callable[[], float] = time.time) -> None:
+        self._control = control
+        self._local = _hash(local)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._keys: dict[str, str] = {}
+        self._loaded = float("-inf")
+
+    @property
+    def open(self) -> bool:
+        """No key is configured."""
+        return not self._by_hash()
+
+    def may_write(self, authorization: str | None) -> bool:
+        """Whether this `Authorization` header may send events."""
+        return self._allows(authorization, WRITE)
+
+    def may_read(self, authorization: str | None, session: str | None) -> bool:
+        """Whether this header or session cookie may see pages and API."""
+        return self._allows(authorization, ADMIN) or (session is not None and self._session(session))
+
+    def login(self, token: str) -> str:
+        """The value of a new session cookie; raises `Unauthorized` for an unknown token."""
+        if self._by_hash().get(_hash(token)) != ADMIN:
+            raise Unauthorized("this token is not known, or may not read")
+        session = secrets.token_urlsafe(24)
+        until = {"until": self._clock() + SESSION_SECONDS}
+        self._control.put(f"session/{_hash(session)}", json.dumps(until).encode(), 0)
+        return session
+
+    def logout(self, session: str) -> None:
+        """End a session."""
+        self._control.delete(f"session/{_hash(session)}")
+
+    def _allows(self, authorization: str | None, kind: str) -> bool:
+        keys = self._by_hash()
+        if not keys:
+            return True
+        scheme, _, secret = (authorization or "").partition(" ")
+        hashed = _hash(secret.strip())
+        return scheme.lower() == "bearer" and (hashed == self._local or keys.get(hashed) == kind)
+
+    def _session(self, session: str) -> bool:
+        found = self._control.get(f"session/{_hash(session)}")
+        return found is not None and json.loads(found.value)["until"] > self._clock()
+
+    def _by_hash(self) -> dict[str, str]:
+        with self._lock:
+            if self._clock() - self._loaded > _RELOAD_SECONDS:
+                entries = self._control.list("key/")
+                self._keys = {k.removeprefix("key/"): json.loads(e.value)["kind"] for k, e in entries.items()}
+                self._loaded = self._clock()
+            return self._keys
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,79 @@
+"""Every question by name: what page, API and command line call, with the parameters of a URL."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from dropoff.analyse import conversations, funnel, select
+from dropoff.periods import from_micros
+from dropoff.query import Params, Query, number, one, parse_query
+from dropoff.store.base import Store
+
+
+def utc_now() -> datetime:
+    """The clock of the product."""
+    return datetime.now(UTC)
+
+
+class Analytics:
+    """The answers of one store. `now` is asked once for each question."""
+
+    def __init__(self, store: Store, timezone: str, now: Callable[[], datetime] = utc_now) -> None:
+        self._store = store
+        self._timezone = timezone
+        self._now = now
+
+    def funnel(self, params: Params) -> dict[str, Any]:
+        """Stages, rates and drop-offs of the funnel `name`."""
+        definition = funnel.named(one(params, "name") or "sales")
+        answer = funnel.answer(self._store, self._query(params), definition, number(params, "threshold", 0, 0, 1))
+        return msgspec.to_builtins(answer)
+
+    def dropoffs(self, params: Params) -> dict[str, Any]:
+        """The drop-offs alone."""
+        answer = self.funnel(params)
+        kept = ("period", "as_of", "definition", "drop_offs", "test_conversations")
+        segments = {value: {"drop_offs": s["drop_offs"]} for value, s in answer.get("segments", {}).items()}
+        return {name: answer[name] for name in kept} | ({"segments": segments} if segments else {})
+
+    def conversations(self, params: Params) -> dict[str, Any]:
+        """A page of the list of conversations."""
+        return conversations.listing(
+            self._store,
+            self._query(params),
+            stage=one(params, "stage"),
+            dropped=one(params, "dropped"),
+            recorded=one(params, "name") == "mission",
+            limit=int(number(params, "limit", conversations.LIMIT, 1, 1000)),
+            after=one(params, "after"),
+        )
+
+    def conversation(self, conversation_id: str) -> dict[str, Any]:
+        """One conversation with its messages and events."""
+        return conversations.show(self._store, conversation_id, self._query({}))
+
+    def filters(self) -> dict[str, Any]:
+        """What a page offers to choose from."""
+        rows = self._store.select("SELECT DISTINCT channel FROM conversation_rows WHERE channel IS NOT NULL ORDER BY 1")
+        has_data = self._store.select("SELECT count(*) > 0 FROM conversation_rows").rows[0][0]
+        return {"channels": [row[0] for row in rows.rows], "timezone": self._timezone, "has_data": has_data}
+
+    def rejected(self, params: Params) -> dict[str, Any]:
+        """Refused events, the newest first, and their counts by reason."""
+        limit = int(number(params, "limit", 100, 1, 100_000))
+        found = self._store.select(
+            f"""SELECT id, epoch_us(received_at) AS received_at, reason, field, message, body FROM rejected_rows
+                ORDER BY rejected_rows.received_at DESC, id LIMIT {limit}"""
+        ).dicts()
+        reasons = self._store.select("SELECT reason, count(*) FROM rejected_rows GROUP BY 1 ORDER BY 1").rows
+        rows = [{**r, "received_at": from_micros(r["received_at"]).isoformat()} for r in found]
+        return {"rejected": rows, "total": sum(n for _, n in reasons), "reasons": dict(reasons)}
+
+    def _query(self, params: Params) -> Query:
+        now = self._now()
+        timezone = one(params, "timezone") or self._timezone
+        return parse_query(params, now, select.default_period(self._store, timezone, now))
+
+

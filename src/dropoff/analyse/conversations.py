@@ -1,0 +1,149 @@
+"""Lists of conversations, and one conversation with its messages and events."""
+
+import base64
+import json
+from typing import Any
+
+from dropoff.analyse import select
+from dropoff.analyse.answers import instant
+from dropoff.errors import InvalidInput, NotFound
+from dropoff.query import Query
+from dropoff.store import sql, tables
+from dropoff.store.base import Store
+from dropoff.store.keys import key_of
+
+LIMIT = 50
+_HIDDEN = ("key", "level")
+_LIST = (
+    "id", "channel", "direction", "contact_id", "started_at", "ended_at", "duration_seconds", "message_count",
+    "stage", "ending", "outcome", "status", "sentiment_trend", "first_response_seconds", "escalated",
+    "fallback_count", "is_test",
+)  # fmt: skip
+
+
+def listing(
+    store: Store,
+    query: Query,
+    *,
+    stage: str | None = None,
+    dropped: str | None = None,
+    recorded: bool = False,
+    limit: int = LIMIT,
+    after: str | None = None,
+) -> dict[str, Any]:
+    """Conversations of a query, the latest first.
+
+    `stage`: those that reached it (with `recorded`, by its own event); `dropped`: those that reached it and not the
+    next recorded stage. `after` is the `next` of the page before.
+    """
+    clause = select.Clause()
+    rows = select.conversations(query, clause)
+    condition = " AND ".join(_conditions(store, stage, dropped, recorded)) or "true"
+    total = store.select(f"SELECT count(*) FROM {rows} WHERE {condition}", clause.parameters).rows[0][0]
+    if after is not None:
+        moment, last = _open_cursor(after)
+        condition += f" AND (started_at, id) < ({clause.add(moment)}::TIMESTAMP, {clause.add(last)})"
+    found = store.select(
+        f"SELECT {', '.join(_LIST)} FROM {rows} WHERE {condition} ORDER BY started_at DESC, id DESC LIMIT {limit + 1}",
+        clause.parameters,
+    ).dicts()
+    page = [_present(row) for row in found[:limit]]
+    return {
+        "period": query.period.to_dict(),
+        "as_of": instant(query.now),
+        "definition": {"text": _definition(stage, dropped)},
+        "conversations": page,
+        "total": total,
+        "next": _cursor(found[limit - 1]) if len(found) > limit else None,
+    }
+
+
+def _conditions(store: Store, stage: str | None, dropped: str | None, recorded: bool) -> list[str]:
+    conditions = []
+    if stage is not None:
+        level = _level("stage", stage)
+        conditions.append(f"{sql.STAGES[stage]} IS NOT NULL" if recorded else f"level >= {level}")
+    if dropped is not None:
+        level = _level("dropped", dropped)
+        recorded_stages = select.recorded_stages(store)
+        following = [i for i, name in enumerate(sql.STAGES) if i > level and name in recorded_stages]
+        if not following:
+            raise InvalidInput("dropped", dropped, "a stage that is followed by a recorded one")
+        conditions.append(f"level >= {level} AND level < {following[0]}")
+    return conditions
+
+
+def _level(name: str, stage: str) -> int:
+    if stage not in sql.STAGES:
+        raise InvalidInput(name, stage, f"one of {', '.join(sql.STAGES)}")
+    return list(sql.STAGES).index(stage)
+
+
+def _definition(stage: str | None, dropped: str | None) -> str:
+    parts = ["Conversations started in the period"]
+    if stage:
+        parts.append(f"that reached {stage}")
+    if dropped:
+        parts.append(f"that reached {dropped} and not the next stage")
+    return " ".join(parts) + "."
+
+
+def _cursor(row: dict[str, Any]) -> str:
+    text = json.dumps([row["started_at"].isoformat(), row["id"]])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _open_cursor(text: str) -> tuple[str, str]:
+    try:
+        moment, last = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        return str(moment), str(last)
+    except (ValueError, TypeError):
+        raise InvalidInput("after", text, "the 'next' of the page before") from None
+
+
+def show(store: Store, conversation_id: str, query: Query) -> dict[str, Any]:
+    """One conversation: its `ConversationMetrics`, its messages and all its events. Raises `NotFound`."""
+    clause = select.Clause()
+    source = sql.derived(f"{clause.add(select.naive(query.now))}::TIMESTAMP")
+    of = f"key = {clause.add(key_of(conversation_id))} AND"
+    found = store.select(
+        f"SELECT * FROM ({source}) WHERE {of} id = {clause.add(conversation_id)}", clause.parameters
+    ).dicts()
+    if not found:
+        raise NotFound(f"there is no conversation {conversation_id!r}")
+    return {**_present(found[0]), "messages": _messages(store, conversation_id), "events": _events(store, conversation_id)}
+
+
+def _messages(store: Store, conversation_id: str) -> list[dict[str, Any]]:
+    of = {"key": key_of(conversation_id), "id": conversation_id}
+    found = store.select(
+        f"""SELECT m.*, e.content FROM {sql.PHYSICAL["messages"]} m JOIN (
+              SELECT id, {sql.CONTENT} AS content FROM {sql.PHYSICAL["events"]}
+              WHERE key = $key AND conversation_id = $id) e ON e.id = m.event_id
+            WHERE m.key = $key AND m.conversation_id = $id ORDER BY position""",
+        of,
+    )
+    return [_present(row) for row in found.dicts()]
+
+
+def _events(store: Store, conversation_id: str) -> list[dict[str, Any]]:
+    found = store.select(
+        f"""SELECT id, event_type, timestamp, received_at, properties FROM {sql.PHYSICAL["events"]}
+            WHERE key = $key AND conversation_id = $id ORDER BY timestamp, sequence NULLS LAST, id""",
+        {"key": key_of(conversation_id), "id": conversation_id},
+    )
+    return [{**_present(row), "properties": json.loads(row["properties"])} for row in found.dicts()]
+
+
+_MONEY = ("revenue", "cost")
+_INSTANTS = {c.name for columns in tables.TABLES.values() for c in columns if c.type == "instant"}
+
+
+def _present(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as readers get it: instants in RFC 3339, money as exact decimals by currency."""
+    shown = {name: value for name, value in row.items() if name not in _HIDDEN}
+    for name in shown.keys() & _INSTANTS:
+        shown[name] = instant(shown[name])
+    for name in shown.keys() & set(_MONEY):
+        shown[name] = json.loads(shown[name]) if shown[name] else {}
+    return shown

@@ -1,0 +1,208 @@
+"""The funnels `sales` and `mission`: counts of stages, rates between them, and where people drop off."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dropoff.analyse import select
+from dropoff.analyse.answers import Number, instant, ratio, share
+from dropoff.analyse.stats import wilson
+from dropoff.errors import InvalidInput
+from dropoff.query import Query
+from dropoff.store import sql
+from dropoff.store.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A named funnel. Mode `reached`: a later stage implies the earlier ones; `recorded`: a stage's own event only."""
+
+    name: str
+    mode: str
+    stages: tuple[str, ...]
+    rates: Mapping[str, tuple[str, str]]
+    text: str
+
+
+_RATES = {
+    "response_rate": ("responded", "started"),
+    "qualification_rate": ("qualified", "responded"),
+    "booking_rate": ("booked", "qualified"),
+    "show_rate": ("attended", "booked"),
+    "opportunity_rate": ("opportunity", "attended"),
+    "conversion_rate": ("converted", "attended"),
+    "win_rate": ("converted", "started"),
+}
+
+FUNNELS = {
+    "sales": Definition(
+        "sales",
+        "reached",
+        tuple(sql.STAGES),
+        _RATES,
+        "Conversations started in the period, by the furthest stage they reached: a later stage implies the earlier "
+        "ones. Each rate is of the conversations of the stage before, with its Wilson 95 % interval.",
+    ),
+    "mission": Definition(
+        "mission",
+        "recorded",
+        tuple(stage for stage in sql.STAGES if stage != "opportunity"),
+        {name: rate for name, rate in _RATES.items() if name not in ("opportunity_rate", "win_rate")},
+        "Conversations started in the period, a stage counted only by its own event. Plain quotients: they can exceed "
+        "1 where a stage was skipped, so they have no interval.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One row of a funnel. `is_recorded` is false where the project has no event of this stage at all."""
+
+    stage: str
+    count: int
+    recorded: int
+    implied: int
+    is_recorded: bool
+    rate_from_previous: Number
+    rate_from_start: Number
+
+
+@dataclass(frozen=True, slots=True)
+class DropOff:
+    """Between two consecutive stages: `drop_rate` = 1 - next/current, `volume_lost` = current - next."""
+
+    source: str
+    target: str
+    drop_rate: float
+    volume_lost: int
+    interval: tuple[float, float] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """With the names `from` and `to`."""
+        return {
+            "from": self.source,
+            "to": self.target,
+            "drop_rate": self.drop_rate,
+            "volume_lost": self.volume_lost,
+            "interval": self.interval,
+        }
+
+
+Counts = Mapping[str, tuple[int, int]]
+"""For each stage of `sql.STAGES` how many conversations reached it, and how many have its own event."""
+
+
+def named(name: str) -> Definition:
+    """The funnel of that name; raises `InvalidInput` listing them otherwise."""
+    if name not in FUNNELS:
+        raise InvalidInput("name", name, f"one of {', '.join(FUNNELS)}")
+    return FUNNELS[name]
+
+
+def answer(store: Store, query: Query, definition: Definition, threshold: float = 0.0) -> dict[str, Any]:
+    """The funnel of a query: the shape of DESIGN §6, with `segments` when the query has `by`."""
+    found = count(store, query)
+    recorded = select.recorded_stages(store)
+    head = {
+        "period": query.period.to_dict(),
+        "as_of": instant(query.now),
+        "definition": {"name": definition.name, "mode": definition.mode, "text": definition.text},
+        "test_conversations": count_test(store, query),
+    }
+    whole = {stage: _add([counts[stage] for counts in found.values()]) for stage in sql.STAGES}
+    body = describe(whole, recorded, definition, threshold)
+    if query.by is None:
+        return {**head, **body}
+    by_value = sorted(found.items(), key=lambda item: (-item[1]["started"][0], item[0]))
+    return {
+        **head,
+        **body,
+        "by": query.by,
+        "segments": {value: describe(counts, recorded, definition, threshold) for value, counts in by_value},
+    }
+
+
+def _add(pairs: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    return sum(a for a, _ in pairs), sum(b for _, b in pairs)
+
+
+def count(store: Store, query: Query) -> dict[str, Counts]:
+    """Conversations by stage, for each value of the query's `by` (one value, '', without it)."""
+    clause = select.Clause()
+    rows = select.conversations(query, clause)
+    by = select.dimension(query.by) if query.by else "''"
+    reached = ", ".join(f"count(*) FILTER (WHERE level >= {i})" for i in range(len(sql.STAGES)))
+    recorded = ", ".join(f"count({column})" for column in sql.STAGES.values())
+    found = store.select(f"SELECT {by}, {reached}, {recorded} FROM {rows} GROUP BY 1", clause.parameters)
+    n = len(sql.STAGES)
+    return {
+        value: {stage: (counts[i], counts[n + i]) for i, stage in enumerate(sql.STAGES)}
+        for value, *counts in found.rows
+    }
+
+
+def count_test(store: Store, query: Query) -> int:
+    """How many conversations of the period are test traffic."""
+    found = store.select(
+        f"""SELECT count(*) FROM {sql.PHYSICAL["conversations"]}
+            WHERE is_test AND started_at >= $start AND started_at < $end""",
+        {"start": select.naive(query.period.start), "end": select.naive(query.period.end)},
+    )
+    return found.rows[0][0]
+
+
+def describe(counts: Counts, recorded: set[str], definition: Definition, threshold: float) -> dict[str, Any]:
+    """Stages, rates and drop-offs: a pure function of the counts."""
+    of_mode = 0 if definition.mode == "reached" else 1
+    totals = {stage: counts[stage][of_mode] for stage in definition.stages}
+    known = [stage for stage in definition.stages if stage in recorded]
+    rate = share if definition.mode == "reached" else ratio
+
+    def between(stage: str, earlier: str | None) -> Number:
+        if earlier is None or stage not in recorded or earlier not in recorded:
+            return Number(None, totals[stage], totals[earlier] if earlier else 0)
+        return rate(totals[stage], totals[earlier])
+
+    stages = [
+        Stage(
+            stage=stage,
+            count=totals[stage],
+            recorded=counts[stage][1],
+            implied=totals[stage] - counts[stage][1],
+            is_recorded=stage in recorded,
+            rate_from_previous=between(stage, _previous(stage, known)),
+            rate_from_start=between(stage, definition.stages[0]),
+        )
+        for stage in definition.stages
+    ]
+    numbers = {
+        name: rate(totals[top], totals[bottom]) if {top, bottom} <= recorded else Number(None, totals[top], totals[bottom])
+        for name, (top, bottom) in definition.rates.items()
+    }
+    return {
+        "stages": stages,
+        "rates": {name: number.value for name, number in numbers.items()},
+        "numbers": numbers,
+        "drop_offs": [d.to_dict() for d in drop_offs({s: totals[s] for s in known}, threshold, definition.mode)],
+    }
+
+
+def _previous(stage: str, known: Sequence[str]) -> str | None:
+    """The recorded stage before: pairs skip what is never recorded."""
+    if stage not in known or known.index(stage) == 0:
+        return None
+    return known[known.index(stage) - 1]
+
+
+def drop_offs(totals: Mapping[str, int], threshold: float, mode: str = "recorded") -> list[DropOff]:
+    """Consecutive stages with `drop_rate` above the threshold, highest first, then by volume.
+
+    `totals` are the stages' counts in order. Where a later stage implies the earlier ones, the rate has an interval.
+    """
+    found = []
+    for (source, current), (target, following) in zip(totals.items(), list(totals.items())[1:], strict=False):
+        if current == 0 or 1 - following / current <= threshold:
+            continue
+        interval = wilson(current - following, current) if mode == "reached" else None
+        found.append(DropOff(source, target, 1 - following / current, current - following, interval))
+    return sorted(found, key=lambda d: (-d.drop_rate, -d.volume_lost))

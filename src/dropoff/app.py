@@ -1,0 +1,260 @@
+"""The composition root: the parts of one data directory, wired together, and the web application around them."""
+
+import json
+import os
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+
+from dropoff import access
+from dropoff.access import Access
+from dropoff.analyse.analytics import Analytics
+from dropoff.control.sqlite import SqliteControl
+from dropoff.dashboard.api import api
+from dropoff.dashboard.pages import error_page, login_page, pages, safe_path
+from dropoff.errors import InvalidInput, Unauthorized
+from dropoff.ingest import metrics
+from dropoff.ingest.door import Door
+from dropoff.process.fold import Rules
+from dropoff.process.worker import Tally, Worker
+from dropoff.queue.sqlite import SqliteQueue
+from dropoff.settings import Settings
+from dropoff.store.duckdb import DuckStore
+
+SERVER_FILE = "server.json"
+MEGABYTE = 1_000_000
+
+
+class Engine:
+    """Queue, worker and store of one data directory, in this process. Raises `StoreBusy` while another holds it."""
+
+    def __init__(self, settings: Settings) -> None:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.settings = settings
+        # The store first: it is what tells that another process is at work here.
+        self.store = DuckStore(settings.data / "store.duckdb", settings.store_memory)
+        self.queue = SqliteQueue(settings.data / "queue.db", retention=settings.queue_retention_hours * 3600)
+        self.control = SqliteControl(settings.data / "control.db")
+        self.imports = Imports()
+        self.analytics = Analytics(self.store, settings.timezone)
+        rules = Rules(settings.zone, settings.idle_seconds, settings.idle_default_seconds, settings.deal_horizon_days)
+        self.worker = Worker(self.queue, self.store, rules, self._count)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self.worker.run, args=(self._stop,), name="worker", daemon=True)
+
+    def __enter__(self) -> "Engine":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.queue.close()
+        self.store.close()
+        self.control.close()
+
+    def drain(self) -> None:
+        """Wait until everything in the queue is processed."""
+        while self.queue.lag().bytes and self.working:
+            time.sleep(0.01)
+
+    @property
+    def working(self) -> bool:
+        """The worker is alive."""
+        return self._thread.is_alive()
+
+    def _count(self, tally: Tally) -> None:
+        metrics.BATCH.observe(tally.events)
+        metrics.STORED.inc(sum(tally.stored.values()))
+        for (_, reason), count in tally.dropped.items():
+            metrics.DROPPED.labels(reason).inc(count)
+        self.imports.add(tally)
+
+
+class Imports:
+    """What became of the events of each running import, so that it can tell duplicates from what is new."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[str, Counter[str]] = {}
+
+    def add(self, tally: Tally) -> None:
+        """Take in what became of a batch."""
+        with self._lock:
+            for name, count in tally.stored.items():
+                if name is not None:
+                    self._counts.setdefault(name, Counter())["stored"] += count
+            for (name, reason), count in tally.dropped.items():
+                if name is not None:
+                    self._counts.setdefault(name, Counter())[reason] += count
+
+    def get(self, name: str) -> dict[str, int]:
+        """Counts of `stored` and of each drop reason so far."""
+        with self._lock:
+            return dict(self._counts.get(name, {}))
+
+
+def web(engine: Engine, reader: Access) -> Callable[..., Awaitable[None]]:
+    """The ASGI application: the door, the API, the pages, and what operators ask."""
+    settings = engine.settings
+    door = Door(engine.queue, reader, settings.backlog_limit_mb * MEGABYTE)
+
+    def healthz(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    def readyz(_: Request) -> Response:
+        lag = engine.queue.lag()
+        state = {"ready": engine.working, "lag_events": lag.events, "lag_seconds": round(lag.seconds, 3)}
+        return JSONResponse(state, 200 if engine.working else 503)
+
+    def prometheus(_: Request) -> Response:
+        lag = engine.queue.lag()
+        metrics.LAG_EVENTS.set(lag.events)
+        metrics.LAG_SECONDS.set(lag.seconds)
+        return Response(generate_latest(metrics.REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+    def imported(request: Request) -> Response:
+        return JSONResponse(engine.imports.get(request.path_params["name"]))
+
+    async def forget(request: Request) -> Response:
+        ids = [str(name) for name in await request.json()]
+        await run_in_threadpool(engine.store.delete_rejected, ids)
+        return JSONResponse({"forgotten": len(ids)})
+
+    async def login(request: Request) -> Response:
+        form = await request.form()
+        goal = safe_path(str(form.get("next", "/")))
+        try:
+            session = reader.login(str(form.get("token", "")).strip())
+        except Unauthorized as error:
+            return login_page(request, str(error), goal)
+        response = RedirectResponse(goal, 303)
+        response.set_cookie(
+            access.COOKIE, session, max_age=access.SESSION_SECONDS, httponly=True, samesite="lax",
+            secure=request.url.scheme == "https",
+        )  # fmt: skip
+        return response
+
+    site = Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", prometheus),
+            Route("/api/v1/imports/{name}", imported),
+            Route("/api/v1/rejected/forget", forget, methods=["POST"]),
+            Route("/login", login, methods=["POST"]),
+            *pages(engine.analytics),
+            Mount("/api", api(engine.analytics)),
+        ],
+        exception_handlers={HTTPException: error_page, Exception: error_page},
+    )
+    return Guard(door, site, reader, {settings.host, *settings.allowed_hosts})
+
+
+class Guard:
+    """In front of everything: only known hosts, no foreign origin, and nothing to read without a token or a login."""
+
+    OPEN = ("/healthz", "/readyz", "/login", "/static/")
+    LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+    def __init__(self, door: Door, site: Starlette, reader: Access, hosts: set[str]) -> None:
+        self._door = door
+        self._site = site
+        self._access = reader
+        # Bound to every address, the server cannot know its names.
+        self._hosts = None if hosts & {"0.0.0.0", "::"} and len(hosts) == 1 else {*hosts, *self.LOOPBACK}  # noqa: S104
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._site(scope, receive, send)
+            return
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+        elif scope["path"] == "/v1/events":
+            await self._door(scope, receive, send)
+        else:
+            await self._site(scope, receive, send)
+
+    def _refusal(self, scope: Any) -> Response | None:
+        headers = dict(scope["headers"])
+        host = headers.get(b"host", b"").decode("latin-1")
+        if self._hosts is not None and _name(host) not in self._hosts:
+            return _error(400, "unknown_host", f"Host == {host!r}, must be one of {', '.join(sorted(self._hosts))}")
+        origin = headers.get(b"origin")
+        if origin is not None and scope["method"] not in ("GET", "HEAD") and not _same(origin, host):
+            return _error(403, "foreign_origin", f"Origin == {origin.decode('latin-1')!r}, must be this server's own")
+        path = scope["path"]
+        if path == "/v1/events" or path.startswith(self.OPEN) or self._reads(scope, headers):
+            return None
+        if path.startswith(("/api/v1", "/metrics", "/api/openapi")):
+            return _error(401, "unauthorized", "send the admin token: 'Authorization: Bearer da_…'")
+        return error_page(Request(scope), Unauthorized("log in"))
+
+    def _reads(self, scope: Any, headers: dict[bytes, bytes]) -> bool:
+        if self._access.open:
+            return True
+        authorization = headers.get(b"authorization", b"").decode("latin-1")
+        return self._access.may_read(authorization, Request(scope).cookies.get(access.COOKIE))
+
+
+def _name(host: str) -> str:
+    return host.rsplit(":", 1)[0] if ":" in host and not host.endswith("]") else host
+
+
+def _same(origin: bytes, host: str) -> bool:
+    return urlsplit(origin.decode("latin-1")).netloc == host
+
+
+def _error(status: int, code: str, message: str) -> Response:
+    return JSONResponse({"code": code, "message": message}, status)
+
+
+def check_exposure(settings: Settings, engine: Engine) -> None:
+    """Refuse to listen beyond this machine while anybody could read and write."""
+    if not settings.is_loopback and not access.list_keys(engine.control):
+        raise InvalidInput(
+            "host", settings.host, "a loopback address while no key is configured (make one: dropoff keys create NAME)"
+        )
+
+
+def first_admin_token(engine: Engine) -> str | None:
+    """Where keys are configured but nobody may read: a new admin token, to be printed once."""
+    keys = access.list_keys(engine.control)
+    if not keys or any(key.kind == access.ADMIN for key in keys):
+        return None
+    return access.create_key(engine.control, "admin", access.ADMIN, time.time())
+
+
+class ServerFile:
+    """`DATA/server.json`, 0600: how the command line finds the running server."""
+
+    def __init__(self, data: Path, url: str) -> None:
+        self.token = secrets.token_hex(16)
+        self._path = data / SERVER_FILE
+        self.url = url
+
+    def __enter__(self) -> "ServerFile":
+        text = json.dumps({"url": self.url, "pid": os.getpid(), "token": self.token})
+        self._path.unlink(missing_ok=True)
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._path.unlink(missing_ok=True)

@@ -1,0 +1,249 @@
+"""The command `dropoff`. It asks the server that holds the data directory, or opens the directory itself."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from dropoff.errors import DropoffError, InvalidInput, NotFound, Unauthorized
+
+app = typer.Typer(
+    name="dropoff", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Self-hosted analytics for sales bots: how many convert, where and why people drop off.",
+)  # fmt: skip
+conversations_app = typer.Typer(no_args_is_help=True, help="List conversations, or show one.")
+keys_app = typer.Typer(no_args_is_help=True, help="Keys that may send events, and tokens that may read.")
+rejected_app = typer.Typer(no_args_is_help=True, help="Events that were refused, and why.")
+app.add_typer(conversations_app, name="conversations")
+app.add_typer(keys_app, name="keys")
+app.add_typer(rejected_app, name="rejected")
+
+Data = Annotated[Path | None, typer.Option("--data", help="data directory [DROPOFF_DATA, else ./dropoff-data]")]
+From = Annotated[str | None, typer.Option("--from", help="first day, or instant; default: the last 30 days with data")]
+To = Annotated[str | None, typer.Option("--to", help="the day or instant after the last (exclusive)")]
+Zone = Annotated[str | None, typer.Option("--timezone", help="IANA zone of the days; default: the project's")]
+WhereOption = Annotated[list[str] | None, typer.Option("--where", help="dimension=value; repeatable")]
+By = Annotated[str | None, typer.Option("--by", help="split by a dimension, like channel")]
+Test = Annotated[bool, typer.Option("--include-test", help="put test traffic back")]
+Json = Annotated[bool, typer.Option("--json", help="print the JSON of the API")]
+Name = Annotated[str, typer.Option("--name", help="the funnel: sales or mission")]
+Threshold = Annotated[float, typer.Option("--threshold", help="only drop-offs above this rate, 0 to 1")]
+
+
+def main() -> None:
+    """Run the command. Exit codes: 0 fine, 1 it cannot be done now, 2 bad usage or input."""
+    try:
+        app()
+    except (InvalidInput, NotFound, Unauthorized) as error:
+        _fail(error, 2)
+    except DropoffError as error:
+        _fail(error, 1)
+
+
+def _fail(error: Exception, code: int) -> None:
+    from dropoff.terminal import plain
+
+    Console(stderr=True, highlight=False).print(f"dropoff: {plain(error)}", markup=False, soft_wrap=True)
+    sys.exit(code)
+
+
+@app.command()
+def serve(
+    data: Data = None,
+    host: Annotated[str | None, typer.Option(help="address to listen on [127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="port to listen on; 0 takes a free one [8787]")] = None,
+) -> None:
+    """Take events, process them, and show the dashboard."""
+    from dropoff import serve as server
+
+    server.run(_settings(data=data, host=host, port=port), Console(stderr=True, highlight=False))
+
+
+@app.command()
+def demo(
+    data: Annotated[Path, typer.Option("--data", help="data directory of the demo")] = Path("demo-data"),
+    port: Annotated[int | None, typer.Option(help="port to listen on; 0 takes a free one [8787]")] = None,
+    conversations: Annotated[int, typer.Option(help="how many conversations", min=1)] = 20_000,
+    seed: Annotated[int, typer.Option(help="another seed is another world")] = 7,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="do not open the page")] = False,
+    generate_only: Annotated[bool, typer.Option("--generate-only", help="print the events as NDJSON and stop")] = False,
+) -> None:
+    """Open a running dashboard on generated, realistic conversations (docs/demo.md says what is planted in them)."""
+    from dropoff import serve as server
+
+    if generate_only:
+        server.print_demo(conversations, seed, sys.stdout.buffer)
+        return
+    settings = _settings(data=data, port=port)
+    server.run_demo(settings, Console(stderr=True, highlight=False), conversations, seed, browser=not no_browser)
+
+
+@app.command("import")
+def import_files(
+    files: Annotated[list[Path], typer.Argument(help="NDJSON, JSON, CSV or Parquet; also .gz", show_default=False)],
+    format: Annotated[str, typer.Option(help="auto, ndjson, json, csv or parquet")] = "auto",  # noqa: A002
+    map: Annotated[Path | None, typer.Option("--map", help="TOML: columns → fields (docs/import.md)")] = None,  # noqa: A002
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Import files through the same door as HTTP. A second time, everything is a duplicate."""
+    from dropoff.importing import import_all
+
+    result = import_all(_settings(data=data), files, format, map, Console(stderr=True, quiet=json, highlight=False))
+    _print(result, json, _terminal().imported)
+    if result["rejected"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def funnel(
+    name: Name = "sales", threshold: Threshold = 0.0, start: From = None, end: To = None, timezone: Zone = None,
+    where: WhereOption = None, by: By = None, include_test: Test = False, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """Stages, the rates between them, and where people drop off."""
+    params = _params(start, end, timezone, where, include_test, by=by, name=name, threshold=threshold)
+    _print(_ask(data, "funnel", params), json, _terminal().funnel)
+
+
+@app.command()
+def dropoffs(
+    name: Name = "sales", threshold: Threshold = 0.0, start: From = None, end: To = None, timezone: Zone = None,
+    where: WhereOption = None, by: By = None, include_test: Test = False, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """Between which stages conversations are lost, the highest rate first."""
+    params = _params(start, end, timezone, where, include_test, by=by, name=name, threshold=threshold)
+    _print(_ask(data, "dropoffs", params), json, _terminal().drop_offs)
+
+
+@conversations_app.command("list")
+def list_conversations(
+    stage: Annotated[str | None, typer.Option(help="only those that reached this stage")] = None,
+    dropped: Annotated[str | None, typer.Option(help="only those that reached it and not the next")] = None,
+    limit: Annotated[int, typer.Option(help="how many", min=1, max=1000)] = 50,
+    after: Annotated[str | None, typer.Option(help="the `next` of the page before")] = None,
+    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None,
+    include_test: Test = False, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """The conversations started in a period, the latest first."""
+    given = {"stage": stage, "dropped": dropped, "limit": limit, "after": after}
+    params = _params(start, end, timezone, where, include_test, **given)
+    _print(_ask(data, "conversations", params), json, _terminal().conversations)
+
+
+@conversations_app.command("show")
+def show_conversation(
+    id: Annotated[str, typer.Argument(help="its id")],  # noqa: A002
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """One conversation: its facts, its messages, its events."""
+    with _connect(data) as connection:
+        _print(connection.conversation(id), json, _terminal().conversation)
+
+
+@keys_app.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="what it is for")],
+    kind: Annotated[str, typer.Option(help="write: may send events; admin: may read pages and API")] = "write",
+    data: Data = None,
+) -> None:
+    """Make a key and print its secret: this is the only time."""
+    from dropoff import access
+
+    with _control(data) as control:
+        print(access.create_key(control, name, kind, time.time()))  # noqa: T201 - the secret alone, for scripts
+
+
+@keys_app.command("list")
+def list_keys(data: Data = None, json: Json = False) -> None:
+    """The keys there are, without their secrets."""
+    from dropoff import access
+
+    with _control(data) as control:
+        found = access.list_keys(control)
+    rows = [
+        {"name": k.name, "kind": k.kind, "created_at": datetime.fromtimestamp(k.created_at, UTC).isoformat()}
+        for k in found
+    ]
+    _print({"keys": rows}, json, _terminal().keys)
+
+
+@keys_app.command("revoke")
+def revoke_key(name: Annotated[str, typer.Argument(help="its name")], data: Data = None) -> None:
+    """Forget a key. It stops working within two seconds."""
+    from dropoff import access
+
+    with _control(data) as control:
+        access.revoke_key(control, name)
+
+
+@rejected_app.command("list")
+def list_rejected(
+    limit: Annotated[int, typer.Option(help="how many", min=1)] = 20, data: Data = None, json: Json = False
+) -> None:
+    """Refused events, the newest first, with the reason and what was sent."""
+    _print(_ask(data, "rejected", {"limit": [str(limit)]}), json, _terminal().rejected)
+
+
+@rejected_app.command("replay")
+def replay_rejected(data: Data = None, json: Json = False) -> None:
+    """Try all refused events again; those that pass now are taken and forgotten here."""
+    from dropoff.importing import replay
+
+    with _connect(data) as connection:
+        _print(replay(connection), json, _terminal().imported)
+
+
+def _settings(**given: Any) -> Any:
+    from dropoff.settings import load
+
+    return load(**given)
+
+
+def _connect(data: Path | None) -> Any:
+    from dropoff.connect import connect
+
+    return connect(_settings(data=data))
+
+
+def _control(data: Path | None) -> Any:
+    from contextlib import closing
+
+    from dropoff.control.sqlite import SqliteControl
+
+    settings = _settings(data=data)
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return closing(SqliteControl(settings.data / "control.db"))
+
+
+def _terminal() -> Any:
+    from dropoff import terminal
+
+    return terminal
+
+
+def _ask(data: Path | None, question: str, params: Mapping[str, list[str]]) -> dict[str, Any]:
+    with _connect(data) as connection:
+        return connection.ask(question, params)
+
+
+def _params(
+    start: str | None, end: str | None, timezone: str | None, where: list[str] | None, include_test: bool, **more: Any
+) -> dict[str, list[str]]:
+    """The options as URL parameters."""
+    given = {"from": start, "to": end, "timezone": timezone, "include_test": 1 if include_test else None, **more}
+    params = {name: [str(value)] for name, value in given.items() if value is not None}
+    return params | ({"where": where} if where else {})
+
+
+def _print(answer: Mapping[str, Any], as_json: bool, show: Callable[[Mapping[str, Any], Console], None]) -> None:
+    if as_json:
+        print(json.dumps(answer, ensure_ascii=False))  # noqa: T201 - the answer is the output
+    else:
+        show(answer, Console(highlight=False))

@@ -1,0 +1,209 @@
+"""How the command line reaches a data directory: through the server that holds it, or by opening it itself."""
+
+import http.client
+import json
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+
+from dropoff.app import SERVER_FILE, Engine
+from dropoff.errors import DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
+from dropoff.events import Receipt
+from dropoff.ingest.door import refused_payload
+from dropoff.intake import Rejection, read_events
+from dropoff.query import Params
+from dropoff.settings import Settings
+
+_ERRORS: dict[str, type[DropoffError]] = {
+    "invalid_input": InvalidInput, "unauthorized": Unauthorized, "not_found": NotFound, "unavailable": Unavailable,
+}  # fmt: skip
+_DONE = ("stored", "duplicate", "conflict", "dead")
+
+
+
+class Connection(Protocol):
+    """A data directory, wherever it is open."""
+
+    def ask(self, question: str, params: Params) -> dict[str, Any]:
+        """The answer to a question of `Analytics`, as the API gives it."""
+        ...
+
+    def conversation(self, conversation_id: str) -> dict[str, Any]:
+        """One conversation; raises `NotFound`."""
+        ...
+
+    def send(self, lines: bytes, batch: str) -> dict[str, Any]:
+        """Send events, a JSON line each, as part of the import `batch`: the answer of the door."""
+        ...
+
+    def imported(self, batch: str) -> dict[str, int]:
+        """What became of the events of an import so far."""
+        ...
+
+
+@contextmanager
+def connect(settings: Settings) -> Iterator[Connection]:
+    """The running server of the data directory, else the directory itself, opened for the time of the block."""
+    server = find_server(settings.data)
+    if server is not None:
+        yield server
+        return
+    with Engine(settings) as engine:
+        engine.drain()
+        yield Local(engine)
+
+
+def find_server(data: Path) -> "Remote | None":
+    """The server that holds `data`, if one answers."""
+    try:
+        found = json.loads((data / SERVER_FILE).read_text())
+        server = Remote(found["url"], found["token"])
+        server.get("/readyz")
+    except (OSError, ValueError, KeyError, DropoffError):
+        return None
+    return server
+
+
+class Remote:
+    """A running server."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url
+        self._token = token
+
+    def ask(self, question: str, params: Params) -> dict[str, Any]:
+        return self.get(f"/api/v1/{question}?{urlencode(params, doseq=True)}")
+
+    def conversation(self, conversation_id: str) -> dict[str, Any]:
+        return self.get(f"/api/v1/conversations/{quote(conversation_id, safe='')}")
+
+    def send(self, lines: bytes, batch: str) -> dict[str, Any]:
+        headers = {"Content-Type": "application/x-ndjson", "X-Dropoff-Import": batch}
+        while True:
+            status, answer, after = self._request("POST", "/v1/events", lines, headers)
+            if status in (429, 503):
+                time.sleep(after)
+            elif "accepted" in answer:
+                return answer
+            else:
+                raise _error(status, answer)
+
+    def imported(self, batch: str) -> dict[str, int]:
+        return self.get(f"/api/v1/imports/{batch}")
+
+    def delete_rejected(self, ids: list[str]) -> None:
+        """Forget refused events that were replayed."""
+        status, answer, _ = self._request("POST", "/api/v1/rejected/forget", json.dumps(ids).encode(), {})
+        if status != 200:
+            raise _error(status, answer)
+
+    def get(self, path: str) -> dict[str, Any]:
+        """The JSON of a GET; raises the error that the server names."""
+        status, answer, _ = self._request("GET", path, None, {})
+        if status != 200:
+            raise _error(status, answer)
+        return answer
+
+    def _request(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, dict[str, Any], float]:
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
+        try:
+            connection.request(method, path, body, {"Authorization": f"Bearer {self._token}", **headers})
+            response = connection.getresponse()
+            after = float(response.headers.get("Retry-After") or 1)
+            return response.status, json.loads(response.read()), after
+        except OSError as error:
+            raise Unavailable(f"the server at {self.url} does not answer: {error}") from error
+        finally:
+            connection.close()
+
+
+def _error(status: int, answer: Mapping[str, Any]) -> DropoffError:
+    kind = _ERRORS.get(str(answer.get("code")), DropoffError)
+    error = kind.__new__(kind)  # the message is complete already
+    Exception.__init__(error, answer.get("message", f"the server answered {status}"))
+    return error
+
+
+class Local:
+    """The data directory, opened by this process."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def ask(self, question: str, params: Params) -> dict[str, Any]:
+        return msgspec.to_builtins(getattr(self._engine.analytics, question)(params))
+
+    def conversation(self, conversation_id: str) -> dict[str, Any]:
+        return self._engine.analytics.conversation(conversation_id)
+
+    def send(self, lines: bytes, batch: str) -> dict[str, Any]:
+        receipt = Receipt(time.time_ns() // 1000, 0, batch)
+        intake = read_events(lines, receipt, ndjson=True)
+        queue = self._engine.queue
+        pending = [queue.append(intake.lines, len(intake.events))] if intake.events else []
+        if intake.rejections:
+            pending.append(queue.append(refused_payload(intake.rejections, receipt.received_at), 0))
+        for future in pending:
+            future.result()
+        reasons = Counter(r.reason for r in intake.rejections)
+        errors = [{"index": r.index, "message": r.message} for r in intake.rejections[:100]]
+        return {
+            "accepted": len(intake.events), "rejected": len(intake.rejections), "reasons": reasons, "errors": errors,
+        }  # fmt: skip
+
+    def imported(self, batch: str) -> dict[str, int]:
+        return self._engine.imports.get(batch)
+
+    def delete_rejected(self, ids: list[str]) -> None:
+        """Forget refused events that were replayed."""
+        self._engine.store.delete_rejected(ids)
+
+
+class Import:
+    """One import: what was read, and what became of it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._batch = secrets.token_hex(8)
+        self._sent = 0
+        self.rejected: Counter[str] = Counter()
+
+    def send(self, lines: bytes) -> list[dict[str, Any]]:
+        """Send a chunk; returns the refused events by `index` in it, with their `message` (the first 100)."""
+        answer = self._connection.send(lines, self._batch)
+        self._sent += answer["accepted"]
+        self.rejected.update(answer.get("reasons", {}))
+        return answer.get("errors", [])
+
+    def refuse(self, rejections: list[Rejection]) -> None:
+        """Count rows that could not even become an event."""
+        self.rejected.update(r.reason for r in rejections)
+
+    def finish(self, patience: float = 60.0) -> dict[str, Any]:
+        """Wait until all is processed; the counts of `dropoff import`. Raises `Unavailable` when nothing moves."""
+        done, last, moved = {}, -1, time.monotonic()
+        while sum(done.get(name, 0) for name in _DONE) < self._sent:
+            done = self._connection.imported(self._batch)
+            processed = sum(done.get(name, 0) for name in _DONE)
+            if processed != last:
+                last, moved = processed, time.monotonic()
+            elif time.monotonic() - moved > patience:
+                raise Unavailable(f"{processed} of {self._sent} accepted events are processed, and nothing moves")
+            time.sleep(0.02)
+        refused = sum(self.rejected.values())
+        return {
+            "read": self._sent + refused,
+            "accepted": done.get("stored", 0),
+            "duplicates": done.get("duplicate", 0) + done.get("conflict", 0),
+            "rejected": refused + done.get("dead", 0),
+            "reasons": dict(self.rejected) | ({"dead": done["dead"]} if done.get("dead") else {}),
+        }

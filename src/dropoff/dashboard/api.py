@@ -1,0 +1,187 @@
+"""The JSON API, `/api/v1`: the same questions, parameters and numbers as page and command line."""
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import Depends, FastAPI, Query, Request
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from dropoff.analyse.analytics import Analytics
+from dropoff.analyse.answers import Number
+from dropoff.errors import Conflict, DropoffError, InvalidInput, NewerSchema, NotFound, Unauthorized, Unavailable
+from dropoff.query import DIMENSIONS, Params
+
+STATUS: dict[type[DropoffError], tuple[int, str]] = {
+    InvalidInput: (400, "invalid_input"),
+    Unauthorized: (401, "unauthorized"),
+    NotFound: (404, "not_found"),
+    Conflict: (409, "conflict"),
+    NewerSchema: (503, "newer_schema"),
+    Unavailable: (503, "unavailable"),
+}
+
+
+class Error(TypedDict):
+    """What every refusal says: `code` for programs, `message` for people."""
+
+    code: str
+    message: str
+
+
+class PeriodShape(TypedDict("PeriodShape", {"from": str, "to": str})):
+    """The half-open period, instants in RFC 3339, and the zone its days are of."""
+
+    timezone: str
+
+
+class DefinitionShape(TypedDict):
+    """What was counted."""
+
+    name: str
+    mode: str
+    text: str
+
+
+class StageShape(TypedDict):
+    """One stage. `recorded`: by its own event; `implied`: only by a later one."""
+
+    stage: str
+    count: int
+    recorded: int
+    implied: int
+    is_recorded: bool
+    rate_from_previous: Number
+    rate_from_start: Number
+
+
+class DropOffShape(TypedDict("DropOffShape", {"from": str, "to": str})):
+    """A drop between two consecutive stages, with its Wilson 95 % interval."""
+
+    drop_rate: float
+    volume_lost: int
+    interval: tuple[float, float] | None
+
+
+class FunnelBody(TypedDict):
+    """Stages, plain rates (0/0 is null) and drop-offs above the threshold."""
+
+    stages: list[StageShape]
+    rates: dict[str, float | None]
+    numbers: dict[str, Number]
+    drop_offs: list[DropOffShape]
+
+
+class Answer(TypedDict):
+    """What every answer begins with."""
+
+    period: PeriodShape
+    as_of: str
+
+
+class FunnelAnswer(Answer, FunnelBody, total=False):
+    """A funnel; `segments` where `by` was given."""
+
+    definition: DefinitionShape
+    test_conversations: int
+    by: str
+    segments: dict[str, FunnelBody]
+
+
+class DropOffsAnswer(Answer, total=False):
+    """The drop-offs of a funnel."""
+
+    definition: DefinitionShape
+    test_conversations: int
+    drop_offs: list[DropOffShape]
+    segments: dict[str, dict[str, list[DropOffShape]]]
+
+
+class ConversationsAnswer(Answer):
+    """A page of conversations; `next` goes into `after` for the following one."""
+
+    definition: dict[str, str]
+    conversations: list[dict[str, Any]]
+    total: int
+    next: str | None
+
+
+def _common(
+    start: Annotated[str | None, Query(alias="from", description="first day, or an instant with an offset")] = None,
+    end: Annotated[str | None, Query(alias="to", description="the day or instant after the last: exclusive")] = None,
+    timezone: Annotated[str | None, Query(description="IANA zone of the days; default: the project's")] = None,
+    where: Annotated[list[str] | None, Query(description=f"dimension=value; {', '.join(DIMENSIONS)}")] = None,
+    include_test: Annotated[str | None, Query(description="1 puts test traffic back")] = None,
+) -> None:
+    """Declared for the schema alone: `Analytics` reads the URL itself, so every surface parses it in one place."""
+
+
+def _of_funnel(
+    name: Annotated[str | None, Query(description="sales (default) or mission")] = None,
+    by: Annotated[str | None, Query(description="dimension to split by")] = None,
+    threshold: Annotated[str | None, Query(description="drop-offs above this rate, 0 to 1; default 0")] = None,
+) -> None:
+    """As above."""
+
+
+def _of_listing(
+    stage: Annotated[str | None, Query(description="only those that reached this stage")] = None,
+    dropped: Annotated[str | None, Query(description="only those that reached this stage and not the next")] = None,
+    limit: Annotated[str | None, Query(description="1 to 1000; default 50")] = None,
+    after: Annotated[str | None, Query(description="`next` of the page before")] = None,
+) -> None:
+    """As above."""
+
+
+def api(analytics: Analytics) -> FastAPI:
+    """The application, to be mounted at `/api`."""
+    app = FastAPI(title="Dropoff", version="1", docs_url=None, redoc_url=None)
+    app.add_exception_handler(DropoffError, refuse)
+    refusals: Any = {status: {"model": Error} for status in (400, 401, 503)}
+    common, of_funnel, of_listing = Depends(_common), Depends(_of_funnel), Depends(_of_listing)
+
+    @app.get("/v1/funnel", response_model=FunnelAnswer, responses=refusals, dependencies=[common, of_funnel])
+    def funnel(request: Request) -> Response:
+        """Stages, the rates between them, and drop-offs."""
+        return _json(analytics.funnel(params(request)))
+
+    @app.get("/v1/dropoffs", response_model=DropOffsAnswer, responses=refusals, dependencies=[common, of_funnel])
+    def dropoffs(request: Request) -> Response:
+        """Where conversations drop off."""
+        return _json(analytics.dropoffs(params(request)))
+
+    @app.get(
+        "/v1/conversations", response_model=ConversationsAnswer, responses=refusals, dependencies=[common, of_listing]
+    )
+    def conversations(request: Request) -> Response:
+        """The conversations behind a number, the latest first."""
+        return _json(analytics.conversations(params(request)))
+
+    @app.get("/v1/conversations/{id:path}", responses=refusals | {404: {"model": Error}})
+    def conversation(id: str) -> Response:  # noqa: A002 - its name in the URL
+        """All facts of one conversation, its messages and its events."""
+        return _json(analytics.conversation(id))
+
+    @app.get("/v1/rejected", responses=refusals)
+    def rejected(request: Request, limit: Annotated[str | None, Query()] = None) -> Response:
+        """Refused events, the newest first, and how many there are for each reason."""
+        return _json(analytics.rejected(params(request)))
+
+    return app
+
+
+def params(request: Request) -> Params:
+    """The URL's parameters, each with all its values."""
+    query = request.query_params
+    return {name: query.getlist(name) for name in query}
+
+
+def refuse(_: Request, error: Exception) -> Response:
+    """Any of our errors as JSON with its status."""
+    status, code = next((found for kind, found in STATUS.items() if isinstance(error, kind)), (500, "internal"))
+    headers = {"retry-after": "5"} if status == 503 else None
+    return _json({"code": code, "message": str(error)}, status, headers)
+
+
+def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(value), status, headers, media_type="application/json")

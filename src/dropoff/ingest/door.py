@@ -1,0 +1,192 @@
+"""The door: `POST /v1/events`. It answers 202 only when the events are on disk.
+
+Plain ASGI, because at ten thousand requests a second every layer shows.
+"""
+
+import asyncio
+import secrets
+import time
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import msgspec
+
+from dropoff.access import Access
+from dropoff.errors import Unavailable
+from dropoff.events import MAX_BODY_BYTES, MICROS, Receipt
+from dropoff.ingest.metrics import ACCEPTED, REJECTED
+from dropoff.intake import BadBody, Intake, Rejection, read_events
+from dropoff.queue.base import Queue
+
+Scope = dict[str, Any]
+JSON = ("application/json", "text/plain", "")
+NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/jsonlines")
+_INLINE_BYTES = 200_000  # what takes longer to parse than a few milliseconds goes to a thread
+_SHOWN_ERRORS = 100
+_RETRY_AFTER = 5
+
+
+class Refusal(Exception):
+    """An answer other than 202."""
+
+    def __init__(self, status: int, code: str, message: str, retry_after: int | None = None, **more: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"code": code, "message": message, **more}
+        self.headers = [(b"retry-after", str(retry_after).encode())] if retry_after else []
+
+
+class RefusedEvent(msgspec.Struct):
+    """A refused event as the worker stores it in `rejected_events`."""
+
+    id: str
+    received_at: int
+    reason: str
+    field: str
+    message: str
+    body: str
+
+
+def refused_payload(rejections: Sequence[Rejection], received_at: int) -> bytes:
+    """The queue payload that carries refused events to the store."""
+    kept = [
+        RefusedEvent(secrets.token_hex(16), received_at, r.reason, r.field, r.message, r.body) for r in rejections
+    ]
+    return b"!" + msgspec.json.encode(kept)
+
+
+class Door:
+    """The ASGI application of `/v1/events`."""
+
+    def __init__(self, queue: Queue, access: Access, backlog_limit: int) -> None:
+        self._queue = queue
+        self._access = access
+        self._backlog_limit = backlog_limit
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Take one request."""
+        try:
+            status, body, headers = 202, await self._take(scope, receive), []
+        except Refusal as refusal:
+            status, body, headers = refusal.status, refusal.body, refusal.headers
+        content = msgspec.json.encode(body)
+        start = {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(content)).encode()),
+                *headers,
+            ],
+        }
+        await send(start)
+        await send({"type": "http.response.body", "body": content})
+
+    async def _take(self, scope: Scope, receive: Any) -> dict[str, Any]:
+        if scope["method"] != "POST":
+            raise Refusal(405, "method_not_allowed", f"{scope['method']} /v1/events, must be POST")
+        headers = dict(scope["headers"])
+        if not self._access.may_write(headers.get(b"authorization", b"").decode("latin-1")):
+            REJECTED.labels("unauthorized").inc()
+            raise Refusal(401, "unauthorized", "send a write key: 'Authorization: Bearer dw_…' (dropoff keys create)")
+        ndjson = _is_ndjson(headers.get(b"content-type", b"").decode("latin-1"))
+        if self._queue.lag().bytes > self._backlog_limit:
+            raise Refusal(429, "backlog", "too much is waiting to be processed; send it again later", _RETRY_AFTER)
+        raw = await _read(receive, headers)
+        body = _unzip(raw) if headers.get(b"content-encoding", b"") == b"gzip" else _plain(raw, headers)
+        batch = headers.get(b"x-dropoff-import")
+        receipt = Receipt(time.time_ns() // 1000, 0, batch.decode("latin-1")[:64] if batch else None)
+        intake = await _parse(body, receipt, ndjson)
+        await self._append(intake, receipt)
+        return _answer(intake)
+
+    async def _append(self, intake: Intake, receipt: Receipt) -> None:
+        pending: list[Future[int]] = []
+        if intake.events:
+            pending.append(self._queue.append(intake.lines, len(intake.events)))
+        if intake.rejections:
+            pending.append(self._queue.append(refused_payload(intake.rejections, receipt.received_at), 0))
+        try:
+            for future in pending:
+                await asyncio.wrap_future(future)
+        except Unavailable as error:
+            raise Refusal(503, "unavailable", f"nothing was taken: {error}", _RETRY_AFTER) from None
+        ACCEPTED.inc(len(intake.events))
+        for rejection in intake.rejections:
+            REJECTED.labels(rejection.reason).inc()
+
+
+def _is_ndjson(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind in NDJSON:
+        return True
+    if kind in JSON:
+        return False
+    raise Refusal(415, "unsupported_media_type", f"Content-Type == {kind!r}, must be application/json or {NDJSON[0]}")
+
+
+async def _read(receive: Any, headers: dict[bytes, bytes]) -> bytes:
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) > MAX_BODY_BYTES:
+        raise _too_large()
+    chunks, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refusal(400, "disconnected", "the body ended early; nothing was taken")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise _too_large()
+        chunks.append(chunk)
+        if not message.get("more_body"):
+            return b"".join(chunks) if len(chunks) > 1 else chunks[0]
+
+
+def _plain(raw: bytes, headers: dict[bytes, bytes]) -> bytes:
+    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1")
+    if encoding != "identity":
+        raise Refusal(415, "unsupported_encoding", f"Content-Encoding == {encoding!r}, must be gzip or identity")
+    return raw
+
+
+def _unzip(raw: bytes) -> bytes:
+    unzipper = zlib.decompressobj(wbits=31)
+    try:
+        body = unzipper.decompress(raw, MAX_BODY_BYTES + 1)
+    except zlib.error as error:
+        raise Refusal(400, "malformed", f"the body is not gzip: {error}") from None
+    if len(body) > MAX_BODY_BYTES:
+        raise _too_large()
+    if not unzipper.eof:
+        raise Refusal(400, "malformed", "the gzip body ends early")
+    return body
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, "too_large", f"the body is over {MAX_BODY_BYTES} bytes (before or after gunzip): send it in parts")
+
+
+async def _parse(body: bytes, receipt: Receipt, ndjson: bool) -> Intake:
+    try:
+        if len(body) < _INLINE_BYTES:
+            return read_events(body, receipt, ndjson=ndjson)
+        return await asyncio.to_thread(read_events, body, receipt, ndjson=ndjson)
+    except BadBody as error:
+        REJECTED.labels(error.code).inc()
+        raise Refusal(413 if error.code == "too_many_events" else 400, error.code, str(error)) from None
+
+
+def _answer(intake: Intake) -> dict[str, Any]:
+    errors = [
+        {"index": r.index, "reason": r.reason, "field": r.field, "message": r.message}
+        for r in intake.rejections[:_SHOWN_ERRORS]
+    ]
+    reasons = Counter(r.reason for r in intake.rejections)
+    counts = {"accepted": len(intake.events), "rejected": len(intake.rejections), "reasons": reasons}
+    if errors and not intake.events:
+        raise Refusal(400, errors[0]["reason"], errors[0]["message"], **counts, errors=errors)
+    return {**counts, "errors": errors}

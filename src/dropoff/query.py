@@ -1,0 +1,105 @@
+"""A question as a frozen value: which period, which conversations, split by what. Parsed once, for every surface."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from dropoff.errors import InvalidInput
+from dropoff.periods import Period, parse_period
+
+DIMENSIONS = (
+    "channel", "direction", "medium", "source", "industry", "company_size", "role", "country",
+    "first_message_variant", "qualification_path", "outcome", "bot_id", "bot_version",
+)  # fmt: skip
+"""What conversations can be filtered and split by."""
+
+NONE = "(none)"
+"""The value of a dimension that a conversation does not have; never merged with one called "unknown"."""
+
+Params = Mapping[str, Sequence[str]]
+"""The parameters of a question as they stand in a URL: each name with all its values."""
+
+
+class Where(NamedTuple):
+    """Keep conversations whose dimension has one of the values."""
+
+    dimension: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Conversations started in `period` that satisfy every `where`, seen at `now`."""
+
+    period: Period
+    now: datetime
+    where: tuple[Where, ...] = ()
+    by: str | None = None
+    include_test: bool = False
+
+
+def parse_query(params: Params, now: datetime, default: Period) -> Query:
+    """The query that URL or command-line parameters mean; raises `InvalidInput` naming the parameter."""
+    timezone = one(params, "timezone") or default.timezone
+    start, end = one(params, "from"), one(params, "to")
+    if start is None and end is None and timezone == default.timezone:
+        period = default
+    else:
+        period = parse_period(
+            start or default.start.isoformat(), end or default.end.isoformat(), timezone
+        )
+    by = one(params, "by")
+    return Query(
+        period=period,
+        now=now,
+        where=parse_where(params.get("where", ())),
+        by=None if by is None else dimension("by", by),
+        include_test=flag(params, "include_test"),
+    )
+
+
+def parse_where(texts: Sequence[str]) -> tuple[Where, ...]:
+    """`channel=sms` and its like: the same dimension twice means either value, two dimensions mean both."""
+    values: dict[str, list[str]] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise InvalidInput("where", text, "like 'channel=sms'")
+        values.setdefault(dimension("where", name.strip()), []).append(value.strip())
+    return tuple(Where(name, tuple(found)) for name, found in values.items())
+
+
+def dimension(name: str, value: str) -> str:
+    """A dimension that exists; raises `InvalidInput` listing them otherwise."""
+    if value not in DIMENSIONS:
+        raise InvalidInput(name, value, f"one of {', '.join(DIMENSIONS)}")
+    return value
+
+
+def one(params: Params, name: str) -> str | None:
+    """The single value of a parameter, or None if it is missing or empty."""
+    values = [value for value in params.get(name, ()) if value != ""]
+    if len(values) > 1:
+        raise InvalidInput(name, values, "given once")
+    return values[0] if values else None
+
+
+def flag(params: Params, name: str) -> bool:
+    """A yes-or-no parameter: 1, true, yes, on."""
+    value = (one(params, name) or "0").lower()
+    if value not in ("0", "1", "true", "false", "yes", "no", "on", "off"):
+        raise InvalidInput(name, value, "1 or 0")
+    return value in ("1", "true", "yes", "on")
+
+
+def number(params: Params, name: str, default: float, low: float, high: float) -> float:
+    """A number in [low, high]."""
+    text = one(params, name)
+    try:
+        value = default if text is None else float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise InvalidInput(name, text, f"a number from {low:g} to {high:g}")
+    return value

@@ -1,0 +1,149 @@
+"""`dropoff serve` and `dropoff demo`: the server process."""
+
+import http.client
+import json
+import socket
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import islice
+from typing import IO
+
+import msgspec
+import structlog
+import uvicorn
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dropoff.access import Access
+from dropoff.app import Engine, ServerFile, check_exposure, first_admin_token, web
+from dropoff.demo import generate
+from dropoff.errors import InvalidInput, Unavailable
+from dropoff.settings import Settings
+
+_DEMO = "demo"
+
+
+def run(settings: Settings, console: Console, on_ready: Callable[[Engine, ServerFile], None] | None = None) -> None:
+    """Serve until interrupted. `on_ready` runs in a thread of its own once the server answers."""
+    _log(settings.log_level)
+    with Engine(settings) as engine, _listen(settings) as listening:
+        check_exposure(settings, engine)
+        token = first_admin_token(engine)
+        url = _url(settings.host, listening.getsockname()[1])
+        with ServerFile(settings.data, url) as file:
+            reader = Access(engine.control, file.token)
+            _announce(console, url, reader.open, token)
+            config = uvicorn.Config(
+                web(engine, reader), log_level="warning", access_log=False, server_header=False, lifespan="off",
+                timeout_graceful_shutdown=5,
+            )  # fmt: skip
+            server = uvicorn.Server(config)
+            if on_ready is not None:
+                threading.Thread(target=_when_ready, args=(server, on_ready, engine, file), daemon=True).start()
+            server.run(sockets=[listening])
+
+
+def _when_ready(
+    server: uvicorn.Server, then: Callable[[Engine, ServerFile], None], engine: Engine, file: ServerFile
+) -> None:
+    while not server.started:
+        time.sleep(0.01)
+    then(engine, file)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise Unavailable(f"cannot listen on {settings.host}:{settings.port}: {error.strerror} (--port 0 takes a free one)") from None
+    return listening
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _announce(console: Console, url: str, is_open: bool, token: str | None) -> None:
+    console.print(f"Dropoff is at {url}")
+    if is_open:
+        console.print("No key is configured: every program of this machine can read and write (dropoff keys create NAME)")
+    if token is not None:
+        console.print(f"Admin token, shown this once: {token}")
+
+
+def _log(level: str) -> None:
+    number = {"debug": 10, "info": 20, "warning": 30, "error": 40}.get(level)
+    if number is None:
+        raise InvalidInput("log_level", level, "debug, info, warning or error")
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def print_demo(conversations: int, seed: int, out: IO[bytes]) -> None:
+    """The demo's events as NDJSON."""
+    for event in generate(conversations, seed, _today()):
+        out.write(msgspec.json.encode(event) + b"\n")
+
+
+def run_demo(settings: Settings, console: Console, conversations: int, seed: int, *, browser: bool) -> None:
+    """Serve, and send the generated events through the front door once."""
+
+    def load(engine: Engine, file: ServerFile) -> None:
+        wanted = {"conversations": conversations, "seed": seed}
+        known = engine.control.get(_DEMO)
+        if known is None:
+            end = _today()
+            engine.control.put(_DEMO, json.dumps(wanted | {"end": end.isoformat()}).encode())
+        else:
+            found = json.loads(known.value)
+            end = datetime.fromisoformat(found.pop("end"))
+            if found != wanted:
+                console.print(f"{settings.data} already holds {found}: give another --data for another demo")
+        if engine.store.offset() == 0:
+            _send(console, file, conversations, seed, end)
+            engine.drain()
+        console.print(f"The funnel: {file.url}/", style="bold")
+        if browser and sys.stdout.isatty():
+            webbrowser.open(file.url)
+
+    run(settings, console, load)
+
+
+def _send(console: Console, file: ServerFile, conversations: int, seed: int, end: datetime) -> None:
+    host = file.url.removeprefix("http://")
+    headers = {"Authorization": f"Bearer {file.token}", "Content-Type": "application/x-ndjson"}
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    connection = http.client.HTTPConnection(host, timeout=60)
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("sending conversations", total=conversations)
+        events = generate(conversations, seed, end)
+        while batch := list(islice(events, 5000)):
+            _post(connection, b"\n".join(map(msgspec.json.encode, batch)), headers)
+            progress.update(task, advance=sum(e["event_type"] == "conversation_started" for e in batch))
+    connection.close()
+
+
+def _post(connection: http.client.HTTPConnection, body: bytes, headers: dict[str, str]) -> None:
+    while True:
+        connection.request("POST", "/v1/events", body, headers)
+        response = connection.getresponse()
+        answer = response.read()
+        if response.status == 202:
+            return
+        if response.status not in (429, 503):
+            raise Unavailable(f"the door answered {response.status}: {answer[:500]!r}")
+        time.sleep(float(response.headers.get("Retry-After", 1)))
+
+
+def _today() -> datetime:
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,0 +1,77 @@
+"""Every setting: its name, its default and what it does. From `dropoff.toml`, `DROPOFF_*` or the command line."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from dropoff.errors import InvalidInput
+from dropoff.periods import parse_zone
+
+FILE = "dropoff.toml"
+
+
+class Settings(BaseSettings):
+    """The command line wins over the environment, the environment over `dropoff.toml`."""
+
+    model_config = SettingsConfigDict(env_prefix="DROPOFF_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    data: Path = Field(Path("dropoff-data"), description="directory that holds everything Dropoff keeps")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8787, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    allowed_hosts: list[str] = Field([], description="names under which the server may be reached, beside its address")
+    timezone: str = Field("UTC", description="IANA zone of days, hours and weeks")
+    idle_seconds: dict[str, int] = Field(
+        {"chat": 1800, "voice": 600, "whatsapp": 86_400, "sms": 259_200, "email": 604_800},
+        description="silence after which a conversation of a channel counts as closed",
+    )
+    idle_default_seconds: int = Field(86_400, gt=0, description="the same for every other channel")
+    deal_horizon_days: int = Field(90, gt=0, description="how long after an attended meeting a deal may still come")
+    queue_retention_hours: float = Field(24, ge=0, description="how long processed events stay in the queue's log")
+    backlog_limit_mb: int = Field(2000, gt=0, description="unprocessed backlog at which the door answers 429")
+    store_memory: str = Field("2GB", description="memory that DuckDB may use")
+    log_level: str = Field("info", description="debug, info, warning or error")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        parse_zone(name)
+        return name
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, **_: Any,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Init arguments, environment, file: in this order."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, os.environ.get("DROPOFF_CONFIG", FILE))
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        """The project's zone."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Only programs of this machine can reach the server."""
+        return self.host in ("127.0.0.1", "::1", "localhost")
+
+
+def load(**given: Any) -> Settings:
+    """The settings, with what was given on the command line (None: not given). Raises `InvalidInput`."""
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(name, first.get("input"), _rule(first)) from None
+
+
+def _rule(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        return f"a setting: {', '.join(Settings.model_fields)}"
+    return error["msg"].removeprefix("Value error, ")
