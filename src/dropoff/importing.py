@@ -1,5 +1,6 @@
 """`dropoff import` and `dropoff rejected replay`."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from dropoff.connect import Connection, Import, connect
 from dropoff.events import Receipt
 from dropoff.intake import read_each
 from dropoff.settings import Settings
-from dropoff.sources import open_source
+from dropoff.sources import MappingFile, load_mapping, open_source
 
 _SHOWN = 20
 
@@ -21,15 +22,16 @@ def import_all(
 ) -> dict[str, Any]:
     """Import files one after the other; `{"read", "accepted", "duplicates", "rejected", "reasons"}`."""
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    rules = load_mapping(mapping) if mapping else None
     with connect(settings) as connection:
         job = Import(connection)
         with Progress(*columns, console=console, transient=True) as progress:
             for path in files:
-                _import(job, path, form, mapping, progress, console)
+                _import(job, path, form, rules, progress, console)
         return job.finish()
 
 
-def _import(job: Import, path: Path, form: str, mapping: Path | None, progress: Progress, console: Console) -> None:
+def _import(job: Import, path: Path, form: str, mapping: MappingFile | None, progress: Progress, console: Console) -> None:
     with open_source(path, form, mapping) as source:
         task = progress.add_task(path.name, total=source.size)
         shown = 0
@@ -48,7 +50,7 @@ def _import(job: Import, path: Path, form: str, mapping: Path | None, progress: 
 def replay(connection: Connection) -> dict[str, Any]:
     """Send again those refused events that pass now, and forget them."""
     found = connection.ask("rejected", {"limit": ["100000"]})["rejected"]
-    passing = [r for r in found if not read_each([r["body"].encode()], Receipt(0)).rejections]
+    passing = [r for r in found if not read_each([r["body"].encode()], Receipt(time.time_ns() // 1000)).rejections]
     job = Import(connection)
     for start in range(0, len(passing), 1000):
         part = passing[start : start + 1000]
