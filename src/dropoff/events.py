@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from operator import attrgetter
 from typing import Annotated, NamedTuple, get_args, get_type_hints
 
 import msgspec
@@ -74,8 +75,8 @@ class Envelope(Struct, gc=False, forbid_unknown_fields=True):
     bot_id: Identifier | None = None
     bot_version: Identifier | None = None
     sequence: Count | None = None
-    revision: Count = 0
-    is_test: Flag = False
+    revision: Count | None = None
+    is_test: Flag | None = None
     properties: Raw = Raw(b"{}")
 
 
@@ -111,6 +112,8 @@ class Properties(Struct, gc=False, omit_defaults=True):
     experiment: Text | None = None
     aliases: list[Identifier] | None = None
     event_id: Identifier | None = None
+    message_id: Identifier | None = None
+    contact_id: Identifier | None = None
     # given in one form, kept in another: see _FINISH
     content: Text | None = None
     company_size: Label | None = None
@@ -134,7 +137,7 @@ class Event(Properties, gc=False, omit_defaults=True, rename=_line_name):
 
     It is decoded from the properties and completed by `normalise`. `timestamp`, `received_at`: microseconds since the
     epoch, UTC. `skew`: what was added to the time as sent. `stamped`: the time was missing and is that of receipt.
-    `identity`: given | derived | none. `raw`: the properties as they came.
+    `identity`: given | derived | none. `raw`: the properties as they came. `facts`: the rarer typed ones, `FACTS`.
     """
 
     id: str = ""
@@ -142,9 +145,7 @@ class Event(Properties, gc=False, omit_defaults=True, rename=_line_name):
     timestamp: int = 0
     received_at: int = 0
     conversation_id: str | None = None
-    contact_id: str | None = None
     account_id: str | None = None
-    message_id: str | None = None
     channel: str | None = None
     direction: str | None = None
     bot_id: str | None = None
@@ -156,6 +157,7 @@ class Event(Properties, gc=False, omit_defaults=True, rename=_line_name):
     stamped: bool = False
     identity: str = "given"
     raw: str = "{}"
+    facts: str | None = None
     batch: str | None = None
     # what _FINISH makes of properties that are given in one form and kept in another
     size: str | None = None
@@ -166,16 +168,30 @@ class Event(Properties, gc=False, omit_defaults=True, rename=_line_name):
     csat: float | None = None
 
 
+FACTS: dict[str, type] = {
+    "status": str, "score": float, "reason": str, "path": str, "by": str, "won": bool, "micros": int, "currency": str,
+    "objection": str, "outcome": str, "source": str, "medium": str, "lead_score": float, "industry": str, "size": str,
+    "role": str, "country": str, "experiment": str, "aliases": list[str], "event_id": str, "object_id": str, "due": str,
+    "csat": float, "auto_reply": bool, "appropriateness": float,
+}  # fmt: skip
+"""The typed facts that few events have: together one JSON text instead of a column each."""
+
+_Facts = msgspec.defstruct(
+    "_Facts", [(name, kind | None, None) for name, kind in FACTS.items()], omit_defaults=True, gc=False
+)
+_rarer = attrgetter(*FACTS)
+_encode = msgspec.json.Encoder().encode
+
 _PROSPECT = ("source", "medium", "lead_score", "industry", "company_size", "role", "country")
 _MEETING = ("meeting_id", "meeting_date", "by")
 
 MEANING: dict[str, tuple[str, ...]] = {
     "conversation_started": (*_PROSPECT, "variant"),
-    "message_sent": ("sender", "content", "intent", "variant", "appropriate", "cost", "currency"),
+    "message_sent": ("message_id", "sender", "content", "intent", "variant", "appropriate", "cost", "currency"),
     "message_received": (
-        "sender", "content", "intent", "intent_confidence", "sentiment", "auto_reply", "label_source",
+        "message_id", "sender", "content", "intent", "intent_confidence", "sentiment", "auto_reply", "label_source",
     ),
-    "message_status": ("status",),
+    "message_status": ("message_id", "status"),
     "qualified": ("score", "reason", "path"),
     "disqualified": ("score", "reason", "path"),
     "meeting_booked": _MEETING,
@@ -195,7 +211,7 @@ MEANING: dict[str, tuple[str, ...]] = {
     "complained": ("keyword",),
     "experiment_exposed": ("experiment", "variant"),
     "conversation_ended": ("outcome", "reason"),
-    "contact_identified": ("aliases",),
+    "contact_identified": ("contact_id", "aliases"),
     "event_retracted": ("event_id",),
 }  # fmt: skip
 """The vocabulary: event types with a meaning, and which of their properties are typed. Any other type is stored."""
@@ -210,7 +226,9 @@ ALIASES = {
     "opt_out": "opted_out",
     "unsubscribed": "opted_out",
 }
-CHANNEL_ALIASES = {"e_mail": "email", "mail": "email", "webchat": "chat", "web_chat": "chat", "text": "sms"}
+CHANNEL_ALIASES = {
+    "e_mail": "email", "mail": "email", "webchat": "chat", "web_chat": "chat", "text": "sms", "whats_app": "whatsapp",
+}  # fmt: skip
 SENDERS = {
     "bot": "bot", "assistant": "bot", "ai": "bot",
     "agent": "agent", "rep": "agent",
@@ -246,27 +264,45 @@ def normalise(envelope: Envelope, receipt: Receipt, event: Event | None = None) 
     if not envelope.event_type:
         raise InvalidEvent("missing_event_type", "event_type", envelope.event_type, "given")
     event.event_type, spelling = event_type_of(envelope.event_type)
-    event.conversation_id, event.contact_id = envelope.conversation_id, envelope.contact_id
-    if event.conversation_id is None and event.contact_id is None:
-        raise InvalidEvent("missing_id", "conversation_id", None, "given, or contact_id")
+    _ids(event, envelope)
     _time(event, envelope.timestamp, receipt)
+    if event.company_size is not None:
+        event.size, event.company_size = str(event.company_size), None
     finish = _FINISH.get(event.event_type)
     if finish is not None:
         finish(event, spelling)
     event.id = envelope.event_id or _derive_id(event, envelope)
-    event.account_id = envelope.account_id
-    event.message_id = envelope.message_id
     event.channel = None if envelope.channel is None else channel_of(envelope.channel)
     event.direction = None if envelope.direction is None else direction_of(envelope.direction)
     event.bot_id = envelope.bot_id
     event.bot_version = envelope.bot_version
     event.sequence = envelope.sequence
-    event.revision = envelope.revision
-    event.is_test = envelope.is_test
+    event.revision = envelope.revision or 0
+    event.is_test = envelope.is_test or False
     event.raw = str(raw, "utf-8")
+    event.facts = _facts(event)
     event.batch = receipt.batch
     event.content = None  # stored once, in `raw`
     return event
+
+
+def _facts(event: Event) -> str | None:
+    # Three events in four are messages, and nearly none of them has any: a column each would cost more than it says.
+    rare = event.auto_reply is None and event.micros is None and event.appropriateness is None
+    if rare and event.event_type in DEFAULT_SENDER:
+        return None
+    text = _encode(_Facts(*_rarer(event)))
+    return None if text == b"{}" else text.decode()
+
+
+def _ids(event: Event, envelope: Envelope) -> None:
+    # Where the vocabulary names an id as a property, it may stand there as well as at the top.
+    meaning = MEANING.get(event.event_type, ())
+    event.message_id = envelope.message_id or (event.message_id if "message_id" in meaning else None)
+    event.contact_id = envelope.contact_id or (event.contact_id if "contact_id" in meaning else None)
+    event.conversation_id, event.account_id = envelope.conversation_id, envelope.account_id
+    if event.conversation_id is None and event.contact_id is None:
+        raise InvalidEvent("missing_id", "conversation_id", None, "given, or contact_id")
 
 
 def _time(event: Event, given: datetime | float | None, receipt: Receipt) -> None:
@@ -275,6 +311,8 @@ def _time(event: Event, given: datetime | float | None, receipt: Receipt) -> Non
         event.timestamp, event.stamped = receipt.received_at, True
         return
     event.timestamp, event.skew = micros_of("timestamp", given) + receipt.skew, receipt.skew
+    if event.timestamp < 0:
+        raise InvalidEvent("bad_timestamp", "sent_at", str(given), "near the timestamp of the event")
     if event.timestamp > receipt.received_at + MAX_FUTURE_SECONDS * MICROS:
         raise InvalidEvent("future_timestamp", "timestamp", str(given), "at most 24 hours in the future")
 
@@ -329,9 +367,9 @@ def _derive_id(event: Event, envelope: Envelope) -> str:
     """The derived id of an event that brings none, so that a retried payload never counts twice."""
     owner = (event.conversation_id, None if event.conversation_id else event.contact_id, event.event_type)
     event.identity = "derived"
-    if envelope.message_id is not None:
+    if event.message_id is not None:
         status = event.status if event.event_type == "message_status" else None
-        return _digest((*owner, "message", envelope.message_id, status))
+        return _digest((*owner, "message", event.message_id, status))
     if not event.stamped:
         return _digest((*owner, event.timestamp - event.skew, msgspec.json.decode(envelope.properties)))
     event.identity = "none"
@@ -354,8 +392,8 @@ def _message(event: Event, _: str) -> None:
         event.sender = DEFAULT_SENDER[event.event_type]
     elif event.sender != DEFAULT_SENDER[event.event_type]:
         event.sender = _one_of("properties.sender", event.sender, {**SENDERS, "human": HUMAN[event.event_type]})
-    if event.content is not None and len(event.content) <= _KEYWORD_LENGTH and event.sender == "prospect":
-        event.keyword = keyword_of(event.content)
+    short = event.sender == "prospect" and event.content is not None and len(event.content) <= _KEYWORD_LENGTH
+    event.keyword = keyword_of(event.content or "") if short else None
     if event.appropriate is not None:
         event.appropriateness, event.appropriate = float(event.appropriate), None
     _money(event, "cost", event.cost)
@@ -376,33 +414,41 @@ def _status(event: Event, spelling: str) -> None:
 
 
 def _meeting(event: Event, _: str) -> None:
-    event.object_id, event.meeting_id = _label(event.meeting_id), None
+    event.object_id, event.meeting_id = _object_id("meeting_id", event.meeting_id), None
     if event.meeting_date is not None:
         event.due, event.meeting_date = _due(event.meeting_date), None
 
 
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_FIRST_YEAR, _LAST_YEAR = 1970, 9990  # what follows from a meeting lies within a calendar, too
+
+
 def _due(text: str) -> str:
     """`2024-01-15`, or the instant in UTC."""
+    day = moment = None
     try:
-        if len(text) == 10:
-            return date.fromisoformat(text).isoformat()
-        moment = datetime.fromisoformat(text)
+        if _DATE.fullmatch(text):
+            day = date.fromisoformat(text)
+        else:
+            moment = datetime.fromisoformat(text)
     except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        rule = "a date like '2024-01-15' or an instant with an offset like '2024-01-15T10:00:00Z'"
-        raise InvalidEvent("bad_timestamp", "properties.meeting_date", text, rule)
-    return str(micros_of("properties.meeting_date", moment))
+        pass
+    if day is not None and _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        return text
+    if moment is not None and moment.tzinfo is not None and _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        return str(micros_of("properties.meeting_date", moment))
+    rule = "a date like '2024-01-15' or an instant with an offset like '2024-01-15T10:00:00Z'"
+    raise InvalidEvent("bad_timestamp", "properties.meeting_date", text, rule)
 
 
 def _opportunity(event: Event, _: str) -> None:
-    event.object_id, event.opportunity_id = _label(event.opportunity_id), None
+    event.object_id, event.opportunity_id = _object_id("opportunity_id", event.opportunity_id), None
     _money(event, "amount", event.amount)
     event.amount = None
 
 
 def _deal(event: Event, spelling: str) -> None:
-    event.object_id, event.deal_id = _label(event.deal_id), None
+    event.object_id, event.deal_id = _object_id("deal_id", event.deal_id), None
     if event.won is None and event.event_type == "deal_closed":
         event.won = spelling != "deal_lost"
     _money(event, "amount", event.amount)
@@ -415,8 +461,8 @@ def _money(event: Event, field: str, amount: Decimal | None) -> None:
     rule = "an exact amount with an ISO 4217 currency, at most 6 decimals and 12 digits before them"
     try:
         micros = amount * MICROS
-        exact = amount.is_finite() and abs(amount) < 10**12 and micros == micros.to_integral_value()
-    except InvalidOperation:
+        exact = amount.is_finite() and abs(amount) < 10**12 and Decimal(int(micros)).scaleb(-6) == amount
+    except (InvalidOperation, ValueError, OverflowError):
         exact, micros = False, amount
     if not exact:
         raise InvalidEvent("out_of_range", f"properties.{field}", str(amount), rule)
@@ -426,13 +472,14 @@ def _money(event: Event, field: str, amount: Decimal | None) -> None:
     event.micros, event.currency = int(micros), currency
 
 
-def _label(value: Label | None) -> str | None:
-    return None if value is None else str(value)[:MAX_ID_LENGTH]
-
-
-def _started(event: Event, _: str) -> None:
-    if event.company_size is not None:
-        event.size, event.company_size = _label(event.company_size), None
+def _object_id(field: str, value: Label | None) -> str | None:
+    """The id of a meeting or deal as text; an empty one is none."""
+    if value is None or value == "":
+        return None
+    text = str(value)
+    if len(text) > MAX_ID_LENGTH:
+        raise InvalidEvent("out_of_range", f"properties.{field}", value, f"an id of at most {MAX_ID_LENGTH} characters")
+    return text
 
 
 def _feedback(event: Event, _: str) -> None:
@@ -474,7 +521,6 @@ _FINISH: dict[str, Callable[[Event, str], None]] = {
     "message_sent": _message,
     "message_received": _message,
     "message_status": _status,
-    "conversation_started": _started,
     "feedback": _feedback,
     "objection_raised": _objection,
     "opportunity_created": _opportunity,

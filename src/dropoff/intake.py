@@ -4,6 +4,7 @@ Both ways end in `events.normalise`; the second only finds out which events are 
 index, field, value and rule.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
@@ -40,7 +41,7 @@ class Rejection(Struct, frozen=True, kw_only=True):
     body: str
 
 
-class BadBody(Exception):
+class BadBody(Exception):  # noqa: N818 - the body is bad, not we
     """The body as a whole cannot be read: `code` for programs, the text for people."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -68,6 +69,8 @@ _line_decoder = msgspec.json.Decoder(Envelope)
 _fields_decoder = msgspec.json.Decoder(dict[str, Raw])
 _ENVELOPE = {name: msgspec.json.Decoder(hint) for name, hint in get_type_hints(Envelope, include_extras=True).items()}
 _PROPERTY = {name: msgspec.json.Decoder(hint) for name, hint in get_type_hints(Properties, include_extras=True).items()}
+# A NUL character, and a property whose name could be taken for a settled fact (`#`, also when escaped).
+_SUSPECT = (b"\\u0000", b"\\u0023", b'"#')
 # What is surely left for properties, in characters of up to four bytes, beside an envelope of full-length ids.
 _ROOM = (MAX_EVENT_BYTES - 12_288) // 4
 
@@ -89,22 +92,22 @@ def read_events(body: bytes, receipt: Receipt, *, ndjson: bool = False, limit: i
         envelopes = _line_decoder.decode_lines(body) if ndjson or single else _batch_decoder.decode(body)
         if len(envelopes) <= limit:
             return Intake(_normalise_all(envelopes, body, receipt), [])
-    except (msgspec.DecodeError, InvalidEvent, UnicodeDecodeError, RecursionError, _Suspect):
+    except (msgspec.DecodeError, InvalidEvent, UnicodeDecodeError, RecursionError, _SuspectError):
         pass
     return read_each(_split(body, ndjson, single, limit), receipt)
 
 
-class _Suspect(Exception):
+class _SuspectError(Exception):
     """The batch holds something that only a look at each event by itself can judge."""
 
 
 def _normalise_all(envelopes: list[Envelope], body: bytes, receipt: Receipt) -> list[Event]:
-    if b"\\u0000" in body or b'"#' in body:
-        raise _Suspect
+    if any(sign in body for sign in _SUSPECT):
+        raise _SuspectError
     receipt = _with_skew(envelopes, receipt)
     events = [normalise(e, receipt) for e in envelopes]
     if any(_may_exceed(e.raw) for e in events):
-        raise _Suspect
+        raise _SuspectError
     return events
 
 
@@ -127,23 +130,61 @@ def _with_skew(envelopes: Iterable[Envelope], receipt: Receipt) -> Receipt:
 
 
 def _split(body: bytes, ndjson: bool, single: bool, limit: int) -> Sequence[bytes]:
-    if ndjson:
-        parts: Sequence[bytes] = [line for line in body.split(b"\n") if line.strip()]
+    if ndjson or (single and not _is_one(body)):
+        parts = [line for line in body.split(b"\n") if line.strip()]
     elif single:
         parts = [body]
     else:
-        try:
-            body.decode()
-            parts = [bytes(raw) for raw in msgspec.json.decode(body, type=list[Raw])]
-        except msgspec.ValidationError:
-            raise BadBody("wrong_type", "the body must be an event, an array of events, or NDJSON") from None
-        except RecursionError:
-            raise BadBody("too_deep", f"the body is nested more than {MAX_DEPTH} levels") from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadBody("malformed", f"the body is not JSON: {error}") from None
+        parts = _elements(body)
     if len(parts) > limit:
         raise BadBody("too_many_events", f"{len(parts)} events, must be at most {limit} in one request")
     return parts
+
+
+def _is_one(body: bytes) -> bool:
+    """Whether a body that begins as an object is one, rather than one on each line."""
+    lines = [line for line in body.split(b"\n", 2) if line.strip()]
+    if len(lines) < 2:
+        return True
+    try:
+        msgspec.json.decode(lines[0], type=Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return True
+    return False
+
+
+def _elements(body: bytes) -> list[bytes]:
+    """The elements of an array, as they stand in it."""
+    try:
+        return [bytes(raw) for raw in msgspec.json.decode(body, type=list[Raw])]
+    except msgspec.ValidationError:
+        raise BadBody("wrong_type", "the body must be an event, an array of events, or NDJSON") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        parts = _cut(body)
+        if parts is None:
+            raise BadBody("malformed", f"the body is not JSON: {error}") from None
+        return parts
+
+
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]|"', re.DOTALL)
+
+
+def _cut(body: bytes) -> list[bytes] | None:
+    """An array cut at its outer commas, so that one broken element does not take the others with it.
+
+    None where strings or brackets do not close.
+    """
+    text = body.strip()
+    depth, begin, parts = 0, 1, list[bytes]()
+    for token in _TOKEN.finditer(text):
+        sign = token.group()
+        if sign == b'"' or (depth == 0 and token.start() > 0):
+            return None
+        depth += (sign in b"[{") - (sign in b"]}")
+        if (depth == 1 and sign == b",") or depth == 0:
+            parts.append(text[begin : token.start()].strip())
+            begin = token.end()
+    return parts if depth == 0 and text[:1] == b"[" and begin == len(text) else None
 
 
 def read_each(parts: Sequence[bytes], receipt: Receipt) -> Intake:
@@ -175,6 +216,8 @@ def _open(part: bytes) -> tuple[Envelope, Event] | InvalidEvent:
         fields = _fields(part)
         given = fields.pop("properties", Raw(b"{}"))
         envelope = Envelope(**{name: _value(name, fields.pop(name)) for name in _ENVELOPE if name in fields})
+        if envelope.sent_at is not None:
+            micros_of("sent_at", envelope.sent_at)
         properties = {} if bytes(given) == b"null" else _fields(given, "properties")
         # What else stands at the top level belongs to the properties; what stands there already wins.
         envelope.properties = Raw(_encoder.encode({**fields, **properties})) if fields else Raw(bytes(given))

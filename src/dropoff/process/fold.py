@@ -14,6 +14,7 @@ import polars as pl
 
 from dropoff.events import MICROS
 from dropoff.process import lifecycle
+from dropoff.process.frames import with_facts
 from dropoff.store import tables
 
 DAY = 86_400 * MICROS
@@ -38,7 +39,7 @@ _IDENTITY = ["key", "conversation_id"]
 class Rules:
     """What the project has settled of SEMANTICS §3: its zone, and when a silent conversation counts as closed."""
 
-    zone: ZoneInfo = ZoneInfo("UTC")
+    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     idle_seconds: Mapping[str, int] = field(
         default_factory=lambda: {"chat": 1800, "voice": 600, "whatsapp": 86_400, "sms": 259_200, "email": 604_800}
     )
@@ -55,7 +56,7 @@ class Facts(NamedTuple):
 
 def fold(events: pl.DataFrame, rules: Rules) -> Facts:
     """The rows of all conversations in `events`, which must hold every stored event of each, once."""
-    ordered = in_order(without_retracted(events))
+    ordered = in_order(without_retracted(with_facts(events)))
     messages = _messages(ordered)
     parts = [
         _once(ordered),
@@ -97,12 +98,23 @@ def in_order(events: pl.DataFrame) -> pl.DataFrame:
         .when(kind.is_in(_MESSAGES)).then(3)
         .otherwise(2)
     )  # fmt: skip
-    ordered = events.with_columns(rank.cast(pl.Int8).alias("rank")).sort(
-        *_IDENTITY, "timestamp", "sequence", "rank", "id", nulls_last=True
-    )
+    ordered = _sorted(events.with_columns(rank.cast(pl.Int8).alias("rank")))
     new = _changes(ordered, *_IDENTITY)
     ordered = ordered.with_columns(new.cum_sum().cast(pl.UInt32).alias("g")).with_row_index("n")
     return ordered.with_columns(pl.col("channel").forward_fill().over("g").alias("spoken_on"))
+
+
+def _sorted(events: pl.DataFrame) -> pl.DataFrame:
+    """By conversation, then SEMANTICS §1. Ids are compared only where nothing else tells two events apart."""
+    numbers = ["key", "timestamp", "sequence", "rank"]
+    ordered = events.sort(numbers, nulls_last=True)
+    tied = ~_changes(ordered, *numbers)
+    if (_changes(ordered, *_IDENTITY) != _changes(ordered, "key")).any():  # two conversations with one key
+        return events.sort(*_IDENTITY, *numbers[1:], "id", nulls_last=True)
+    if not tied.any():
+        return ordered
+    ids = pl.when(tied | tied.shift(-1, fill_value=False)).then("id")
+    return ordered.sort(*numbers, ids, nulls_last=True)
 
 
 def _changes(frame: pl.DataFrame, *columns: str) -> pl.Series:

@@ -4,7 +4,7 @@ import io
 
 import polars as pl
 
-from dropoff.events import Event
+from dropoff.events import FACTS, Event
 from dropoff.store import tables
 from dropoff.store.keys import hashes
 
@@ -16,8 +16,10 @@ _TYPES = {
 _DEFAULTS = {
     "revision": 0, "is_test": False, "skew": 0, "stamped": False, "identity": "given", "properties": "{}",
 }  # fmt: skip
-_FIELDS = {"target_id": "event_id", "company_size": "size", "properties": "raw"}
+_FIELDS = {"properties": "raw"}
 """Where a column's name differs from the field of `Event` that fills it."""
+_FACT_COLUMNS = {"event_id": "target_id", "size": "company_size"}
+"""Where a fact's name differs from the column it becomes."""
 
 
 def frame_schema(table: str) -> dict[str, pl.DataType]:
@@ -47,3 +49,22 @@ def with_key(frame: pl.DataFrame) -> pl.DataFrame:
     keys = pl.DataFrame({"owner": unique, "key": pl.Series(hashes(unique), dtype=pl.UInt64)})
     found = owners.to_frame().join(keys, on="owner", how="left", maintain_order="left")
     return frame.with_columns(found["key"])
+
+
+_FACT_TYPES = {
+    str: pl.String(),
+    float: pl.Float64(),
+    int: pl.Int64(),
+    bool: pl.Boolean(),
+    list[str]: pl.List(pl.String),
+}
+_FACTS = pl.Struct({name: _FACT_TYPES[kind] for name, kind in FACTS.items()})
+
+
+def with_facts(events: pl.DataFrame) -> pl.DataFrame:
+    """Add the rarer typed facts, each as a column."""
+    rows = events.with_row_index("row")
+    given = rows.filter(pl.col("facts").is_not_null()).select("row", pl.col("facts").str.json_decode(_FACTS))
+    return rows.join(given.unnest("facts").rename(_FACT_COLUMNS), on="row", how="left", maintain_order="left").drop(
+        "row", "facts"
+    )

@@ -21,7 +21,7 @@ Drops = Counter[tuple[str | None, str]]
 OWNER = ["key", "conversation_id", "contact_owner"]
 _CONTENT = [
     "event_type", "sent", "stamped", "contact_id", "account_id", "message_id", "channel", "direction", "bot_id",
-    "bot_version", "sequence", "revision", "is_test", "won", "status", "properties",
+    "bot_version", "sequence", "revision", "is_test", "facts", "properties",
 ]  # fmt: skip
 
 
@@ -69,7 +69,9 @@ def drop_copies(batch: Batch) -> None:
     repeated = _repeated(batch.rows)
     if repeated is None:
         return
-    rank = batch.rows.with_row_index("i").filter(repeated).sort("received_at", "timestamp", "skew", "seq", nulls_last=True)
+    rank = (
+        batch.rows.with_row_index("i").filter(repeated).sort("received_at", "timestamp", "skew", "seq", nulls_last=True)
+    )
     first = rank.unique([*OWNER, "id", *_CONTENT], keep="first", maintain_order=True)["i"]
     batch.keep(_only(batch.rows, repeated, first), "duplicate")
 

@@ -183,9 +183,7 @@ def prepare(
     return change, Counter(dict(fresh["batch"].value_counts().rows())), batch.dropped
 
 
-def _folded(
-    batch: steps.Batch, fresh: pl.DataFrame, history: pl.DataFrame, rules: Rules
-) -> dict[str, Any]:
+def _folded(batch: steps.Batch, fresh: pl.DataFrame, history: pl.DataFrame, rules: Rules) -> dict[str, Any]:
     """The rows of the conversations that changed; of their messages only those that can have changed."""
     lost = history.filter(pl.col("seq").is_in(batch.superseded)) if batch.superseded else history.clear()
     named = pl.col("conversation_id").is_not_null()

@@ -98,7 +98,7 @@ class DuckStore:
             columns = tables.TABLES[table]
             instants = [c.name for c in columns if c.type == "instant"]
             ready = rows.select(c.name for c in columns).with_columns(pl.col(instants).cast(pl.Datetime("us")))
-            self._writer.register("fresh", ready.to_arrow())
+            self._writer.register("fresh", ready.to_arrow(compat_level=pl.CompatLevel.newest()))
             self._writer.execute(f"INSERT INTO {sql.PHYSICAL[table]} SELECT * FROM fresh")
 
     def _prune_rejected(self) -> None:
@@ -189,9 +189,7 @@ class KeySpans:
         known = self._keys[at] == unique if len(self._keys) else np.zeros(len(unique), bool)
         self._scatter(unique[known], self._first[at[known]], self._last[at[known]], first[known], last[known])
         self._last[at[known]] = np.maximum(self._last[at[known]], last[known])
-        for key, low, high in zip(
-            unique[~known].tolist(), first[~known].tolist(), last[~known].tolist(), strict=True
-        ):
+        for key, low, high in zip(unique[~known].tolist(), first[~known].tolist(), last[~known].tolist(), strict=True):
             self._recent[key] = (min(self._recent.get(key, (low,))[0], low), high)
         if len(self._recent) > 100_000:
             self._absorb_recent()
@@ -226,8 +224,7 @@ def _merge(groups: Sequence[int]) -> list[tuple[int, int]]:
     starts = np.concatenate([[0], cuts + 1])
     ends = np.concatenate([cuts, [len(numbers) - 1]])
     return [
-        (int(numbers[s]) * ROW_GROUP, (int(numbers[e]) + 1) * ROW_GROUP - 1)
-        for s, e in zip(starts, ends, strict=True)
+        (int(numbers[s]) * ROW_GROUP, (int(numbers[e]) + 1) * ROW_GROUP - 1) for s, e in zip(starts, ends, strict=True)
     ]
 
 
