@@ -1,0 +1,107 @@
+"""6,526 real conversations through queue and worker: the numbers that must come out, in any order."""
+
+import gzip
+import json
+import os
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from dropoff.events import Receipt
+from dropoff.intake import read_events
+from dropoff.process.fold import Rules
+from dropoff.process.worker import Tally, Worker
+from dropoff.queue.sqlite import SqliteQueue
+from dropoff.store.duckdb import DuckStore
+from dropoff.store.sql import STAGES
+from worlds import RECEIVED
+
+STAR = Path(os.environ.get("DROPOFF_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "star"
+TABLES = ("conversation_rows", "message_rows", "event_rows")
+
+pytestmark = pytest.mark.skipif(
+    not (STAR / "events.ndjson.gz").exists(), reason="the STAR conversations are not in $DROPOFF_SHARED/data/star"
+)
+
+
+@pytest.fixture(scope="module")
+def lines() -> list[bytes]:
+    with gzip.open(STAR / "events.ndjson.gz") as file:
+        return file.read().splitlines(keepends=True)
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict:
+    return json.loads((STAR / "expected.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def in_order(lines: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> DuckStore:
+    directory = tmp_path_factory.mktemp("star")
+    assert stored(load(directory, lines)) == 149_732
+    return DuckStore(directory / "store.duckdb")
+
+
+def load(directory: Path, lines: list[bytes], size: int = 10_000) -> list[Tally]:
+    """Send lines through door, queue and worker; what became of each batch."""
+    queue, store = SqliteQueue(directory / "queue.db"), DuckStore(directory / "store.duckdb")
+    tallies: list[Tally] = []
+    worker = Worker(queue, store, Rules(), tallies.append)
+    for at in range(0, len(lines), size):
+        intake = read_events(b"".join(lines[at : at + size]), Receipt(RECEIVED, batch="star"), ndjson=True)
+        assert not intake.rejections
+        queue.append(intake.lines, len(intake.events)).result()
+    while worker.step(0):
+        pass
+    assert not queue.dead_letters()
+    queue.close()
+    store.close()
+    return tallies
+
+
+def stored(tallies: list[Tally]) -> int:
+    return sum(t.stored["star"] for t in tallies)
+
+
+def digest(store: DuckStore) -> list[tuple]:
+    """One number for the contents of each table, whatever the order of its rows."""
+    return [
+        store.select(f"SELECT count(*), sum(hash(t)::HUGEINT) FROM (SELECT {columns} FROM {table}) t").rows[0]
+        for table, columns in ((t, "* EXCLUDE (seq)" if t == "event_rows" else "*") for t in TABLES)
+    ]
+
+
+def test_the_recorded_funnel_is_as_expected(in_order: DuckStore, expected: dict):
+    counts = ", ".join(f"count({STAGES[stage]}) AS {stage}" for stage in expected["funnel_recorded"])
+    assert in_order.select(f"SELECT {counts} FROM conversations").dicts() == [expected["funnel_recorded"]]
+
+
+def test_the_reached_funnel_is_as_expected(in_order: DuckStore, expected: dict):
+    stages = list(STAGES)
+    counts = ", ".join(
+        f"count(*) FILTER (level >= {stages.index(stage)}) AS {stage}" for stage in expected["funnel_reached"]
+    )
+    assert in_order.select(f"SELECT {counts} FROM conversations").dicts() == [expected["funnel_reached"]]
+
+
+def test_every_event_is_stored_once(in_order: DuckStore, expected: dict):
+    found = in_order.select("SELECT event_type, count(*) FROM events GROUP BY ALL").rows
+    assert dict(found) == expected["event_types"]
+    assert in_order.select("SELECT count(DISTINCT id) FROM events").rows == [(expected["events"],)]
+
+
+def test_shuffled_with_duplicates_and_then_sent_again_the_tables_are_the_same(
+    in_order: DuckStore, lines: list[bytes], tmp_path: Path
+):
+    random = Random(1)
+    copies = lines + random.sample(lines, 15_000)
+    random.shuffle(copies)
+    tallies = load(tmp_path, copies)
+    assert stored(tallies) == 149_732
+    assert sum(t.dropped["star", "duplicate"] for t in tallies) == 15_000
+    again = load(tmp_path, lines)
+    assert (stored(again), sum(t.dropped["star", "duplicate"] for t in again)) == (0, 149_732)
+    store = DuckStore(tmp_path / "store.duckdb")
+    assert digest(store) == digest(in_order)
+    store.close()
