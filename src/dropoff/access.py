@@ -63,12 +63,16 @@ def revoke_key(control: Control, name: str) -> None:
 class Access:
     """Decides on requests. `local` is the token of this machine's own command line, of this run only.
 
-    Without any key, on loopback, everything is open. Keys made by another process count within two seconds.
+    Without any key everything is open, where `may_be_open` (on loopback): elsewhere the last key revoked shuts the
+    doors. Keys made by another process count within two seconds.
     """
 
-    def __init__(self, control: Control, local: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, control: Control, local: str, clock: Callable[[], float] = time.time, *, may_be_open: bool = True
+    ) -> None:
         self._control = control
         self._local = _hash(local)
+        self._may_be_open = may_be_open
         self._clock = clock
         self._lock = threading.Lock()
         self._keys: dict[str, str] = {}
@@ -76,8 +80,13 @@ class Access:
 
     @property
     def open(self) -> bool:
-        """No key is configured."""
-        return not self._by_hash()
+        """No key is configured, and none is needed."""
+        return self._may_be_open and not self._by_hash()
+
+    @property
+    def run(self) -> str:
+        """What tells this run of a server from any other one: public, and nothing follows from it."""
+        return _hash(self._local)[:16]
 
     def may_write(self, authorization: str | None) -> bool:
         """Whether this `Authorization` header may send events."""
@@ -101,12 +110,11 @@ class Access:
         self._control.delete(f"session/{_hash(session)}")
 
     def _allows(self, authorization: str | None, kind: str) -> bool:
-        keys = self._by_hash()
-        if not keys:
+        if self.open:
             return True
         scheme, _, secret = (authorization or "").partition(" ")
         hashed = _hash(secret.strip())
-        return scheme.lower() == "bearer" and (hashed == self._local or keys.get(hashed) == kind)
+        return scheme.lower() == "bearer" and (hashed == self._local or self._by_hash().get(hashed) == kind)
 
     def _session(self, session: str) -> bool:
         found = self._control.get(f"session/{_hash(session)}")
@@ -119,6 +127,11 @@ class Access:
                 self._keys = {k.removeprefix("key/"): json.loads(e.value)["kind"] for k, e in entries.items()}
                 self._loaded = self._clock()
             return self._keys
+
+
+def run_of(local: str) -> str:
+    """`Access.run` of the server whose local token this is."""
+    return _hash(_hash(local))[:16]
 
 
 def _hash(secret: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -23,7 +24,7 @@ from dropoff import access
 from dropoff.access import Access
 from dropoff.analyse.analytics import Analytics
 from dropoff.control.sqlite import SqliteControl
-from dropoff.dashboard.api import api
+from dropoff.dashboard.api import api, refuse
 from dropoff.dashboard.pages import error_page, login_page, pages, safe_path
 from dropoff.errors import InvalidInput, Unauthorized
 from dropoff.ingest import metrics
@@ -118,7 +119,7 @@ def web(engine: Engine, reader: Access) -> Callable[..., Awaitable[None]]:
     def readyz(_: Request) -> Response:
         lag = engine.queue.lag()
         state = {"ready": engine.working, "lag_events": lag.events, "lag_seconds": round(lag.seconds, 3)}
-        return JSONResponse(state, 200 if engine.working else 503)
+        return JSONResponse(state | {"run": reader.run}, 200 if engine.working else 503)
 
     def prometheus(_: Request) -> Response:
         lag = engine.queue.lag()
@@ -130,7 +131,10 @@ def web(engine: Engine, reader: Access) -> Callable[..., Awaitable[None]]:
         return JSONResponse(engine.imports.get(request.path_params["name"]))
 
     async def forget(request: Request) -> Response:
-        ids = [str(name) for name in await request.json()]
+        try:
+            ids = msgspec.json.decode(await request.body(), type=list[str])
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return _error(400, "invalid_input", f"the body must be a JSON array of ids: {error}")
         await run_in_threadpool(engine.store.delete_rejected, ids)
         return JSONResponse({"forgotten": len(ids)})
 
@@ -159,9 +163,16 @@ def web(engine: Engine, reader: Access) -> Callable[..., Awaitable[None]]:
             *pages(engine.analytics),
             Mount("/api", api(engine.analytics)),
         ],
-        exception_handlers={HTTPException: error_page, Exception: error_page},
+        exception_handlers={HTTPException: _problem, Exception: _problem},
     )
     return Guard(door, site, reader, {settings.host, *settings.allowed_hosts})
+
+
+def _problem(request: Request, error: Exception) -> Response:
+    """Programs get JSON, people get a page."""
+    if not request.url.path.startswith(Guard.FOR_PROGRAMS):
+        return error_page(request, error)
+    return refuse(request, error)
 
 
 class Guard:
@@ -169,13 +180,15 @@ class Guard:
 
     OPEN = ("/healthz", "/readyz", "/login", "/static/")
     LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+    FOR_PROGRAMS = ("/v1/", "/api/v1", "/api/openapi", "/metrics")
 
     def __init__(self, door: Door, site: Starlette, reader: Access, hosts: set[str]) -> None:
         self._door = door
         self._site = site
         self._access = reader
         # Bound to every address, the server cannot know its names.
-        self._hosts = None if hosts & {"0.0.0.0", "::"} and len(hosts) == 1 else {*hosts, *self.LOOPBACK}  # noqa: S104
+        everywhere = hosts in ({"0.0.0.0"}, {"::"})  # noqa: S104
+        self._hosts = None if everywhere else {*map(_bracketed, hosts), *self.LOOPBACK}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI."""
@@ -201,7 +214,7 @@ class Guard:
         path = scope["path"]
         if path == "/v1/events" or path.startswith(self.OPEN) or self._reads(scope, headers):
             return None
-        if path.startswith(("/api/v1", "/metrics", "/api/openapi")):
+        if path.startswith(self.FOR_PROGRAMS):
             return _error(401, "unauthorized", "send the admin token: 'Authorization: Bearer da_…'")
         return error_page(Request(scope), Unauthorized("log in"))
 
@@ -213,7 +226,11 @@ class Guard:
 
 
 def _name(host: str) -> str:
-    return host.rsplit(":", 1)[0] if ":" in host and not host.endswith("]") else host
+    return (host.rsplit(":", 1)[0] if ":" in host and not host.endswith("]") else host).lower()
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host.lower()
 
 
 def _same(origin: bytes, host: str) -> bool:

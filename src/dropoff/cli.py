@@ -36,6 +36,10 @@ Name = Annotated[str, typer.Option("--name", help="the funnel: sales or mission"
 Threshold = Annotated[float, typer.Option("--threshold", help="only drop-offs above this rate, 0 to 1")]
 
 
+_UNSAFE = (0x7F, *range(0x80, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_ESCAPES = {code: f"\\u{code:04x}" for code in (*_UNSAFE, *range(0xD800, 0xE000))}
+
+
 def main() -> None:
     """Run the command. Exit codes: 0 fine, 1 it cannot be done now, 2 bad usage or input."""
     try:
@@ -127,11 +131,11 @@ def list_conversations(
     dropped: Annotated[str | None, typer.Option(help="only those that reached it and not the next")] = None,
     limit: Annotated[int, typer.Option(help="how many", min=1, max=1000)] = 50,
     after: Annotated[str | None, typer.Option(help="the `next` of the page before")] = None,
-    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None,
+    name: Name = "sales", start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None,
     include_test: Test = False, data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
     """The conversations started in a period, the latest first."""
-    given = {"stage": stage, "dropped": dropped, "limit": limit, "after": after}
+    given = {"stage": stage, "dropped": dropped, "limit": limit, "after": after, "name": name}
     params = _params(start, end, timezone, where, include_test, **given)
     _print(_ask(data, "conversations", params), json, _terminal().conversations)
 
@@ -244,6 +248,7 @@ def _params(
 
 def _print(answer: Mapping[str, Any], as_json: bool, show: Callable[[Mapping[str, Any], Console], None]) -> None:
     if as_json:
-        print(json.dumps(answer, ensure_ascii=False))  # noqa: T201 - the answer is the output
+        # JSON itself escapes the control characters below 0x20; a terminal obeys these, too.
+        print(json.dumps(answer, ensure_ascii=False).translate(_ESCAPES))  # noqa: T201 - the answer is the output
     else:
         show(answer, Console(highlight=False))

@@ -5,7 +5,7 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,11 +13,12 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
+from dropoff.access import run_of
 from dropoff.app import SERVER_FILE, Engine
 from dropoff.errors import DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
 from dropoff.events import Receipt
 from dropoff.ingest.door import refused_payload
-from dropoff.intake import Rejection, read_events
+from dropoff.intake import read_events
 from dropoff.query import Params
 from dropoff.settings import Settings
 
@@ -25,7 +26,6 @@ _ERRORS: dict[str, type[DropoffError]] = {
     "invalid_input": InvalidInput, "unauthorized": Unauthorized, "not_found": NotFound, "unavailable": Unavailable,
 }  # fmt: skip
 _DONE = ("stored", "duplicate", "conflict", "dead")
-
 
 
 class Connection(Protocol):
@@ -47,6 +47,10 @@ class Connection(Protocol):
         """What became of the events of an import so far."""
         ...
 
+    def delete_rejected(self, ids: list[str]) -> None:
+        """Forget refused events that were replayed."""
+        ...
+
 
 @contextmanager
 def connect(settings: Settings) -> Iterator[Connection]:
@@ -61,11 +65,12 @@ def connect(settings: Settings) -> Iterator[Connection]:
 
 
 def find_server(data: Path) -> "Remote | None":
-    """The server that holds `data`, if one answers."""
+    """The server that holds `data`, if one answers. The file of one that was killed may name another one's address."""
     try:
         found = json.loads((data / SERVER_FILE).read_text())
         server = Remote(found["url"], found["token"])
-        server.get("/readyz")
+        if server.get("/readyz").get("run") != run_of(found["token"]):
+            return None
     except (OSError, ValueError, KeyError, DropoffError):
         return None
     return server
@@ -119,8 +124,8 @@ class Remote:
             connection.request(method, path, body, {"Authorization": f"Bearer {self._token}", **headers})
             response = connection.getresponse()
             after = float(response.headers.get("Retry-After") or 1)
-            return response.status, json.loads(response.read()), after
-        except OSError as error:
+            return response.status, msgspec.json.decode(response.read(), type=dict[str, Any]), after
+        except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
             raise Unavailable(f"the server at {self.url} does not answer: {error}") from error
         finally:
             connection.close()
@@ -184,9 +189,9 @@ class Import:
         self.rejected.update(answer.get("reasons", {}))
         return answer.get("errors", [])
 
-    def refuse(self, rejections: list[Rejection]) -> None:
-        """Count rows that could not even become an event."""
-        self.rejected.update(r.reason for r in rejections)
+    def refuse(self, reasons: Iterable[str]) -> None:
+        """Count rows that could not even become an event, by reason."""
+        self.rejected.update(reasons)
 
     def finish(self, patience: float = 60.0) -> dict[str, Any]:
         """Wait until all is processed; the counts of `dropoff import`. Raises `Unavailable` when nothing moves."""

@@ -31,14 +31,16 @@ def import_all(
         return job.finish()
 
 
-def _import(job: Import, path: Path, form: str, mapping: MappingFile | None, progress: Progress, console: Console) -> None:
+def _import(
+    job: Import, path: Path, form: str, mapping: MappingFile | None, progress: Progress, console: Console
+) -> None:
     with open_source(path, form, mapping) as source:
         task = progress.add_task(path.name, total=source.size)
         shown = 0
         for chunk in source:
             refused = [(refusal.line, str(refusal.error)) for refusal in chunk.refused]
             refused += [(chunk.line(error["index"]), error["message"]) for error in job.send(chunk.body)]
-            job.refuse(chunk.refused)
+            job.refuse(refusal.error.reason for refusal in chunk.refused)
             for line, message in refused[: max(0, _SHOWN - shown)]:
                 console.print(f"{path}:{line}: {message}", markup=False, soft_wrap=True)
             shown += len(refused)

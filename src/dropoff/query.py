@@ -46,9 +46,7 @@ def parse_query(params: Params, now: datetime, default: Period) -> Query:
     if start is None and end is None and timezone == default.timezone:
         period = default
     else:
-        period = parse_period(
-            start or default.start.isoformat(), end or default.end.isoformat(), timezone
-        )
+        period = parse_period(start or default.start.isoformat(), end or default.end.isoformat(), timezone)
     by = one(params, "by")
     return Query(
         period=period,

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import signal
 import socket
 import sys
 import threading
@@ -35,7 +36,7 @@ def run(settings: Settings, console: Console, on_ready: Callable[[Engine, Server
         token = first_admin_token(engine)
         url = _url(settings.host, listening.getsockname()[1])
         with ServerFile(settings.data, url) as file:
-            reader = Access(engine.control, file.token)
+            reader = Access(engine.control, file.token, may_be_open=settings.is_loopback)
             _announce(console, url, reader.open, token)
             config = uvicorn.Config(
                 web(engine, reader), log_level="warning", access_log=False, server_header=False, lifespan="off",
@@ -44,7 +45,18 @@ def run(settings: Settings, console: Console, on_ready: Callable[[Engine, Server
             server = uvicorn.Server(config)
             if on_ready is not None:
                 threading.Thread(target=_when_ready, args=(server, on_ready, engine, file), daemon=True).start()
+            _stop_in_order(server)
             server.run(sockets=[listening])
+
+
+def _stop_in_order(server: uvicorn.Server) -> None:
+    """A signal ends the server and nothing else: uvicorn raises it once more afterwards, before the store is closed."""
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
 
 
 def _when_ready(
@@ -63,7 +75,8 @@ def _listen(settings: Settings) -> socket.socket:
         listening.bind((settings.host, settings.port))
     except OSError as error:
         listening.close()
-        raise Unavailable(f"cannot listen on {settings.host}:{settings.port}: {error.strerror} (--port 0 takes a free one)") from None
+        place = f"{settings.host}:{settings.port}"
+        raise Unavailable(f"cannot listen on {place}: {error.strerror} (--port 0 takes a free one)") from None
     return listening
 
 
@@ -72,9 +85,10 @@ def _url(host: str, port: int) -> str:
 
 
 def _announce(console: Console, url: str, is_open: bool, token: str | None) -> None:
-    console.print(f"Dropoff is at {url}")
+    console.print(f"Dropoff is at {url}", markup=False, soft_wrap=True)
     if is_open:
-        console.print("No key is configured: every program of this machine can read and write (dropoff keys create NAME)")
+        console.print("No key is configured: every program of this machine can read and write.", soft_wrap=True)
+        console.print("To change that: dropoff keys create NAME", soft_wrap=True)
     if token is not None:
         console.print(f"Admin token, shown this once: {token}")
 
@@ -108,7 +122,7 @@ def run_demo(settings: Settings, console: Console, conversations: int, seed: int
             found = json.loads(known.value)
             end = datetime.fromisoformat(found.pop("end"))
             if found != wanted:
-                console.print(f"{settings.data} already holds {found}: give another --data for another demo")
+                console.print(f"{settings.data} already holds {found}: give another --data", markup=False)
         if engine.store.offset() == 0:
             _send(console, file, conversations, seed, end)
             engine.drain()

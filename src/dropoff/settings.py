@@ -44,11 +44,16 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource, **_: Any,
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Init arguments, environment, file: in this order."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, os.environ.get("DROPOFF_CONFIG", FILE))
+        file = TomlConfigSettingsSource(settings_cls, os.environ.get("DROPOFF_CONFIG", FILE))
+        return init_settings, env_settings, file
 
     @cached_property
     def zone(self) -> ZoneInfo:

@@ -20,7 +20,8 @@ def plain(value: object) -> str:
 
 def table(title: str, columns: Mapping[str, bool], rows: list[list[object]], console: Console) -> None:
     """Print a table; `columns` says which are right-aligned."""
-    shown = Table(title=Text(title), title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
+    heading = Text(title, style="bold")
+    shown = Table(title=heading, title_justify="left", title_style="", header_style="dim", box=None, pad_edge=False)
     for name, right in columns.items():
         shown.add_column(Text(name), justify="right" if right else "left", overflow="fold")
     for row in rows:
@@ -34,7 +35,8 @@ def _head(answer: Answer, console: Console) -> None:
     text = f"{formats.day(period['from'], zone)} – {formats.last_day(period['to'], zone)} ({zone})"
     console.print(Text(text, style="dim"))
     if answer.get("test_conversations"):
-        console.print(Text(f"{answer['test_conversations']} test conversations of the period left out or marked", style="dim"))
+        count = formats.number(answer["test_conversations"])
+        console.print(Text(f"{count} test conversations, left out unless --include-test", style="dim"))
 
 
 def rate(number: Mapping[str, Any]) -> str:
@@ -48,12 +50,17 @@ def rate(number: Mapping[str, Any]) -> str:
     return f"{text} [{formats.interval(number['interval'])}]{small}"
 
 
+def interval(drop: Mapping[str, Any]) -> str:
+    """The interval of a drop-off; nothing where there is none."""
+    return formats.interval(drop["interval"]) if drop["interval"] else ""
+
+
 def funnel(answer: Answer, console: Console) -> None:
     """`dropoff funnel`."""
     _head(answer, console)
-    parts = {"": answer} if "segments" not in answer else answer["segments"]
-    for value, part in parts.items():
-        _funnel(f"{answer['definition']['name']} funnel" + (f" · {answer['by']} = {value}" if value else ""), part, console)
+    name = f"{answer['definition']['name']} funnel"
+    for value, part in answer.get("segments", {"": answer}).items():
+        _funnel(f"{name} · {answer['by']} = {plain(value)}" if "by" in answer else name, part, console)
 
 
 def _funnel(title: str, part: Answer, console: Console) -> None:
@@ -78,16 +85,15 @@ def _funnel(title: str, part: Answer, console: Console) -> None:
 def drop_offs(answer: Answer, console: Console) -> None:
     """`dropoff dropoffs`."""
     _head(answer, console)
-    for value, part in ({"": answer} if "segments" not in answer else answer["segments"]).items():
-        _drop_offs(f"drop-offs · {value}" if value else "drop-offs", part, console)
+    for value, part in answer.get("segments", {"": answer}).items():
+        _drop_offs(f"drop-offs · {plain(value)}" if value else "drop-offs", part, console)
 
 
 def _drop_offs(title: str, part: Answer, console: Console) -> None:
     rows: list[list[object]] = [
-        [f"{d['from']} → {d['to']}", formats.percent(d["drop_rate"]), formats.interval(d["interval"]) if d["interval"] else "",
-         formats.number(d["volume_lost"])]
+        [f"{d['from']} → {d['to']}", formats.percent(d["drop_rate"]), interval(d), formats.number(d["volume_lost"])]
         for d in part["drop_offs"]
-    ]  # fmt: skip
+    ]
     table(title, {"between": False, "drop rate": True, "95 %": False, "lost": True}, rows, console)
 
 
@@ -127,8 +133,8 @@ def conversation(answer: Answer, console: Console) -> None:
 def imported(answer: Answer, console: Console) -> None:
     """`dropoff import`."""
     names = ("read", "accepted", "duplicates", "rejected")
-    rows: list[list[object]] = [[name, formats.number(answer[name])] for name in names]
-    rows += [[f"  {reason}", formats.number(count)] for reason, count in answer["reasons"].items()]
+    counts = {name: answer[name] for name in names} | {f"  {reason}": n for reason, n in answer["reasons"].items()}
+    rows: list[list[object]] = [[name, formats.number(count)] for name, count in counts.items()]
     table("import", {"events": False, "": True}, rows, console)
 
 

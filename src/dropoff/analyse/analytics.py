@@ -43,9 +43,9 @@ class Analytics:
         return conversations.listing(
             self._store,
             self._query(params),
+            funnel.named(one(params, "name") or "sales"),
             stage=one(params, "stage"),
             dropped=one(params, "dropped"),
-            recorded=one(params, "name") == "mission",
             limit=int(number(params, "limit", conversations.LIMIT, 1, 1000)),
             after=one(params, "after"),
         )
@@ -56,7 +56,7 @@ class Analytics:
 
     def filters(self) -> dict[str, Any]:
         """What a page offers to choose from."""
-        rows = self._store.select("SELECT DISTINCT channel FROM conversation_rows WHERE channel IS NOT NULL ORDER BY 1")
+        rows = self._store.select(f"SELECT DISTINCT {select.dimension('channel')} FROM conversation_rows ORDER BY 1")
         has_data = self._store.select("SELECT count(*) > 0 FROM conversation_rows").rows[0][0]
         return {"channels": [row[0] for row in rows.rows], "timezone": self._timezone, "has_data": has_data}
 
@@ -75,5 +75,3 @@ class Analytics:
         now = self._now()
         timezone = one(params, "timezone") or self._timezone
         return parse_query(params, now, select.default_period(self._store, timezone, now))
-
-

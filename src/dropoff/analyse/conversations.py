@@ -2,10 +2,12 @@
 
 import base64
 import json
+from datetime import datetime
 from typing import Any
 
 from dropoff.analyse import select
 from dropoff.analyse.answers import instant
+from dropoff.analyse.funnel import Definition
 from dropoff.errors import InvalidInput, NotFound
 from dropoff.query import Query
 from dropoff.store import sql, tables
@@ -24,21 +26,21 @@ _LIST = (
 def listing(
     store: Store,
     query: Query,
+    funnel: Definition,
     *,
     stage: str | None = None,
     dropped: str | None = None,
-    recorded: bool = False,
     limit: int = LIMIT,
     after: str | None = None,
 ) -> dict[str, Any]:
     """Conversations of a query, the latest first.
 
-    `stage`: those that reached it (with `recorded`, by its own event); `dropped`: those that reached it and not the
-    next recorded stage. `after` is the `next` of the page before.
+    `stage`: those that reached it, as the funnel's mode has it; `dropped`: those that reached it and not the next
+    recorded stage of the funnel. `after` is the `next` of the page before.
     """
     clause = select.Clause()
     rows = select.conversations(query, clause)
-    condition = " AND ".join(_conditions(store, stage, dropped, recorded)) or "true"
+    condition = " AND ".join(_conditions(store, funnel, stage, dropped)) or "true"
     total = store.select(f"SELECT count(*) FROM {rows} WHERE {condition}", clause.parameters).rows[0][0]
     if after is not None:
         moment, last = _open_cursor(after)
@@ -58,25 +60,25 @@ def listing(
     }
 
 
-def _conditions(store: Store, stage: str | None, dropped: str | None, recorded: bool) -> list[str]:
-    conditions = []
-    if stage is not None:
-        level = _level("stage", stage)
-        conditions.append(f"{sql.STAGES[stage]} IS NOT NULL" if recorded else f"level >= {level}")
+def _conditions(store: Store, funnel: Definition, stage: str | None, dropped: str | None) -> list[str]:
+    conditions = [_reached(funnel, "stage", stage)] if stage is not None else []
     if dropped is not None:
-        level = _level("dropped", dropped)
-        recorded_stages = select.recorded_stages(store)
-        following = [i for i, name in enumerate(sql.STAGES) if i > level and name in recorded_stages]
-        if not following:
+        conditions.append(_reached(funnel, "dropped", dropped))
+        recorded = select.recorded_stages(store)
+        after = funnel.stages[funnel.stages.index(dropped) + 1 :]
+        following = next((name for name in after if name in recorded), None)
+        if following is None:
             raise InvalidInput("dropped", dropped, "a stage that is followed by a recorded one")
-        conditions.append(f"level >= {level} AND level < {following[0]}")
+        conditions.append(f"NOT ({_reached(funnel, 'dropped', following)})")
     return conditions
 
 
-def _level(name: str, stage: str) -> int:
-    if stage not in sql.STAGES:
-        raise InvalidInput(name, stage, f"one of {', '.join(sql.STAGES)}")
-    return list(sql.STAGES).index(stage)
+def _reached(funnel: Definition, name: str, stage: str) -> str:
+    if stage not in funnel.stages:
+        raise InvalidInput(name, stage, f"one of {', '.join(funnel.stages)}")
+    if funnel.mode == "recorded":
+        return f"{sql.STAGES[stage]} IS NOT NULL"
+    return f"level >= {list(sql.STAGES).index(stage)}"
 
 
 def _definition(stage: str | None, dropped: str | None) -> str:
@@ -96,7 +98,7 @@ def _cursor(row: dict[str, Any]) -> str:
 def _open_cursor(text: str) -> tuple[str, str]:
     try:
         moment, last = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        return str(moment), str(last)
+        return datetime.fromisoformat(moment).isoformat(), str(last)
     except (ValueError, TypeError):
         raise InvalidInput("after", text, "the 'next' of the page before") from None
 
@@ -111,7 +113,11 @@ def show(store: Store, conversation_id: str, query: Query) -> dict[str, Any]:
     ).dicts()
     if not found:
         raise NotFound(f"there is no conversation {conversation_id!r}")
-    return {**_present(found[0]), "messages": _messages(store, conversation_id), "events": _events(store, conversation_id)}
+    return {
+        **_present(found[0]),
+        "messages": _messages(store, conversation_id),
+        "events": _events(store, conversation_id),
+    }
 
 
 def _messages(store: Store, conversation_id: str) -> list[dict[str, Any]]:

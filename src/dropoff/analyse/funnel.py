@@ -1,7 +1,7 @@
 """The funnels `sales` and `mission`: counts of stages, rates between them, and where people drop off."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dropoff.analyse import select
@@ -142,13 +142,10 @@ def count(store: Store, query: Query) -> dict[str, Counts]:
 
 
 def count_test(store: Store, query: Query) -> int:
-    """How many conversations of the period are test traffic."""
-    found = store.select(
-        f"""SELECT count(*) FROM {sql.PHYSICAL["conversations"]}
-            WHERE is_test AND started_at >= $start AND started_at < $end""",
-        {"start": select.naive(query.period.start), "end": select.naive(query.period.end)},
-    )
-    return found.rows[0][0]
+    """How many conversations of the query are test traffic, whether it counts them or not."""
+    clause = select.Clause()
+    rows = select.conversations(replace(query, include_test=True), clause)
+    return store.select(f"SELECT count(*) FROM {rows} WHERE is_test", clause.parameters).rows[0][0]
 
 
 def describe(counts: Counts, recorded: set[str], definition: Definition, threshold: float) -> dict[str, Any]:
@@ -176,7 +173,9 @@ def describe(counts: Counts, recorded: set[str], definition: Definition, thresho
         for stage in definition.stages
     ]
     numbers = {
-        name: rate(totals[top], totals[bottom]) if {top, bottom} <= recorded else Number(None, totals[top], totals[bottom])
+        name: rate(totals[top], totals[bottom])
+        if {top, bottom} <= recorded
+        else Number(None, totals[top], totals[bottom])
         for name, (top, bottom) in definition.rates.items()
     }
     return {

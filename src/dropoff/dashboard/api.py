@@ -1,9 +1,12 @@
 """The JSON API, `/api/v1`: the same questions, parameters and numbers as page and command line."""
 
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import Depends, FastAPI, Query, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -125,6 +128,7 @@ def _of_funnel(
 
 
 def _of_listing(
+    name: Annotated[str | None, Query(description="the funnel whose stages are meant; default sales")] = None,
     stage: Annotated[str | None, Query(description="only those that reached this stage")] = None,
     dropped: Annotated[str | None, Query(description="only those that reached this stage and not the next")] = None,
     limit: Annotated[str | None, Query(description="1 to 1000; default 50")] = None,
@@ -133,10 +137,15 @@ def _of_listing(
     """As above."""
 
 
+def _of_rejected(limit: Annotated[str | None, Query(description="1 to 100000; default 100")] = None) -> None:
+    """As above."""
+
+
 def api(analytics: Analytics) -> FastAPI:
     """The application, to be mounted at `/api`."""
     app = FastAPI(title="Dropoff", version="1", docs_url=None, redoc_url=None)
-    app.add_exception_handler(DropoffError, refuse)
+    for kind in (DropoffError, HTTPException, Exception):
+        app.add_exception_handler(kind, refuse)
     refusals: Any = {status: {"model": Error} for status in (400, 401, 503)}
     common, of_funnel, of_listing = Depends(_common), Depends(_of_funnel), Depends(_of_listing)
 
@@ -162,8 +171,8 @@ def api(analytics: Analytics) -> FastAPI:
         """All facts of one conversation, its messages and its events."""
         return _json(analytics.conversation(id))
 
-    @app.get("/v1/rejected", responses=refusals)
-    def rejected(request: Request, limit: Annotated[str | None, Query()] = None) -> Response:
+    @app.get("/v1/rejected", responses=refusals, dependencies=[Depends(_of_rejected)])
+    def rejected(request: Request) -> Response:
         """Refused events, the newest first, and how many there are for each reason."""
         return _json(analytics.rejected(params(request)))
 
@@ -177,11 +186,16 @@ def params(request: Request) -> Params:
 
 
 def refuse(_: Request, error: Exception) -> Response:
-    """Any of our errors as JSON with its status."""
-    status, code = next((found for kind, found in STATUS.items() if isinstance(error, kind)), (500, "internal"))
-    headers = {"retry-after": "5"} if status == 503 else None
-    return _json({"code": code, "message": str(error)}, status, headers)
+    """Any error as JSON with its status. What an unexpected one says is for the log alone."""
+    if isinstance(error, HTTPException):
+        code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+        return _json({"code": code, "message": error.detail}, error.status_code, error.headers)
+    found = next((found for kind, found in STATUS.items() if isinstance(error, kind)), None)
+    if found is None:
+        return _json({"code": "internal", "message": "the reason stands in the server's log"}, 500)
+    headers = {"retry-after": "5"} if found[0] == 503 else None
+    return _json({"code": found[1], "message": str(error)}, found[0], headers)
 
 
-def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(msgspec.json.encode(value), status, headers, media_type="application/json")

@@ -19,7 +19,9 @@ def funnel_chart(answer: Mapping, link: Link | None = None) -> dict:
     stages = answer["stages"]
     before = _recorded_before(stages)
     reached = [_reached_item(stage, link) for stage in stages]
-    lost = [_lost_item(stage, previous, link) for stage, previous in zip(stages, before, strict=True)]
+    # Where each stage counts its own events alone, those lost are a difference of counts, not a set to list.
+    listed = link if answer.get("definition", {}).get("mode") != "recorded" else None
+    lost = [_lost_item(stage, previous, listed) for stage, previous in zip(stages, before, strict=True)]
     return {
         "baseOption": {
             "animation": False,

@@ -44,7 +44,7 @@ SECURITY_HEADERS = {
 
 Params = Mapping[str, Sequence[str]]
 
-_COMMON = ("from", "to", "timezone", "where", "include_test", "as_of")  # what follows from page to page
+_COMMON = ("from", "to", "timezone", "where", "include_test")  # what follows from page to page
 _FUNNEL = (*_COMMON, "name", "threshold")
 _LIST = (*_FUNNEL, "stage", "dropped", "limit", "after")
 
@@ -100,7 +100,13 @@ def funnel_page(analytics: Analytics, request: Request) -> Response:
     params = query(request, _FUNNEL)
     if "until" in request.query_params:
         return _canonical(request, params)
-    page = {"params": params, "filters": analytics.filters(), "answer": None, "error": None}
+    page = {
+        "params": params,
+        "filters": analytics.filters(),
+        "answer": None,
+        "error": None,
+        "chips": condition_chips(params, "/"),
+    }
     try:
         answer = analytics.funnel(params)
     except InvalidInput as error:
@@ -125,7 +131,7 @@ def conversations_page(analytics: Analytics, request: Request) -> Response:
 
 def conversation_page(analytics: Analytics, request: Request) -> Response:
     """`/conversations/{id}`: the facts, the transcript, and everything else that happened."""
-    conversation = analytics.conversation(request.path_params["id"])
+    conversation = analytics.conversation(request.path_params["id"] or request.query_params.get("id", ""))
     timezone = analytics.filters()["timezone"]
     return render(
         "conversation.html",
@@ -194,6 +200,8 @@ def url(path: str, params: Params, **changes: str | None) -> str:
 
 def conversation_url(key: str) -> str:
     """The page of a conversation, whatever characters its id has."""
+    if key in (".", ".."):  # a browser takes them for steps in the path, escaped or not
+        return f"/conversations/?id={key}"
     return f"/conversations/{quote(key, safe='')}"
 
 
@@ -208,21 +216,26 @@ def island(value: object) -> Markup:
 def chips(params: Params) -> list[dict[str, str]]:
     """The active filters, each as text and the address without it. The place in the list is not a filter."""
     base = {name: texts for name, texts in params.items() if name != "after"}
-    names = {"stage": "Reached", "dropped": "Dropped after", "name": "Funnel", "as_of": "As of"}
+    names = {"stage": "Reached", "dropped": "Dropped after", "name": "Funnel"}
     found = [
         {"text": f"{names[name]}: {formats.label(text)}", "url": url("/conversations", base, **{name: None})}
         for name in names
         for text in base.get(name, [])
     ]
-    for condition in base.get("where", []):
-        others = [text for text in base["where"] if text != condition]
-        found.append({"text": formats.visible(condition), "url": url("/conversations", base | {"where": others})})
+    found += condition_chips(base, "/conversations")
     if "include_test" in base:
         found.append({"text": "With test traffic", "url": url("/conversations", base, include_test=None)})
     if "from" in base or "to" in base:
         without = {name: texts for name, texts in base.items() if name not in ("from", "to")}
         found.append({"text": "Period", "url": url("/conversations", without)})
     return found
+
+
+def condition_chips(params: Params, path: str) -> list[dict[str, str]]:
+    """The conditions among the filters, each as text and the address without it."""
+    conditions = params.get("where", [])
+    others = {text: [other for other in conditions if other != text] for text in conditions}
+    return [{"text": formats.visible(text), "url": url(path, {**params, "where": others[text]})} for text in others]
 
 
 def rate_rows(answer: Mapping) -> list[dict]:

@@ -16,7 +16,7 @@ import msgspec
 
 from dropoff.access import Access
 from dropoff.errors import Unavailable
-from dropoff.events import MAX_BODY_BYTES, MICROS, Receipt
+from dropoff.events import MAX_BODY_BYTES, Receipt
 from dropoff.ingest.metrics import ACCEPTED, REJECTED
 from dropoff.intake import BadBody, Intake, Rejection, read_events
 from dropoff.queue.base import Queue
@@ -29,7 +29,7 @@ _SHOWN_ERRORS = 100
 _RETRY_AFTER = 5
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - an answer, not a fault
     """An answer other than 202."""
 
     def __init__(self, status: int, code: str, message: str, retry_after: int | None = None, **more: Any) -> None:
@@ -52,9 +52,7 @@ class RefusedEvent(msgspec.Struct):
 
 def refused_payload(rejections: Sequence[Rejection], received_at: int) -> bytes:
     """The queue payload that carries refused events to the store."""
-    kept = [
-        RefusedEvent(secrets.token_hex(16), received_at, r.reason, r.field, r.message, r.body) for r in rejections
-    ]
+    kept = [RefusedEvent(secrets.token_hex(16), received_at, r.reason, r.field, r.message, r.body) for r in rejections]
     return b"!" + msgspec.json.encode(kept)
 
 
@@ -96,7 +94,7 @@ class Door:
         if self._queue.lag().bytes > self._backlog_limit:
             raise Refusal(429, "backlog", "too much is waiting to be processed; send it again later", _RETRY_AFTER)
         raw = await _read(receive, headers)
-        body = _unzip(raw) if headers.get(b"content-encoding", b"") == b"gzip" else _plain(raw, headers)
+        body = _unzip(raw) if headers.get(b"content-encoding", b"").lower() == b"gzip" else _plain(raw, headers)
         batch = headers.get(b"x-dropoff-import")
         receipt = Receipt(time.time_ns() // 1000, 0, batch.decode("latin-1")[:64] if batch else None)
         intake = await _parse(body, receipt, ndjson)
@@ -113,7 +111,9 @@ class Door:
             for future in pending:
                 await asyncio.wrap_future(future)
         except Unavailable as error:
-            raise Refusal(503, "unavailable", f"nothing was taken: {error}", _RETRY_AFTER) from None
+            raise Refusal(
+                503, "unavailable", f"not everything was taken, send it again: {error}", _RETRY_AFTER
+            ) from None
         ACCEPTED.inc(len(intake.events))
         for rejection in intake.rejections:
             REJECTED.labels(rejection.reason).inc()
@@ -167,7 +167,9 @@ def _unzip(raw: bytes) -> bytes:
 
 
 def _too_large() -> Refusal:
-    return Refusal(413, "too_large", f"the body is over {MAX_BODY_BYTES} bytes (before or after gunzip): send it in parts")
+    return Refusal(
+        413, "too_large", f"the body is over {MAX_BODY_BYTES} bytes (before or after gunzip): send it in parts"
+    )
 
 
 async def _parse(body: bytes, receipt: Receipt, ndjson: bool) -> Intake:
