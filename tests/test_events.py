@@ -13,7 +13,7 @@ from worlds import Dict
 NOW = 1_700_000_000_000_000
 DAY = 86_400_000_000
 RECEIPT = Receipt(NOW)
-MISSION = [
+MISSION: list[Dict] = [
     {
         "event_type": "conversation_started", "conversation_id": "abc123", "channel": "sms",
         "timestamp": "2023-11-14T10:00:00Z", "properties": {"source": "website_form", "lead_score": 72},
