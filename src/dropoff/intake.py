@@ -205,7 +205,8 @@ def read_each(parts: Sequence[bytes], receipt: Receipt) -> Intake:
 
 def rejection(index: int, error: InvalidEvent, body: bytes) -> Rejection:
     """The record of a refusal."""
-    text = body[:MAX_EVENT_BYTES].decode("utf-8", "replace")
+    text = body[:MAX_EVENT_BYTES].decode("utf-8", "replace").encode()  # three bytes for each that is not UTF-8
+    text = text[:MAX_EVENT_BYTES].decode("utf-8", "ignore")
     return Rejection(index=index, reason=error.reason, field=error.field, message=str(error), body=text)
 
 

@@ -4,6 +4,8 @@ Plain ASGI, because at ten thousand requests a second every layer shows.
 """
 
 import asyncio
+import gzip
+import io
 import secrets
 import time
 import zlib
@@ -25,6 +27,7 @@ Scope = dict[str, Any]
 JSON = ("application/json", "text/plain", "")
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/jsonlines")
 _INLINE_BYTES = 200_000  # what takes longer to parse than a few milliseconds goes to a thread
+_INLINE_GZIP_BYTES = 20_000
 _SHOWN_ERRORS = 100
 _RETRY_AFTER = 5
 
@@ -94,7 +97,7 @@ class Door:
         if self._queue.lag().bytes > self._backlog_limit:
             raise Refusal(429, "backlog", "too much is waiting to be processed; send it again later", _RETRY_AFTER)
         raw = await _read(receive, headers)
-        body = _unzip(raw) if headers.get(b"content-encoding", b"").lower() == b"gzip" else _plain(raw, headers)
+        body = await _unpacked(raw, headers)
         batch = headers.get(b"x-dropoff-import")
         receipt = Receipt(time.time_ns() // 1000, 0, batch.decode("latin-1")[:64] if batch else None)
         intake = await _parse(body, receipt, ndjson)
@@ -146,10 +149,13 @@ async def _read(receive: Any, headers: dict[bytes, bytes]) -> bytes:
             return b"".join(chunks) if len(chunks) > 1 else chunks[0]
 
 
-def _plain(raw: bytes, headers: dict[bytes, bytes]) -> bytes:
-    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1")
-    if encoding != "identity":
-        raise Refusal(415, "unsupported_encoding", f"Content-Encoding == {encoding!r}, must be gzip or identity")
+async def _unpacked(raw: bytes, headers: dict[bytes, bytes]) -> bytes:
+    encoding = headers.get(b"content-encoding", b"identity").lower()
+    if encoding == b"gzip":
+        return _unzip(raw) if len(raw) < _INLINE_GZIP_BYTES else await asyncio.to_thread(_unzip, raw)
+    if encoding != b"identity":
+        shown = encoding.decode("latin-1")
+        raise Refusal(415, "unsupported_encoding", f"Content-Encoding == {shown!r}, must be gzip or identity")
     return raw
 
 
@@ -157,7 +163,9 @@ def _unzip(raw: bytes) -> bytes:
     unzipper = zlib.decompressobj(wbits=31)
     try:
         body = unzipper.decompress(raw, MAX_BODY_BYTES + 1)
-    except zlib.error as error:
+        if unzipper.unused_data:  # what some clients send: several gzip members, one behind the other
+            body = gzip.GzipFile(fileobj=io.BytesIO(raw)).read(MAX_BODY_BYTES + 1)
+    except (zlib.error, EOFError, OSError) as error:
         raise Refusal(400, "malformed", f"the body is not gzip: {error}") from None
     if len(body) > MAX_BODY_BYTES:
         raise _too_large()
