@@ -52,6 +52,13 @@ class Connection(Protocol):
         ...
 
 
+class _Place(msgspec.Struct):
+    """Where a server answers, as it wrote it down."""
+
+    url: str
+    token: str
+
+
 @contextmanager
 def connect(settings: Settings) -> Iterator[Connection]:
     """The running server of the data directory, else the directory itself, opened for the time of the block."""
@@ -67,11 +74,11 @@ def connect(settings: Settings) -> Iterator[Connection]:
 def find_server(data: Path) -> "Remote | None":
     """The server that holds `data`, if one answers. The file of one that was killed may name another one's address."""
     try:
-        found = json.loads((data / SERVER_FILE).read_text())
-        server = Remote(found["url"], found["token"])
-        if server.get("/readyz").get("run") != run_of(found["token"]):
+        found = msgspec.json.decode((data / SERVER_FILE).read_bytes(), type=_Place)
+        server = Remote(found.url, found.token)
+        if server.get("/readyz").get("run") != run_of(found.token):
             return None
-    except (OSError, ValueError, KeyError, DropoffError):
+    except (OSError, ValueError, msgspec.DecodeError, DropoffError):
         return None
     return server
 

@@ -25,7 +25,7 @@ def import_all(
     rules = load_mapping(mapping) if mapping else None
     with connect(settings) as connection:
         job = Import(connection)
-        with Progress(*columns, console=console, transient=True) as progress:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             for path in files:
                 _import(job, path, form, rules, progress, console)
         return job.finish()

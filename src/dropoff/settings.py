@@ -3,6 +3,7 @@
 import os
 from functools import cached_property
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -70,6 +71,8 @@ def load(**given: Any) -> Settings:
     """The settings, with what was given on the command line (None: not given). Raises `InvalidInput`."""
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
+    except TOMLDecodeError as error:
+        raise InvalidInput(os.environ.get("DROPOFF_CONFIG", FILE), str(error), "a TOML file") from None
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])

@@ -110,7 +110,7 @@ def plain(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case int() | float():
-            return _minus(f"{value:,}")
+            return _minus(f"{value:,}".removesuffix(".0"))
         case Mapping():
             return ", ".join(f"{visible(key)}: {plain(item)}" for key, item in value.items())
         case list() | tuple():

@@ -1,0 +1,119 @@
+import pytest
+
+from dropoff.errors import InvalidInput, NotFound
+from worlds import attended, booked, event, minute, opportunity, qualified, received, sent, started, won
+
+WEEK = {"from": ["2024-01-15"], "to": ["2024-01-22"]}
+
+
+def ids(answer):
+    return [c["id"] for c in answer["conversations"]]
+
+
+def pages(analytics, **params):
+    """The ids of all pages, one after the other."""
+    found, after = [], {}
+    while True:
+        answer = analytics.conversations({**WEEK, **params, **after})
+        found.append(ids(answer))
+        if answer["next"] is None:
+            return found
+        after = {"after": [answer["next"]]}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 20, 21])
+def test_pages_are_complete_and_repeat_nothing_under_equal_times(asked, limit):
+    names = [f"{letter}{sign}" for letter in "abcde" for sign in ("", "/ü", "?", "'")]
+    world = [started(conversation_id=name, at=number // 7) for number, name in enumerate(names)]
+    found = pages(asked(*world), limit=[str(limit)])
+    assert all(len(page) == limit for page in found[:-1])
+    in_order = sorted(names, key=lambda name: (names.index(name) // 7, name), reverse=True)
+    assert [name for page in found for name in page] == in_order
+
+
+@pytest.mark.parametrize("after", ["x", "W10", "WyJ4IiwgInkiXQ", "bnVsbA", "é", "eyJhIjogMSwgImIiOiAyfQ"])
+def test_a_made_up_place_is_refused(asked, after):
+    with pytest.raises(InvalidInput, match=r"after == .*must be the 'next' of the page before"):
+        asked().conversations({"after": [after]})
+
+
+def world():
+    made = []
+    for number in range(14):
+        name = f"c{number}"
+        steps = [received, qualified, booked, attended, opportunity, won][: number // 2]
+        made += [started(conversation_id=name), *(step(conversation_id=name) for step in steps)]
+    made.append(booked(conversation_id="late"))
+    return made
+
+
+@pytest.mark.parametrize("name", ["sales", "mission"])
+def test_every_count_leads_to_as_many_conversations(asked, name):
+    analytics = asked(*world())
+    for stage in analytics.funnel({"name": [name], **WEEK})["stages"]:
+        assert analytics.conversations({"name": [name], "stage": [stage["stage"]], **WEEK})["total"] == stage["count"]
+
+
+def test_every_lost_volume_leads_to_as_many_conversations(asked):
+    analytics = asked(*world())
+    drops = analytics.dropoffs(WEEK)["drop_offs"]
+    assert len(drops) == 6
+    for drop in drops:
+        assert analytics.conversations({"dropped": [drop["from"]], **WEEK})["total"] == drop["volume_lost"]
+
+
+def test_those_that_dropped_by_their_own_events(asked):
+    analytics = asked(*world())
+    found = analytics.conversations({"name": ["mission"], "dropped": ["started"], **WEEK})
+    assert sorted(ids(found)) == ["c0", "c1", "late"]
+
+
+def test_after_the_last_recorded_stage_nobody_drops(asked):
+    with pytest.raises(InvalidInput, match="dropped == 'responded', must be a stage that is followed by a recorded"):
+        asked(started(), received()).conversations({"dropped": ["responded"]})
+    with pytest.raises(InvalidInput, match="stage == 'opportunity', must be one of started, responded"):
+        asked().conversations({"name": ["mission"], "stage": ["opportunity"]})
+
+
+def test_one_conversation_with_all_its_facts(asked):
+    shown = asked(
+        started(channel="sms", source="website_form", lead_score=72),
+        sent("Hi!", at=1, message_id="m1", intent="greet"),
+        received("How much?", at=2, sentiment=-0.25, intent="objection_price", intent_confidence=0.5),
+        received("Fine.", at=3, sentiment=0.5, intent="interested"),
+        qualified(at=4, score=80),
+        booked(at=5, meeting_date="2024-01-20"),
+        won(at=80, amount="1000.10", currency="EUR"),
+    ).conversation("c")
+    wanted = {
+        "id": "c", "channel": "sms", "started_at": "2024-01-15T10:00:00Z", "message_count": 3, "bot_messages": 1,
+        "human_messages": 2, "sentiment_start": -0.25, "sentiment_end": 0.5, "sentiment_trend": 0.75,
+        "intents_detected": ["objection_price", "interested"], "objections_raised": ["price"],
+        "qualification_score": 80, "outcome": "converted", "escalated": False, "escalation_reason": None,
+        "fallback_count": 0, "stage": "converted", "revenue": {"EUR": "1000.10"}, "lead_score": 72,
+    }  # fmt: skip
+    assert {name: shown[name] for name in wanted} == wanted
+    assert [(m["position"], m["sender"], m["content"]) for m in shown["messages"]] == [
+        (1, "bot", "Hi!"), (2, "prospect", "How much?"), (3, "prospect", "Fine."),
+    ]  # fmt: skip
+    assert [e["event_type"] for e in shown["events"]][:2] == ["conversation_started", "message_sent"]
+    assert shown["events"][0]["properties"] == {"source": "website_form", "lead_score": 72}
+    assert not {"key", "level"} & shown.keys()
+
+
+@pytest.mark.parametrize("name", ["a/b", "a b", "ü✓", "?x#y%2F", "..", "a/../b", "' OR 1=1 --", "\x1b[31m", " x "])
+def test_an_id_may_have_any_characters(asked, name):
+    analytics = asked(started(conversation_id=name))
+    (listed,) = ids(analytics.conversations(WEEK))
+    assert analytics.conversation(listed)["id"] == listed
+    assert listed.strip() == name.strip()
+
+
+def test_an_unknown_conversation_is_named(asked):
+    with pytest.raises(NotFound, match="there is no conversation 'nobody'"):
+        asked(started()).conversation("nobody")
+
+
+def test_conversations_of_other_periods_are_not_listed(asked):
+    world = [started(at=0), event("conversation_started", None, "d", timestamp=minute(60 * 24 * 30) // 1000)]
+    assert ids(asked(*world).conversations(WEEK)) == ["c"]

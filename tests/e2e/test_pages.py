@@ -1,0 +1,376 @@
+import json
+import re
+import time
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import expect
+
+from dropoff.dashboard.formats import visible
+
+AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+def figure(text):
+    return int(re.sub(r"\D", "", text))
+
+
+def rows(page, heading):
+    """The cells of the table under a heading, by row name (its first line)."""
+    found = page.get_by_role("region", name=heading).locator("tbody tr").all()
+    cells = [[cell.inner_text().strip() for cell in row.locator("th, td").all()] for row in found]
+    return {name.splitlines()[0]: rest for name, *rest in cells}
+
+
+def stages(page):
+    """Count, recorded and implied of each stage."""
+    return {name.lower(): [figure(text) for text in row[:3]] for name, row in rows(page, "Stages").items()}
+
+
+def parameters(page):
+    return parse_qs(urlsplit(page.url).query)
+
+
+def as_page(answer):
+    return {s["stage"]: [s["count"], s["recorded"], s["implied"]] for s in answer["stages"]}
+
+
+def percent(value):
+    return "–" if value is None else f"{value * 100:.1f}\u00a0%"
+
+
+def apply(page):
+    page.get_by_role("button", name="Apply").click()
+
+
+@pytest.mark.parametrize("name", ["sales", "mission"])
+def test_page_api_and_command_line_agree(demo, page, name):
+    page.goto(f"{demo.url}/?name={name}")
+    api, cli = demo.get(f"/api/v1/funnel?name={name}"), demo.ask("funnel", "--name", name)
+    assert {**api, "as_of": 0} == {**cli, "as_of": 0}
+    assert stages(page) == as_page(api)
+    assert api["stages"][0]["count"] > 100
+    shown = rows(page, "Rates")
+    assert {n: row[0].splitlines()[0] for n, row in shown.items()} == {
+        n.replace("_", " ").capitalize(): percent(value) for n, value in api["rates"].items()
+    }
+    lost = {name: figure(row[2]) for name, row in rows(page, "Drop-offs, worst first").items()}
+    assert lost == {f"{d['from'].capitalize()} → {d['to'].capitalize()}": d["volume_lost"] for d in api["drop_offs"]}
+    assert demo.ask("dropoffs", "--name", name)["drop_offs"] == api["drop_offs"]
+
+
+def test_filters_live_in_the_address(demo, page):
+    page.goto(demo.url)
+    whole = stages(page)
+    first = demo.get("/api/v1/funnel")["period"]["from"][:10]
+    page.locator("input[name=until]").fill(first)
+    apply(page)
+    assert parameters(page)["from"] == [first]
+    assert "until" not in parameters(page)
+    assert demo.get(f"/api/v1/funnel?{urlsplit(page.url).query}")["period"]["from"][:10] == first
+    one_day = stages(page)
+    assert 0 < one_day["started"][0] < whole["started"][0]
+    assert one_day == as_page(demo.get(f"/api/v1/funnel?{urlsplit(page.url).query}"))
+    assert page.locator("input[name=until]").input_value() == first
+    page.go_back()
+    assert page.url == f"{demo.url}/"
+    assert page.locator("input[name=until]").input_value() != first
+    assert stages(page) == whole
+    page.go_forward()
+    assert stages(page) == one_day
+
+
+def test_channel_funnel_and_test_traffic(demo, page):
+    page.goto(demo.url)
+    whole = demo.get("/api/v1/funnel")
+    page.locator("select[name=where]").select_option("channel=sms")
+    apply(page)
+    assert parameters(page)["where"] == ["channel=sms"]
+    by = demo.get("/api/v1/funnel?by=channel")["segments"]["sms"]
+    assert stages(page) == as_page(by)
+    assert page.locator("select[name=where]").input_value() == "channel=sms"
+    page.get_by_label("Include test traffic").check()
+    apply(page)
+    assert parameters(page)["include_test"] == ["1"]
+    assert stages(page)["started"][0] > by["stages"][0]["count"]
+    page.get_by_role("link", name="Remove filter channel=sms").click()
+    assert "where" not in parameters(page)
+    assert stages(page)["started"][0] == whole["stages"][0]["count"] + whole["test_conversations"]
+    page.locator("select[name=name]").select_option("mission")
+    apply(page)
+    assert parameters(page)["name"] == ["mission"]
+    assert "Opportunity" not in rows(page, "Stages")
+
+
+def test_from_a_count_to_the_list_to_a_transcript(demo, page):
+    page.goto(f"{demo.url}/?where=channel=sms")
+    count = stages(page)["booked"][0]
+    region = page.get_by_role("region", name="Stages")
+    region.get_by_role("row", name="Booked").get_by_role("link").click()
+    expect(page.get_by_role("heading", level=2)).to_have_text(f"{count} conversations")
+    assert parameters(page) == {"where": ["channel=sms"], "stage": ["booked"]}
+    found = rows(page, f"{count} conversations")
+    assert len(found) == min(count, 50)
+    assert {row[0] for row in found.values()} == {"sms"}
+    name = next(iter(found))
+    page.get_by_role("link", name=name).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(name)
+    messages = demo.get(f"/api/v1/conversations/{name}")["messages"]
+    assert [text.strip() for text in page.locator(".bubble").all_inner_texts()] == [m["content"] for m in messages]
+    page.go_back()
+    page.go_back()
+    assert stages(page)["booked"][0] == count
+
+
+def test_lost_volume_leads_to_a_list_of_as_many(demo, page):
+    page.goto(demo.url)
+    for number in range(page.get_by_role("region", name="Drop-offs").locator("tbody tr").count()):
+        link = page.get_by_role("region", name="Drop-offs").locator("tbody tr").nth(number).get_by_role("link")
+        lost = link.inner_text()
+        link.click()
+        expect(page.get_by_role("heading", level=2)).to_have_text(f"{lost} conversation{'' if lost == '1' else 's'}")
+        page.go_back()
+
+
+def test_all_pages_of_the_list(demo, page):
+    page.goto(f"{demo.url}/conversations?limit=100")
+    total, seen = figure(page.get_by_role("heading", level=2).inner_text()), []
+    while True:
+        seen += page.locator("tbody th").all_inner_texts()
+        following = page.get_by_role("link", name="Next page")
+        if not following.count():
+            break
+        following.click()
+    assert len(seen) == len(set(seen)) == total
+
+
+def test_with_the_keyboard_alone(demo, page):
+    page.goto(demo.url)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    page.keyboard.press("Enter")
+    tab_to(page, "select[name=where]")
+    page.keyboard.press("ArrowDown")
+    tab_to(page, "form button")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"where="))
+    tab_to(page, "a[href*='stage=booked']")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/conversations.*stage=booked"))
+    tab_to(page, "tbody th a")
+    page.keyboard.press("Enter")
+    expect(page.locator("#transcript")).to_be_visible()
+
+
+def tab_to(page, selector):
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            focus = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert focus != "none"
+            return
+    pytest.fail(f"{selector} cannot be reached")
+
+
+def addresses(demo):
+    one = demo.get("/api/v1/conversations?limit=1&stage=booked")["conversations"][0]["id"]
+    return ["/", "/?name=mission", "/conversations", f"/conversations/{one}", "/api/docs", "/login", "/nope"]
+
+
+def overflow(page):
+    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
+def test_on_a_phone_nothing_scrolls_sideways(demo, open_page, watch):
+    watch.expected = {"404 (Not Found)"}
+    page = open_page(**PHONE)
+    for path in addresses(demo):
+        page.goto(demo.url + path)
+        if path == "/api/docs":
+            page.locator(".opblock").first.wait_for()
+        assert overflow(page) <= 0, path
+
+
+def test_the_dark_theme_is_dark(demo, open_page):
+    page = open_page(color_scheme="dark")
+    page.goto(demo.url)
+    back = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert max(map(int, re.findall(r"\d+", back)[:3])) < 60
+    light = open_page(color_scheme="light")
+    light.goto(demo.url)
+    assert page.locator("canvas").count() == light.locator("canvas").count() == 1
+    assert page.locator(".plot").screenshot() != light.locator(".plot").screenshot()
+
+
+def test_without_scripts_the_tables_say_it_all(demo, open_page):
+    page = open_page(java_script_enabled=False)
+    page.goto(demo.url)
+    assert not page.locator(".chart").is_visible()
+    api = demo.get("/api/v1/funnel")
+    assert stages(page) == as_page(api)
+    page.locator("select[name=where]").select_option("channel=sms")
+    apply(page)
+    assert parameters(page)["where"] == ["channel=sms"]
+    page.get_by_role("region", name="Stages").get_by_role("row", name="Started").get_by_role("link").click()
+    page.locator("tbody th a").first.click()
+    assert page.locator(".bubble").count()
+
+
+def test_the_chart_leads_to_its_conversations(demo, page):
+    page.goto(demo.url)
+    box = page.locator("canvas").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 130, box["y"] + box["height"] / 14)
+    page.wait_for_url(re.compile(r"/conversations\?stage=started"))
+
+
+def test_an_empty_server_says_what_to_do(empty, page):
+    for path in ("/", "/conversations"):
+        page.goto(empty.url + path)
+        expect(page.get_by_role("heading", name="No events yet")).to_be_visible()
+        assert f"{empty.url}/v1/events" in page.locator("main").inner_text()
+    empty.send({"event_type": "conversation_started", "conversation_id": "first"})
+    page.reload()
+    expect(page.get_by_role("link", name="first")).to_be_visible()
+
+
+def test_a_wrong_filter_is_explained_in_its_place(demo, page, watch):
+    watch.expected = {"400 (Bad Request)"}
+    page.goto(f"{demo.url}/?from=2024-02-01&to=2024-01-01")
+    expect(page.get_by_role("alert")).to_contain_text("must be later than from (2024-02-01)")
+    assert page.locator("input[name=until]").get_attribute("aria-invalid") == "true"
+    page.goto(f"{demo.url}/?from=2000-01-01&to=2000-02-01")
+    expect(page.get_by_role("heading", name="No conversations in this period")).to_be_visible()
+
+
+def test_the_api_reference_loads(demo, page):
+    page.goto(f"{demo.url}/api/docs")
+    expect(page.locator(".opblock-summary-path").first).to_be_visible()
+    assert page.locator(".opblock").count() == 5
+    page.locator(".opblock-summary-control").first.click()
+    expect(page.get_by_text("as_of").or_(page.get_by_text("timezone")).first).to_be_visible()
+
+
+# What an event may say. None of it is ever run.
+EVIL = (
+    "<img src=x onerror=\"window.ran='img';alert(1)\">",
+    "<script>window.ran='script'</script>",
+    "</script><script>window.ran='island'</script>",
+    "{{7*7}}${7*7}{% raw %}",
+    "\x1b]0;title\x07\x1b[31mred\x9b31m",
+    "\u202egnp.exe\u2066",
+    "'\"><svg/onload=window.ran='svg'>",
+    "javascript:window.ran='url'",
+    "{n|999}[link=http://evil.test]x[/link]",
+)
+
+
+def test_text_from_events_is_shown_and_not_run(empty, page):
+    empty.send(*(event for number, text in enumerate(EVIL) for event in evil(number, text)))
+    for path in ("/", "/?where=channel=%3Cb%3E", "/conversations?stage=responded", "/conversations"):
+        page.goto(empty.url + path)
+        assert page.evaluate("window.ran") is None
+        assert page.locator("main img, main svg, main script:not([type='application/json'])").count() == 0
+        assert page.locator("select[name=where]").locator("option").count() > 3
+    assert sorted(page.locator("tbody th").all_inner_texts()) == sorted(visible(text) for text in EVIL)
+    for address in hrefs(page):
+        page.goto(empty.url + address)
+        look_at(page)
+
+
+def hrefs(page):
+    return [link.get_attribute("href") for link in page.locator("tbody th a").all()]
+
+
+def look_at(page):
+    name = page.get_by_role("heading", level=1).inner_text()
+    assert name in {visible(text) for text in EVIL}
+    assert page.evaluate("window.ran") is None
+    for selector in (".bubble", ".signals", ".event", "dl"):
+        assert name in page.locator(selector).first.inner_text() or selector == "dl"
+    text = page.locator("body").inner_text()
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+    assert page.locator("main img, main svg, main script").count() == 0
+    assert "49" not in name
+
+
+def evil(number, text):
+    common = {"conversation_id": text, "contact_id": text, "channel": text}
+    at = 1_700_000_000_000 + number * 60_000
+    said = {"content": text, "intent": text, "variant": text}
+    return (
+        {
+            **common,
+            "event_type": "conversation_started",
+            "timestamp": at,
+            "properties": {"industry": text, text: [text]},
+        },
+        {**common, "event_type": "message_sent", "timestamp": at + 1000, "properties": said},
+        {**common, "event_type": "message_received", "timestamp": at + 2000, "properties": said},
+        {**common, "event_type": "escalated", "timestamp": at + 3000, "properties": {"reason": text}},
+        {**common, "event_type": f"own {text}"[:64], "timestamp": at + 4000, "properties": {text: {text: text}}},
+    )
+
+
+IDS = (
+    "a/b",
+    "/",
+    "a b",
+    "ü✓",
+    "?x=1",
+    "#y",
+    "100%",
+    "%2F",
+    "..",
+    ".",
+    "a/../b",
+    "../api/v1/funnel",
+    "a&b=c;d",
+    "+",
+    "\\",
+    "//x",
+)
+
+
+def test_ids_of_any_characters_have_a_page(empty, page):
+    empty.send(*({"event_type": "conversation_started", "conversation_id": name, "timestamp": 1} for name in IDS))
+    page.goto(f"{empty.url}/conversations")
+    shown, links = page.locator("tbody th").all_inner_texts(), hrefs(page)
+    assert sorted(shown) == sorted(IDS)
+    for name, address in zip(shown, links, strict=True):
+        page.goto(empty.url + address)
+        expect(page.get_by_role("heading", level=1)).to_have_text(name)
+
+
+def test_a_login_opens_the_pages(empty, page, watch):
+    watch.expected = {"401 (Unauthorized)"}
+    token = empty.run("keys", "create", "boss", "--kind", "admin").strip()
+    time.sleep(2.1)  # by then the server knows of it
+    page.goto(f"{empty.url}/conversations?stage=booked")
+    assert urlsplit(page.url).path == "/login"
+    page.get_by_label("Token").fill("da_wrong")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_contain_text("this token is not known")
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(f"{empty.url}/conversations?stage=booked")
+    assert page.evaluate("document.cookie") == ""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_fault_of_access(demo, open_page, watch, scheme):
+    if not AXE.exists():
+        pytest.skip(f"{AXE} is missing (npm ci)")
+    watch.expected = {"404 (Not Found)"}
+    page = open_page(color_scheme=scheme)
+    for path in addresses(demo):
+        page.goto(demo.url + path)
+        if path == "/api/docs":
+            page.locator(".opblock").first.wait_for()
+        page.evaluate(AXE.read_text() + "\n;0")
+        ours = {"exclude": [["#api-docs"]]}  # the reference is Swagger UI's
+        found = page.evaluate("ours => axe.run(ours, {resultTypes: ['violations']})", ours)
+        grave = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
+        assert grave == [], f"{path}: {json.dumps(grave, indent=1)[:3000]}"
