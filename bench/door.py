@@ -1,0 +1,17 @@
+"""Dropoff's own application without the worker: what the door costs by itself.
+
+python -m bench.door DIR
+"""
+
+import sys
+from pathlib import Path
+
+from bench.processes import serve
+from dropoff.access import Access
+from dropoff.app import Engine, web
+from dropoff.settings import load
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    engine = Engine(load(data=folder))  # not entered: its worker does not run
+    serve(web(engine, Access(engine.control, "nobody")), folder)
