@@ -13,7 +13,7 @@ from worlds import Dict
 NOW = 1_700_000_000_000_000
 DAY = 86_400_000_000
 RECEIPT = Receipt(NOW)
-MISSION: list[Dict] = [
+MISSION = [
     {
         "event_type": "conversation_started", "conversation_id": "abc123", "channel": "sms",
         "timestamp": "2023-11-14T10:00:00Z", "properties": {"source": "website_form", "lead_score": 72},
@@ -32,9 +32,7 @@ MISSION: list[Dict] = [
 ]  # fmt: skip
 
 
-def make(
-    event_type: str = "custom", properties: Dict | None = None, receipt: Receipt = RECEIPT, **fields: Any
-) -> Event:
+def make(event_type: str = "custom", properties: Any = None, receipt: Any = RECEIPT, **fields: Any) -> Event:
     """The event that the door makes of this one; it must make the same of it on both ways."""
     body = {"event_type": event_type, "conversation_id": "c", "properties": properties or {}, **fields}
     text = json.dumps(body).encode()
@@ -60,7 +58,7 @@ def refuse(event_type: Any = "custom", properties: Any = None, **fields: Any) ->
 
 
 def test_the_examples_of_the_mission_are_taken_as_they_are():
-    start, message, booking = (make(**one) for one in MISSION)
+    start, message, booking = (make(**json.loads(json.dumps(one))) for one in MISSION)
     assert (start.event_type, start.channel, start.source, start.lead_score) == (
         "conversation_started", "sms", "website_form", 72,
     )  # fmt: skip

@@ -272,7 +272,9 @@ def histories(most: int = 24) -> st.SearchStrategy[list[Dict]]:
     None of them is without any identity: the door stamps such an event anew each time.
     """
     one = st.tuples(_TOP, _KINDS).map(lambda pair: {**pair[0], **pair[1]})
-    return st.lists(one | one | one | one | one | one | _CONTACT_ONLY, max_size=most)
+    some = one | one | one | one | one | one | _CONTACT_ONLY
+    # Left alone, hypothesis makes short lists, in which little meets.
+    return st.lists(some, max_size=most) | st.lists(some, min_size=most // 2, max_size=most)
 
 
 def chunks(items: Sequence[Any], cuts: Iterable[int]) -> list[list[Any]]:

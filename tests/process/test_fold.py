@@ -83,8 +83,8 @@ def normal(rows: list[Dict]) -> list[Dict]:
     return sorted(rows, key=lambda r: (r.get("conversation_id") or r["id"], r.get("position", 0)))
 
 
-@settings(max_examples=200, deadline=None)
-@given(histories(60))
+@settings(max_examples=150, deadline=None)
+@given(histories(40))
 def test_the_fold_agrees_with_the_plain_interpreter(history: list[Dict]):
     rows = distinct(history)
     conversations, spoken = fold_of(rows, BERLIN)

@@ -213,7 +213,7 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> str:
             raise ZeroDivisionError("poison")
         return whole(events, rules)
 
-    monkeypatch.setattr(worker.fold, "fold", raises)
+    monkeypatch.setattr(fold, "fold", raises)
     return "poison"
 
 
