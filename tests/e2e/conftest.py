@@ -101,8 +101,9 @@ def empty(tmp_path) -> Iterator[Site]:
     site.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Not for the whole session: Playwright keeps an event loop running, and other tests bring their own."""
     if not CHROMIUM.exists():
         missing = f"{CHROMIUM} is missing (make system)"
         if os.environ.get("CI") == "true":
