@@ -26,14 +26,14 @@ class Reply(NamedTuple):
 
 
 class Server:
-    """`dropoff serve` on a free port of the loopback. `before` is put in front of the command, `env` into its world."""
+    """`dropoff serve` on a free port of the loopback. `before` is put in front of the command; `first` is Python that
+    runs before anything else in it."""
 
-    def __init__(self, data: Path, before: Sequence[str] = (), env: dict[str, str] | None = None) -> None:
+    def __init__(self, data: Path, before: Sequence[str] = (), first: str = "") -> None:
         self.data = data
         self.log = data.parent / f"{data.name}.log"
-        self._command = [*before, sys.executable, "-c", "from dropoff.cli import main; main()"]
+        self._command = [*before, sys.executable, "-c", f"{first}\nfrom dropoff.cli import main; main()"]
         self._command += ["serve", "--port", "0", "--data", str(data)]
-        self._env = {**os.environ, **(env or {})}
         self.process: subprocess.Popen[bytes] | None = None
         self.address = ""
 
@@ -49,7 +49,7 @@ class Server:
         self.address = ""
         (self.data / "server.json").unlink(missing_ok=True)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stderr=log, stdout=log, env=self._env)
+            self.process = subprocess.Popen(self._command, stderr=log, stdout=log)
 
     def wait(self) -> None:
         """Until it answers."""
