@@ -82,6 +82,7 @@ class Engine:
         metrics.STORED.inc(sum(tally.stored.values()))
         for (_, reason), count in tally.dropped.items():
             metrics.DROPPED.labels(reason).inc(count)
+        metrics.DEAD.inc(tally.dead)
         self.imports.add(tally)
 
 

@@ -1,14 +1,14 @@
 """Every error a user of Dropoff can meet.
 
-    DropoffError
-    ├── InvalidInput         bad usage or input: names the thing, its value and the rule       (exit 2, HTTP 400)
-    │   └── InvalidEvent     one event is refused: field, value, rule and an enumerated reason
-    ├── NotFound             what was asked for does not exist                                 (exit 2, HTTP 404)
-    ├── Unauthorized         no key, token or login, or an unknown one                         (exit 2, HTTP 401)
-    ├── Unavailable          cannot be done now; nothing was lost; try again                   (exit 1, HTTP 503)
-    │   └── StoreBusy        another process holds the data directory
-    ├── NewerSchema          the data was written by a newer Dropoff                           (exit 1)
-    └── Conflict             somebody else changed the value in between                        (HTTP 409)
+DropoffError
+├── InvalidInput         bad usage or input: names the thing, its value and the rule       (exit 2, HTTP 400)
+│   └── InvalidEvent     one event is refused: field, value, rule and an enumerated reason
+├── NotFound             what was asked for does not exist                                 (exit 2, HTTP 404)
+├── Unauthorized         no key, token or login, or an unknown one                         (exit 2, HTTP 401)
+├── Unavailable          cannot be done now; nothing was lost; try again                   (exit 1, HTTP 503)
+│   └── StoreBusy        another process holds the data directory
+├── NewerSchema          the data was written by a newer Dropoff                           (exit 1)
+└── Conflict             somebody else changed the value in between                        (HTTP 409)
 """
 
 

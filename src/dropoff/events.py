@@ -487,7 +487,7 @@ def _feedback(event: Event, _: str) -> None:
         return
     low, high = event.scale if event.scale and len(event.scale) == 2 else (1.0, 5.0)
     event.scale = None
-    if not low <= event.score <= high or low == high:
+    if not low <= event.score <= high or not 0 < high - low < float("inf"):
         raise InvalidEvent("out_of_range", "properties.score", event.score, f"on the scale {low:g} to {high:g}")
     event.csat = (event.score - low) / (high - low)
 

@@ -41,7 +41,7 @@ class Rejection(Struct, frozen=True, kw_only=True):
     body: str
 
 
-class BadBody(Exception):  # noqa: N818 - the body is bad, not we
+class BadBody(Exception):
     """The body as a whole cannot be read: `code` for programs, the text for people."""
 
     def __init__(self, code: str, message: str) -> None:

@@ -81,9 +81,7 @@ def last_days(latest: datetime, timezone: str, days: int = 30) -> Period:
     """The `days` whole local days that end with the day of `latest`: the default period of every question."""
     zone = parse_zone(timezone)
     day = latest.astimezone(zone).date()
-    return Period(
-        midnight(day - timedelta(days=days - 1), zone), midnight(day + timedelta(days=1), zone), timezone
-    )
+    return Period(midnight(day - timedelta(days=days - 1), zone), midnight(day + timedelta(days=1), zone), timezone)
 
 
 def parse_duration(name: str, text: str) -> timedelta:

@@ -6,9 +6,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from dropoff.process import fold, frames, steps
+from dropoff.process import changes, fold, frames, steps
+from dropoff.process.contacts import Contacts
 from dropoff.process.fold import Rules
-from dropoff.process.worker import prepare
 from dropoff.store import tables
 from dropoff.store.base import Change, Store
 from dropoff.store.duckdb import DuckStore
@@ -46,7 +46,9 @@ def store(open_store: Open) -> Store:
 
 def change(store: Store, *events: Dict, offset: int = 1) -> Change:
     """What the worker would commit for these events."""
-    return prepare(payload(events), [], offset, store, Rules())[0]
+    work = changes.prepare(payload(events), store, Contacts(store), Rules())
+    refused = pl.DataFrame(schema=frames.frame_schema("rejected_events"))
+    return Change(work.events, work.superseded, work.rows, refused, offset)
 
 
 def put(store: Store, *events: Dict, offset: int = 1) -> None:

@@ -191,7 +191,6 @@ def test_what_reaches_back_changes_messages_that_are_there(world: World, late: D
     assert world.messages() == left
 
 
-@pytest.mark.xfail(strict=True, reason="the worker adds messages by event_id without looking at their conversation")
 def test_one_event_id_in_two_conversations_leaves_the_messages_of_each_alone(world: World):
     world.send(sent(event_id="a", at=1))
     world.step()

@@ -32,7 +32,7 @@ _SHOWN_ERRORS = 100
 _RETRY_AFTER = 5
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not a fault
+class Refusal(Exception):
     """An answer other than 202."""
 
     def __init__(self, status: int, code: str, message: str, retry_after: int | None = None, **more: Any) -> None:

@@ -7,6 +7,7 @@ of row numbers: no step looks at one conversation at a time, but for meetings an
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -14,10 +15,12 @@ import polars as pl
 
 from dropoff.events import MICROS
 from dropoff.process import lifecycle
-from dropoff.process.frames import with_facts
+from dropoff.process.frames import frame_schema, with_facts
 from dropoff.store import tables
 
 DAY = 86_400 * MICROS
+CONFIDENT = 0.5
+"""From this confidence on an intent counts as understood."""
 STAGES = {
     "qualified": "qualified_at",
     "meeting_booked": "booked_at",
@@ -29,8 +32,6 @@ OPT_OUT_WORDS = ("stop", "stopall", "stop all", "unsubscribe", "opt out", "optou
 """Short messages that carriers take as an opt-out on the channels below."""
 OPT_OUT_CHANNELS = ("sms", "whatsapp")
 _MESSAGES = ("message_sent", "message_received")
-_MEETINGS = ("meeting_booked", "meeting_rescheduled", "meeting_canceled", "meeting_attended", "meeting_no_show")
-_DEALS = ("deal_closed", "deal_reopened")
 _OBJECTION = r"(?i)^objection[\W_]+([^\W_].*)$"
 _IDENTITY = ["key", "conversation_id"]
 
@@ -45,44 +46,68 @@ class Rules:
     )
     idle_default_seconds: int = 86_400
     deal_horizon_days: int = 90
+    attribution_days: int = 180
 
 
 class Facts(NamedTuple):
     """The rows of the conversations that were folded, in the columns of `store.tables`."""
 
-    messages: pl.DataFrame
     conversations: pl.DataFrame
+    messages: pl.DataFrame
+    turns: pl.DataFrame
+    meetings: pl.DataFrame
+    deals: pl.DataFrame
 
 
-def fold(events: pl.DataFrame, rules: Rules) -> Facts:
-    """The rows of all conversations in `events`, which must hold every stored event of each, once."""
+def fold(events: pl.DataFrame, rules: Rules, canonical: Mapping[str, str] = MappingProxyType({})) -> Facts:
+    """The rows of all conversations in `events`, which must hold every stored event of each, once.
+
+    Contact events stand under the conversation they were attributed to, with the rule in `attributed_by`.
+    `canonical` maps contact ids to the one they mean, where that is another.
+    """
+    if "attributed_by" not in events.columns:
+        events = events.with_columns(pl.lit(None, pl.String).alias("attributed_by"))
     ordered = in_order(without_retracted(with_facts(events)))
     messages = _messages(ordered)
-    parts = [
-        _once(ordered),
+    runs, heard = _turns(ordered)
+    lives = _lives(ordered)
+    summaries = _summaries(lives, rules)
+    rows = _once(ordered)
+    if canonical:
+        rows = rows.with_columns(pl.col("contact_id").replace(dict(canonical)))
+    for part in (
         _counts(ordered),
         _attributes(ordered),
         _of_messages(ordered, messages),
         _lists(ordered, messages),
-        _lives(ordered, rules),
-    ]
-    rows = parts[0]
-    for part in parts[1:]:
+        summaries,
+        _touches(messages, summaries),
+        runs.group_by("g").agg(pl.col("fallback").last().alias("ends_in_fallback")),
+    ):
         rows = rows.join(part, on="g", how="left", maintain_order="left")
-    return Facts(messages.select(tables.names("messages")), _finish(rows, rules))
+    owners = rows.select("g", "key", pl.col("id").alias("conversation_id"))
+    return Facts(
+        _finish(rows, rules),
+        messages.join(heard, on="n", how="left", maintain_order="left").select(tables.names("messages")),
+        _troubled(runs).join(owners, on="g", maintain_order="left").select(tables.names("turns")),
+        _things("meetings", owners, _meetings(lives, rules)),
+        _things("deals", owners, _deals(lives)),
+    )
 
 
-def without_retracted(events: pl.DataFrame) -> pl.DataFrame:
-    """The events that stand: without those that an `event_retracted`, not itself retracted, undoes."""
+def without_retracted(events: pl.DataFrame, owner: str = "conversation_id") -> pl.DataFrame:
+    """The events that stand: without those that an `event_retracted`, not itself retracted, undoes.
+
+    An event and its retraction have the same owner: a conversation, else a contact.
+    """
     retractions = events.filter(pl.col("event_type") == "event_retracted")
     if retractions.is_empty():
         return events
-    columns = ["conversation_id", "timestamp", "id", "target_id"]
-    owners: dict[str, list[tuple[int, str, str]]] = {}
-    for owner, *retraction in retractions.select(columns).rows():
-        owners.setdefault(owner, []).append((retraction[0], retraction[1], retraction[2]))
-    gone = [(owner, target) for owner, found in owners.items() for target in lifecycle.undone(found)]
-    schema = {"conversation_id": pl.String, "id": pl.String}
+    by_owner: dict[str, list[tuple[int, str, str]]] = {}
+    for name, at, own, target in retractions.select(owner, "timestamp", "id", "target_id").rows():
+        by_owner.setdefault(name, []).append((at, own, target))
+    gone = [(name, target) for name, found in by_owner.items() for target in lifecycle.undone(found)]
+    schema = {owner: pl.String, "id": pl.String}
     return events.join(
         pl.DataFrame(gone, schema=schema, orient="row"), on=list(schema), how="anti", maintain_order="left"
     )
@@ -189,6 +214,7 @@ def _once(ordered: pl.DataFrame) -> pl.DataFrame:
 def _counts(ordered: pl.DataFrame) -> pl.DataFrame:
     """Times, counts and the order of what ends a conversation: minima, maxima and sums over its rows."""
     kind, at, n = pl.col("event_type"), pl.col("timestamp"), pl.col("n")
+    own = pl.col("attributed_by").is_null()
 
     def when(*types: str) -> pl.Expr:
         return kind == types[0] if len(types) == 1 else kind.is_in(types)
@@ -201,8 +227,8 @@ def _counts(ordered: pl.DataFrame) -> pl.DataFrame:
     return ordered.group_by("g", maintain_order=True).agg(
         first("conversation_started").alias("start_event_at"),
         first(*_MESSAGES).alias("first_message_at"),
-        at.min().alias("first_event_at"),
-        pl.when(~kind.str.contains(OUTSIDE)).then(at).max().alias("ended_at"),
+        pl.when(own).then(at).min().alias("first_event_at"),
+        pl.when(own & ~kind.str.contains(OUTSIDE)).then(at).max().alias("ended_at"),
         *(first(event_type).alias(column) for event_type, column in STAGES.items()),
         first("disqualified").alias("disqualified_at"),
         first("opted_out").alias("opted_out_at"),
@@ -210,6 +236,7 @@ def _counts(ordered: pl.DataFrame) -> pl.DataFrame:
         pl.when(when("conversation_ended")).then(at).max().alias("closed_at"),
         *(when(t).sum().cast(pl.Int32).alias(f"{t}_count") for t in ("fallback", "error")),
         pl.when(progress).then(n).max().alias("n_progress"),
+        pl.when(when("escalated")).then(n).min().alias("n_escalated"),
         pl.when(when("opted_out")).then(n).max().alias("n_opted_out"),
         pl.when(when("disqualified")).then(n).max().alias("n_disqualified"),
         pl.when(when("meeting_canceled", "meeting_no_show")).then(at).max().alias("fell_through_at"),
@@ -274,6 +301,7 @@ def _of_messages(ordered: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
         pl.col("felt").count().alias("felt_count"),
         pl.when(~prospect).then("response_seconds").first(ignore_nulls=True).alias("first_response_seconds"),
         pl.when(bot & pl.col("delivered")).then(n).min().alias("n_first_bot"),
+        pl.when(sender == "agent").then(n).max().alias("n_agent"),
     ).join(
         messages.select(pl.col("n").alias("n_first_bot"), pl.col("variant").alias("message_variant")),
         on="n_first_bot", how="left",
@@ -323,28 +351,113 @@ def _steps(ordered: pl.DataFrame) -> pl.DataFrame:
 
 
 def _costs(rows: pl.DataFrame) -> pl.DataFrame:
-    sums = rows.group_by("g", "cost_currency").agg(pl.col("cost_micros").sum())
     by_conversation: dict[int, list[tuple[str, int]]] = {}
-    for g, currency, micros in sums.rows():
+    for g, currency, micros in rows.select("g", "cost_currency", "cost_micros").rows():
         by_conversation.setdefault(g, []).append((currency, micros))
     costs = {"g": list(by_conversation), "cost": [lifecycle.money(v) for v in by_conversation.values()]}
     return pl.DataFrame(costs, schema={"g": pl.UInt32, "cost": pl.String})
 
 
-_LIVES = {
+def _turns(ordered: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The bot's turns in order; and for each message (by `n`) whether it was understood, or opens a bot's turn.
+
+    A turn is a run of bot messages. A fallback or error belongs to the run that comes next, or the one it is in; it is
+    a turn of its own when somebody else, or nobody, speaks next.
+    """
+    kind = pl.col("event_type")
+    rows = ordered.filter(kind.is_in((*_MESSAGES, "fallback", "error"))).select(
+        "g", "n", "timestamp", "intent_confidence", "event_type",
+        pl.when(kind.is_in(_MESSAGES)).then("sender").alias("speaker"),
+    )  # fmt: skip
+    next_speaker = pl.col("speaker").fill_null(strategy="backward").over("g")
+    alone = pl.when(next_speaker == "bot").then(pl.lit("bot")).otherwise(pl.lit("alone"))
+    rows = rows.with_columns(pl.coalesce("speaker", alone).alias("voice"))
+    rows = rows.with_columns(_changes(rows, "g", "voice").cum_sum().alias("run"))
+    runs = _runs(rows)
+    rows = rows.join(runs.select("run", "answered_by_fallback", "n_first"), on="run", how="left", maintain_order="left")
+    failed = (pl.col("voice") == "prospect") & pl.col("answered_by_fallback")
+    known = (pl.col("voice") == "prospect") & (pl.col("intent_confidence").is_not_null() | failed)
+    confident = (pl.col("intent_confidence") >= CONFIDENT).fill_null(value=False)
+    heard = rows.filter(pl.col("speaker").is_not_null()).select(
+        "n",
+        pl.when(known).then(confident & ~failed).alias("understood"),
+        ((pl.col("voice") == "bot") & (pl.col("n") == pl.col("n_first"))).alias("opens_turn"),
+    )
+    return runs.filter(pl.col("voice").is_in(("bot", "alone"))), heard
+
+
+def _troubled(turns: pl.DataFrame) -> pl.DataFrame:
+    return turns.filter(pl.col("fallback") | pl.col("error"))
+
+
+def _touches(messages: pl.DataFrame, summaries: pl.DataFrame) -> pl.DataFrame:
+    """How many messages of bot and agents a won conversation took."""
+    won = summaries.filter(pl.col("converted_at").is_not_null()).select("g", "converted_at")
+    before = messages.join(won, on="g").filter(~pl.col("prospect") & (pl.col("timestamp") <= pl.col("converted_at")))
+    return before.group_by("g").agg(pl.len().cast(pl.Int32).alias("touches"))
+
+
+def _runs(rows: pl.DataFrame) -> pl.DataFrame:
+    """The runs of one voice: when each began, its troubles, and whether a fallback answers it."""
+    kind, said = pl.col("event_type"), pl.col("speaker").is_not_null()
+    runs = rows.group_by("g", "run", "voice", maintain_order=True).agg(
+        pl.coalesce(pl.when(said).then("timestamp").min(), pl.col("timestamp").min()).alias("timestamp"),
+        pl.when(said).then("n").min().alias("n_first"),
+        (kind == "fallback").any().alias("fallback"),
+        (kind == "error").any().alias("error"),
+    )
+    followed = pl.col("voice").shift(-1).is_in(("bot", "alone")) & pl.col("fallback").shift(-1)
+    same = pl.col("g").shift(-1) == pl.col("g")
+    return runs.with_columns(
+        (followed & same).fill_null(value=False).alias("answered_by_fallback"),
+        (pl.col("voice") == "alone").alias("alone"),
+    )
+
+
+Lives = dict[int, lifecycle.Life]
+
+
+def _lives(ordered: pl.DataFrame) -> Lives:
+    """The meetings and deals of each conversation, by `g`."""
+    rows = ordered.filter(pl.col("event_type").is_in((*lifecycle.MEETINGS, *lifecycle.DEALS)))
+    changes: dict[int, list[lifecycle.Change]] = {}
+    for g, *change in rows.select("g", *lifecycle.Change._fields).rows():
+        changes.setdefault(g, []).append(lifecycle.Change(*change))
+    return {g: lifecycle.live(of) for g, of in changes.items()}
+
+
+_SUMMARY = {
     "g": pl.UInt32, "attended_at": pl.Int64, "followed_from": pl.Int64, "awaited_until": pl.Int64,
     "converted_at": pl.Int64, "lost_at": pl.Int64, "n_lost": pl.Int64, "revenue": pl.String,
 }  # fmt: skip
 
 
-def _lives(ordered: pl.DataFrame, rules: Rules) -> pl.DataFrame:
-    """What the meetings and deals of each conversation come to."""
-    rows = ordered.filter(pl.col("event_type").is_in((*_MEETINGS, *_DEALS)))
-    changes: dict[int, list[lifecycle.Change]] = {}
-    for g, *change in rows.select("g", *lifecycle.Change._fields).rows():
-        changes.setdefault(g, []).append(lifecycle.Change(*change))
-    found = [{"g": g, **lifecycle.summary(lifecycle.live(of), rules.zone)} for g, of in changes.items()]
-    return pl.DataFrame(found, schema=_LIVES)
+def _summaries(lives: Lives, rules: Rules) -> pl.DataFrame:
+    found = [{"g": g, **lifecycle.summary(life, rules.zone)} for g, life in lives.items()]
+    return pl.DataFrame(found, schema=_SUMMARY)
+
+
+def _meetings(lives: Lives, rules: Rules) -> list[tuple]:
+    return [
+        (g, m.id, m.booked_at, m.due and lifecycle.due_at(m.due, rules.zone), m.state, m.state_at, m.by, m.reschedules)
+        for g, life in lives.items()
+        for m in life.meetings
+    ]
+
+
+def _deals(lives: Lives) -> list[tuple]:
+    return [
+        (g, d.id, d.state, d.state_at, d.state_at if d.state == "won" else None, d.micros, d.currency)
+        for g, life in lives.items()
+        for d in life.deals.values()
+    ]
+
+
+def _things(table: str, owners: pl.DataFrame, rows: list[tuple]) -> pl.DataFrame:
+    """Rows that begin with `g`, in the columns of their table."""
+    own = {name: kind for name, kind in frame_schema(table).items() if name not in _IDENTITY}
+    frame = pl.DataFrame(rows, schema={"g": pl.UInt32, **own}, orient="row")
+    return frame.join(owners, on="g", maintain_order="left").select(tables.names(table))
 
 
 def _finish(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
@@ -363,6 +476,8 @@ def _finish(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
         pl.col("escalated_at").is_not_null().alias("escalated"),
         pl.coalesce("message_variant", "start_variant").alias("first_message_variant"),
         pl.col("tied").fill_null(value=False),
+        pl.col("ends_in_fallback").fill_null(value=False),
+        (pl.col("n_agent") > pl.col("n_escalated")).fill_null(value=False).alias("taken_over"),
         *(pl.col(name).fill_null([]) for name in lists),
         _final().alias("final"),
         _closes_at(rules).alias("closes_at"),

@@ -10,7 +10,7 @@ from dropoff.store.keys import hashes
 
 _TYPES = {
     "text": pl.String(), "int": pl.Int64(), "uint": pl.UInt64(), "float": pl.Float64(), "bool": pl.Boolean(),
-    "instant": pl.Int64(), "texts": pl.List(pl.String),
+    "instant": pl.Int64(), "texts": pl.List(pl.String), "date": pl.Date(), "exact": pl.Decimal(38, 6),
 }  # fmt: skip
 
 _DEFAULTS = {

@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 from dropoff.events import MICROS
 from dropoff.periods import midnight, to_micros
 
+MEETINGS = ("meeting_booked", "meeting_rescheduled", "meeting_canceled", "meeting_attended", "meeting_no_show")
+DEALS = ("deal_closed", "deal_reopened")
 DAY = 86_400 * MICROS
 GRACE = 2 * DAY
 UNDATED = 14 * DAY
@@ -44,6 +46,12 @@ class Meeting:
     state: str = ""
     state_at: int = 0
     by: str | None = None
+    reschedules: int = 0
+
+    @property
+    def alive(self) -> bool:
+        """Booked, and neither canceled nor past."""
+        return self.state == "booked"
 
 
 @dataclass(slots=True)
@@ -70,11 +78,16 @@ def live(changes: Iterable[Change]) -> Life:
     """Play the changes of one conversation in order."""
     life = Life()
     for change in changes:
-        if change.event_type.startswith("meeting_"):
-            _meet(life.meetings, change)
-        else:
-            _deal(life.deals, change)
+        play(life, change)
     return life
+
+
+def play(life: Life, change: Change) -> None:
+    """Play one more change."""
+    if change.event_type in MEETINGS:
+        _meet(life.meetings, change)
+    else:
+        _deal(life.deals, change)
 
 
 def _meet(meetings: list[Meeting], change: Change) -> None:
@@ -86,6 +99,7 @@ def _meet(meetings: list[Meeting], change: Change) -> None:
     if said == "booked" and meeting.booked_at is None:
         meeting.booked_at = change.timestamp
     state = "booked" if said == "rescheduled" else said
+    meeting.reschedules += meeting.alive and state == "booked"
     if meeting.state != state:
         meeting.state, meeting.state_at = state, change.timestamp
     meeting.due = change.due or meeting.due
@@ -96,7 +110,7 @@ def _meant(meetings: Sequence[Meeting], object_id: str | None) -> Meeting | None
     """The meeting of that id; without one the latest live meeting."""
     if object_id is not None:
         return next((m for m in meetings if m.id == object_id), None)
-    return next((m for m in reversed(meetings) if m.state == "booked"), None)
+    return next((m for m in reversed(meetings) if m.alive), None)
 
 
 def _deal(deals: dict[str | None, Deal], change: Change) -> None:
@@ -114,7 +128,7 @@ def summary(life: Life, zone: ZoneInfo) -> dict[str, Any]:
     won = [d for d in life.deals.values() if d.state == "won"]
     lost = [d for d in life.deals.values() if d.state == "lost"] if not won else []
     attended = [m.state_at for m in life.meetings if m.state == "attended"]
-    alive = [_deadline(m, zone) for m in life.meetings if m.state == "booked"]
+    alive = [_deadline(m, zone) for m in life.meetings if m.alive]
     return {
         "attended_at": min(attended, default=None),
         "followed_from": max(attended, default=None),

@@ -7,14 +7,16 @@ queue's commit, hands out records whose offset the store already holds, and thos
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import NamedTuple
 
 import msgspec
 import polars as pl
 import structlog
 
 from dropoff.errors import Unavailable
-from dropoff.process import fold, frames, steps
+from dropoff.process import changes, frames, steps
+from dropoff.process.contacts import Contacts
 from dropoff.process.fold import Rules
 from dropoff.queue.base import Queue, Record
 from dropoff.store.base import Change, Store
@@ -26,10 +28,9 @@ REJECTIONS = b"!"
 
 MIN_EVENTS = 1_000
 MAX_EVENTS = 250_000
+MAX_DEAD = 20
+"""After so many dead letters of a batch of which nothing could be stored, the worker waits for help instead."""
 _RETRY_SECONDS = 1.0
-# What a later event can change of a message that is already there.
-_REACHES_BACK = ("message_status", "opted_out", "event_retracted")
-_MESSAGES = ("message_sent", "message_received")
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -51,6 +52,11 @@ class Tally(NamedTuple):
     stored: Counter[str | None]
     dropped: steps.Drops
 
+    @property
+    def dead(self) -> int:
+        """How many ended in the dead letters."""
+        return sum(count for (_, reason), count in self.dropped.items() if reason == "dead")
+
 
 class Worker:
     """Drains a queue into a store. `step` does one batch; `run` goes on until told to stop."""
@@ -61,6 +67,7 @@ class Worker:
         self._queue = queue
         self._store = store
         self._rules = rules
+        self._contacts = Contacts(store)
         self._on_tally = on_tally
         self._size = MIN_EVENTS
         self._pending: Sequence[Record] = ()
@@ -71,7 +78,7 @@ class Worker:
             try:
                 self.step(0.2)
             except Unavailable as error:
-                log.warning("the store is unavailable, trying again", error=str(error))
+                _tell("the store is unavailable, trying again", error)
                 stop.wait(_RETRY_SECONDS)
 
     def step(self, wait: float) -> Tally | None:
@@ -109,7 +116,7 @@ class Worker:
                 self._store_part(part, refused, offset, tally)
             except Unavailable:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever one event does to the fold must not stop the others
+            except Exception as error:  # whatever one event does to the fold must not stop the others
                 events = part.splitlines(keepends=True)
                 if len(events) <= 1:
                     self._set_aside(part, error, tally)
@@ -120,17 +127,31 @@ class Worker:
         return tally
 
     def _store_part(self, lines: bytes, rejected: Sequence[Rejected], offset: int, tally: Tally) -> None:
-        change, stored, dropped = prepare(lines, rejected, offset, self._store, self._rules)
-        self._store.commit(change)
-        tally.stored.update(stored)
-        tally.dropped.update(dropped)
+        refused = pl.DataFrame(
+            [msgspec.structs.astuple(r) for r in rejected], schema=frames.frame_schema("rejected_events"), orient="row"
+        )
+        if not lines:
+            self._store.commit(Change.of_nothing(offset, refused))
+            return
+        work = changes.prepare(lines, self._store, self._contacts, self._rules)
+        self._store.commit(Change(work.events, work.superseded, work.rows, refused, offset))
+        self._contacts.keep(work.contacts)
+        tally.stored.update(work.stored)
+        tally.dropped.update(work.dropped)
 
     def _set_aside(self, line: bytes, error: Exception, tally: Tally) -> None:
         if not line:  # not an event's fault: a commit of nothing but refused events failed
             raise error
-        log.error("an event cannot be processed; it is kept in the dead letters", error=repr(error))
+        if tally.dead >= MAX_DEAD and not tally.stored:
+            raise Unavailable(f"no event of a batch can be processed, so the fault is not theirs: {error!r}") from error
+        _tell("an event cannot be processed; it is kept in the dead letters", error)
         self._queue.dead_letter(line, repr(error))
         tally.dropped[batch_of(line), "dead"] += 1
+
+
+def _tell(what: str, error: Exception) -> None:
+    with suppress(OSError):  # the log may lie on the disk that is full: that must not stop the work
+        log.error(what, error=repr(error))
 
 
 def batch_of(line: bytes) -> str | None:
@@ -154,60 +175,3 @@ def _sort_out(payloads: Sequence[bytes]) -> tuple[list[bytes], list[Rejected]]:
         else:
             lines.append(payload)
     return lines, rejected
-
-
-def prepare(
-    lines: bytes, rejected: Sequence[Rejected], offset: int, store: Store, rules: Rules
-) -> tuple[Change, Counter[str | None], steps.Drops]:
-    """What a batch changes in the store, how many events of which import are new, and what was dropped and why.
-
-    Reads the store, writes nothing.
-    """
-    refused = pl.DataFrame(
-        [msgspec.structs.astuple(r) for r in rejected], schema=frames.frame_schema("rejected_events"), orient="row"
-    )
-    if not lines:
-        return Change.of_nothing(offset, refused), Counter(), Counter()
-    rows = frames.read_lines(lines)
-    history = store.history(rows["key"].unique())
-    batch = steps.run(rows, history)
-    fresh = batch.rows.filter(pl.col("seq").is_null())
-    numbered = fresh.with_columns(pl.int_range(pl.len()).alias("seq") + store.next_seq())
-    change = Change(
-        events=numbered.select(history.columns),
-        superseded=batch.superseded,
-        **_folded(batch, fresh, history, rules),
-        rejected=refused,
-        offset=offset,
-    )
-    return change, Counter(dict(fresh["batch"].value_counts().rows())), batch.dropped
-
-
-def _folded(batch: steps.Batch, fresh: pl.DataFrame, history: pl.DataFrame, rules: Rules) -> dict[str, Any]:
-    """The rows of the conversations that changed; of their messages only those that can have changed."""
-    lost = history.filter(pl.col("seq").is_in(batch.superseded)) if batch.superseded else history.clear()
-    named = pl.col("conversation_id").is_not_null()
-    dirty = pl.concat([fresh.filter(named)["key"], lost.filter(named)["key"]]).unique()
-    touched = batch.rows.filter(named & pl.col("key").is_in(dirty.implode()))
-    facts = fold.fold(touched, rules)
-    rewritten = _rewritten(touched, lost["key"])
-    keep = pl.col("key").is_in(rewritten.implode()) | pl.col("event_id").is_in(fresh["id"].implode())
-    return {"conversations": facts.conversations, "messages": facts.messages.filter(keep), "rewritten": rewritten}
-
-
-def _rewritten(touched: pl.DataFrame, superseded: pl.Series) -> pl.Series:
-    """The keys whose stored messages a new event may change: it sorts before one of them, or reaches back to it.
-
-    In-order traffic only adds messages, and deleting from a large table is what costs most.
-    """
-    new = pl.col("seq").is_null()
-    stored_message = ~new & pl.col("event_type").is_in(_MESSAGES)
-    spans = touched.group_by("key").agg(
-        pl.when(stored_message).then("timestamp").max().alias("latest"),
-        pl.when(new).then("timestamp").min().alias("earliest"),
-        (new & pl.col("event_type").is_in(_REACHES_BACK)).any().alias("reaches_back"),
-    )
-    reached = spans.filter(
-        pl.col("latest").is_not_null() & ((pl.col("earliest") <= pl.col("latest")) | pl.col("reaches_back"))
-    )["key"]
-    return pl.concat([reached, superseded]).unique()

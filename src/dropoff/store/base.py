@@ -6,26 +6,29 @@ from typing import Any, NamedTuple, Protocol
 import polars as pl
 
 
+class Rows(NamedTuple):
+    """New rows of one table, after those of the keys in `gone` were deleted."""
+
+    gone: pl.Series
+    fresh: pl.DataFrame
+
+
 class Change(NamedTuple):
     """What one batch changes; `commit` applies all of it or nothing. Frames are in the columns of `tables`.
 
-    `events` are inserted; `superseded` are the `seq` of stored events that they replace. The rows of `conversations`
-    replace those of the same key; `messages` are inserted after all messages of the keys in `rewritten` were deleted.
+    `events` are inserted; `superseded` are the `seq` of stored events that they replace. `rows` are by table.
     """
 
     events: pl.DataFrame
     superseded: Sequence[int]
-    conversations: pl.DataFrame
-    messages: pl.DataFrame
-    rewritten: pl.Series
+    rows: Mapping[str, Rows]
     rejected: pl.DataFrame
     offset: int
 
     @classmethod
     def of_nothing(cls, offset: int, rejected: pl.DataFrame) -> "Change":
         """No event: only refused ones, and the offset."""
-        none, keys = pl.DataFrame(), pl.Series("key", [], pl.UInt64)
-        return cls(none, (), none, none, keys, rejected, offset)
+        return cls(pl.DataFrame(), (), {}, rejected, offset)
 
 
 class Answer(NamedTuple):
@@ -56,6 +59,18 @@ class Store(Protocol):
 
     def history(self, keys: pl.Series) -> pl.DataFrame:
         """All stored events of these keys, in the columns of `events`; instants as integers of microseconds."""
+        ...
+
+    def conversations_of(self, contacts: Sequence[str]) -> pl.Series:
+        """The keys of the conversations whose contact is one of these ids."""
+        ...
+
+    def contact_events(self, types: Sequence[str]) -> pl.DataFrame:
+        """All stored events of these (rare) types, in the columns of `events`."""
+        ...
+
+    def loose_contacts(self) -> set[str]:
+        """The contacts that have events of their own, which name no conversation."""
         ...
 
     def commit(self, change: Change) -> None:

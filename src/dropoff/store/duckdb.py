@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,19 @@ _CONFIG = {
 }
 
 
+_PASSING = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException)
+"""What is the machine's fault and not the data's."""
+
+MOMENTS = {
+    "conversations": ["started_at"],
+    "messages": ["timestamp"],
+    "turns": ["timestamp"],
+    "meetings": ["booked_at", "due_at"],
+    "deals": ["won_at"],
+}
+"""The instants by which the rows of a table are counted: cohort metrics by start, activity by what happened when."""
+
+
 class DuckStore:
     """The store in the DuckDB file `path`. Raises `StoreBusy` while another process holds it."""
 
@@ -42,6 +57,7 @@ class DuckStore:
         self._local = threading.local()
         migrate(self._connection)
         self._writer = self._connection.cursor()
+        self._touched: set[datetime] = set()
         self._spans = KeySpans()
         self._spans.load(self._writer)
         self._next_seq = _one(self._writer, "SELECT coalesce(max(seq) + 1, 0) FROM event_rows")
@@ -57,17 +73,40 @@ class DuckStore:
         columns = ", ".join(_out(column) for column in tables.EVENTS)
         where = " OR ".join(f"seq BETWEEN {low} AND {high}" for low, high in spans) or "false"
         self._writer.register("wanted", pl.DataFrame({"key": wanted}).to_arrow())
-        found = self._writer.sql(f"SELECT {columns} FROM event_rows SEMI JOIN wanted USING (key) WHERE {where}")
+        try:
+            found = self._writer.sql(f"SELECT {columns} FROM event_rows SEMI JOIN wanted USING (key) WHERE {where}")
+            return pl.DataFrame(found.to_arrow_table())
+        except _PASSING as error:
+            raise Unavailable(f"the store cannot be read: {error}") from error
+
+    def conversations_of(self, contacts: Sequence[str]) -> pl.Series:
+        found = self._writer.execute(
+            "SELECT DISTINCT key FROM conversation_rows WHERE list_contains($1, contact_id)", [list(contacts)]
+        ).fetchall()
+        return pl.Series("key", [row[0] for row in found], pl.UInt64)
+
+    def contact_events(self, types: Sequence[str]) -> pl.DataFrame:
+        columns = ", ".join(_out(column) for column in tables.EVENTS)
+        found = self._writer.sql(
+            f"SELECT {columns} FROM event_rows WHERE list_contains($1, event_type)", params=[list(types)]
+        )
         return pl.DataFrame(found.to_arrow_table())
 
+    def loose_contacts(self) -> set[str]:
+        found = self._writer.execute(
+            "SELECT DISTINCT contact_id FROM event_rows WHERE conversation_id IS NULL"
+        ).fetchall()
+        return {row[0] for row in found}
+
     def commit(self, change: Change) -> None:
+        self._touched.clear()
         self._writer.begin()
         try:
             self._apply(change)
             self._writer.commit()
         except BaseException as error:
             _roll_back(self._writer)
-            if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException | duckdb.TransactionException):
+            if isinstance(error, _PASSING):
                 raise Unavailable(f"the store cannot be written: {error}") from error
             raise
         if len(change.events):
@@ -77,21 +116,37 @@ class DuckStore:
     def _apply(self, change: Change) -> None:
         if change.superseded:
             self._writer.execute("DELETE FROM event_rows WHERE list_contains($1, seq)", [list(change.superseded)])
-        if len(change.conversations):
-            self._delete("conversations", change.conversations["key"])
-            self._insert("conversations", change.conversations)
-        self._delete("messages", change.rewritten)
-        self._insert("messages", change.messages)
+        for table, rows in change.rows.items():
+            self._delete(table, rows.gone)
+            self._insert(table, rows.fresh)
         self._insert("events", change.events)
         if len(change.rejected):
             self._insert("rejected_events", change.rejected)
             self._prune_rejected()
+        self._keep_marks()
         self._writer.execute("UPDATE progress SET queue_offset = $1", [change.offset])
 
     def _delete(self, table: str, keys: pl.Series) -> None:
-        if len(keys):
-            self._writer.register("gone", keys.to_frame("key").to_arrow())
-            self._writer.execute(f"DELETE FROM {sql.PHYSICAL[table]} WHERE key IN (SELECT key FROM gone)")
+        if not len(keys):
+            return
+        self._writer.register("gone", keys.to_frame("key").to_arrow())
+        delete = f"DELETE FROM {sql.PHYSICAL[table]} WHERE key IN (SELECT key FROM gone)"
+        if table not in MOMENTS:
+            self._writer.execute(delete)
+            return
+        self._writer.execute(f"{delete} RETURNING {', '.join(MOMENTS[table])}")
+        for moments in self._writer.fetchnumpy().values():
+            self._mark(pl.Series(np.ma.compressed(moments)))
+
+    def _mark(self, moments: pl.Series) -> None:
+        """Note the quarters of an hour whose numbers may change: in every zone hours begin on one."""
+        self._touched.update(moments.cast(pl.Datetime("us")).drop_nulls().dt.truncate("15m").unique())
+
+    def _keep_marks(self) -> None:
+        if self._touched:
+            slots = pl.DataFrame({"slot": list(self._touched)}, schema={"slot": pl.Datetime("us")})
+            self._writer.register("slots", slots.to_arrow())
+            self._writer.execute("INSERT INTO dirty_slots SELECT slot FROM slots ANTI JOIN dirty_slots USING (slot)")
 
     def _insert(self, table: str, rows: pl.DataFrame) -> None:
         if len(rows):
@@ -100,14 +155,18 @@ class DuckStore:
             ready = rows.select(c.name for c in columns).with_columns(pl.col(instants).cast(pl.Datetime("us")))
             self._writer.register("fresh", ready.to_arrow(compat_level=pl.CompatLevel.newest()))
             self._writer.execute(f"INSERT INTO {sql.PHYSICAL[table]} SELECT * FROM fresh")
+            for name in MOMENTS.get(table, ()):
+                self._mark(ready[name])
 
     def _prune_rejected(self) -> None:
-        """Keep the newest, but count all of them."""
-        self._writer.execute(
-            f"""DELETE FROM rejected_rows WHERE received_at < (SELECT max(received_at) FROM rejected_rows)
-                  - INTERVAL {REJECTED_DAYS} DAY
-                OR id NOT IN (SELECT id FROM rejected_rows ORDER BY received_at DESC, id LIMIT {REJECTED_KEPT})"""
-        )
+        newest, count = self._writer.execute("SELECT max(received_at), count(*) FROM rejected_rows").fetchall()[0]
+        old = newest - timedelta(days=REJECTED_DAYS)
+        self._writer.execute("DELETE FROM rejected_rows WHERE received_at < $1", [old])
+        if count > REJECTED_KEPT:
+            self._writer.execute(
+                "DELETE FROM rejected_rows WHERE id NOT IN "
+                f"(SELECT id FROM rejected_rows ORDER BY received_at DESC, id LIMIT {REJECTED_KEPT})"
+            )
 
     def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Answer:
         cursor = self._cursor()
@@ -261,7 +320,10 @@ def views() -> list[str]:
         f"""CREATE OR REPLACE VIEW messages AS
             SELECT m.*, {sql.CONTENT} AS content FROM message_rows m
             JOIN event_rows e ON e.key = m.key AND e.id = m.event_id AND e.conversation_id = m.conversation_id""",
-        "CREATE OR REPLACE VIEW rejected_events AS SELECT * FROM rejected_rows",
+        *(
+            f"CREATE OR REPLACE VIEW {table} AS SELECT * FROM {sql.PHYSICAL[table]}"
+            for table in ("turns", "meetings", "deals", "attributions", "rejected_events")
+        ),
     ]
 
 
@@ -274,7 +336,5 @@ def _one(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
 
 
 def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
-    try:
+    with suppress(duckdb.TransactionException):  # the failed statement may have ended the transaction already
         connection.rollback()
-    except duckdb.TransactionException:
-        pass  # the failed statement has already ended the transaction

@@ -6,7 +6,7 @@ from dropoff.store.tables import Type
 TYPES: dict[str, dict[Type, str]] = {
     "duckdb": {
         "text": "VARCHAR", "int": "BIGINT", "uint": "UBIGINT", "float": "DOUBLE", "bool": "BOOLEAN",
-        "instant": "TIMESTAMP", "texts": "VARCHAR[]",
+        "instant": "TIMESTAMP", "texts": "VARCHAR[]", "date": "DATE", "exact": "DECIMAL(38, 6)",
     },
 }  # fmt: skip
 
@@ -14,6 +14,12 @@ PHYSICAL = {
     "events": "event_rows",
     "messages": "message_rows",
     "conversations": "conversation_rows",
+    "turns": "turn_rows",
+    "meetings": "meeting_rows",
+    "deals": "deal_rows",
+    "attributions": "attribution_rows",
+    "metrics_hourly": "metrics_hourly",
+    "metrics_daily": "metrics_daily",
     "rejected_events": "rejected_rows",
 }
 """Where a table's rows rest; under its own name a reader finds the view."""

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Type = Literal["text", "int", "uint", "float", "bool", "instant", "texts"]
+Type = Literal["text", "int", "uint", "float", "bool", "instant", "texts", "date", "exact"]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`type` is ours: an instant is in microseconds, UTC; texts is a list."""
+    """`type` is ours: an instant is in microseconds, UTC; texts is a list; exact has six decimals."""
 
     name: str
     type: Type
@@ -68,6 +68,8 @@ MESSAGES = _columns(
     ("counted", "bool", "not an auto-reply, bounce or opt-out keyword"),
     ("delivered", "bool", "no later status says failed or bounced"),
     ("label_source", "text", ""),
+    ("understood", "bool", "prospect: confidence of 0.5 or more and no fallback in the answering turn; null: unknown"),
+    ("opens_turn", "bool", "bot: the first message of a turn"),
     ("appropriateness", "float", ""),
     ("cost_micros", "int", ""),
     ("cost_currency", "text", ""),
@@ -122,7 +124,7 @@ CONVERSATIONS = _columns(
     ("opportunity_at", "instant", "first"),
     ("converted_at", "instant", "first win among the deals that are won"),
     ("disqualified_at", "instant", "first"),
-    ("lost_at", "instant", "last loss, where a deal is lost and none is won"),
+    ("lost_at", "instant", "first loss among the deals that are lost, where none is won"),
     ("opted_out_at", "instant", "first"),
     ("escalated_at", "instant", "first"),
     ("final", "text", "the ending that events alone give: converted, lost, opted_out, disqualified, or null"),
@@ -130,8 +132,68 @@ CONVERSATIONS = _columns(
     ("closes_at", "instant", "from then on it is closed"),
     ("revenue", "text", "won amounts by currency, JSON of exact decimals"),
     ("cost", "text", "message costs by currency, JSON of exact decimals"),
+    ("taken_over", "bool", "escalated, and later a message of an agent"),
+    ("ends_in_fallback", "bool", "the bot's last turn has a fallback"),
+    ("touches", "int", "messages of bot and agents up to converted_at; 0 where it is not converted"),
     ("event_count", "int", ""),
     ("tied", "bool", "its path depends on the order of two events that nothing but their ids tells apart"),
+)
+
+TURNS = _columns(
+    ("key", "uint", "as in events"),
+    ("conversation_id", "text", ""),
+    ("timestamp", "instant", "of its first message, else of its fallback or error"),
+    ("fallback", "bool", ""),
+    ("error", "bool", ""),
+    ("alone", "bool", "a turn without a message: it is not among those that messages open"),
+)
+"""The bot's turns with a fallback or an error. All turns are these without a message, and `messages.opens_turn`."""
+
+MEETINGS = _columns(
+    ("key", "uint", "as in events"),
+    ("conversation_id", "text", ""),
+    ("meeting_id", "text", "null where its events named none"),
+    ("booked_at", "instant", "null when its booking never came"),
+    ("due_at", "instant", "a date without a time: the end of that day in the project's zone"),
+    ("state", "text", "booked, canceled, attended or no_show: the latest word"),
+    ("state_at", "instant", ""),
+    ("by", "text", "who canceled or stayed away: guest or host"),
+    ("reschedules", "int", ""),
+)
+
+DEALS = _columns(
+    ("key", "uint", "as in events"),
+    ("conversation_id", "text", ""),
+    ("deal_id", "text", "null for the conversation's one unnamed deal"),
+    ("state", "text", "won, lost or open (reopened): the latest word"),
+    ("state_at", "instant", ""),
+    ("won_at", "instant", "first win, where it is won now"),
+    ("micros", "int", "latest amount in millionths of the currency's unit"),
+    ("currency", "text", ""),
+)
+
+ATTRIBUTIONS = _columns(
+    ("key", "uint", "of the contact, as in events"),
+    ("contact_id", "text", "as the event names it"),
+    ("event_id", "text", ""),
+    ("event_type", "text", ""),
+    ("timestamp", "instant", ""),
+    ("conversation_key", "uint", ""),
+    ("conversation_id", "text", "null: unmatched"),
+    ("attributed_by", "text", "object_id, live_booking, opportunity, booking, latest or unmatched"),
+)
+
+HOURLY = _columns(
+    ("timestamp", "instant", "when the local hour begins"),
+    ("metric_name", "text", ""),
+    ("segment", "text", "empty, or dimension=value"),
+    ("value", "float", "numerator / denominator, or the numerator of a count"),
+    ("numerator", "exact", ""),
+    ("denominator", "exact", "null for a count"),
+)
+DAILY = _columns(
+    ("date", "date", "local day"),
+    *((c.name, c.type, c.meaning) for c in HOURLY[1:]),
 )
 
 REJECTED = _columns(
@@ -147,8 +209,17 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "events": EVENTS,
     "messages": MESSAGES,
     "conversations": CONVERSATIONS,
+    "turns": TURNS,
+    "meetings": MEETINGS,
+    "deals": DEALS,
+    "attributions": ATTRIBUTIONS,
+    "metrics_hourly": HOURLY,
+    "metrics_daily": DAILY,
     "rejected_events": REJECTED,
 }
+
+OF_CONVERSATIONS = ("conversations", "messages", "turns", "meetings", "deals")
+"""The tables that the fold makes; their rows are replaced by `key`."""
 
 
 def names(table: str) -> list[str]:

@@ -49,6 +49,8 @@ CREATE TABLE message_rows (
   "counted" BOOLEAN,
   "delivered" BOOLEAN,
   "label_source" VARCHAR,
+  "understood" BOOLEAN,
+  "opens_turn" BOOLEAN,
   "appropriateness" DOUBLE,
   "cost_micros" BIGINT,
   "cost_currency" VARCHAR
@@ -111,8 +113,72 @@ CREATE TABLE conversation_rows (
   "closes_at" TIMESTAMP,
   "revenue" VARCHAR,
   "cost" VARCHAR,
+  "taken_over" BOOLEAN,
+  "ends_in_fallback" BOOLEAN,
+  "touches" BIGINT,
   "event_count" BIGINT,
   "tied" BOOLEAN
+);
+
+CREATE TABLE turn_rows (
+  "key" UBIGINT,
+  "conversation_id" VARCHAR,
+  "timestamp" TIMESTAMP,
+  "fallback" BOOLEAN,
+  "error" BOOLEAN,
+  "alone" BOOLEAN
+);
+
+CREATE TABLE meeting_rows (
+  "key" UBIGINT,
+  "conversation_id" VARCHAR,
+  "meeting_id" VARCHAR,
+  "booked_at" TIMESTAMP,
+  "due_at" TIMESTAMP,
+  "state" VARCHAR,
+  "state_at" TIMESTAMP,
+  "by" VARCHAR,
+  "reschedules" BIGINT
+);
+
+CREATE TABLE deal_rows (
+  "key" UBIGINT,
+  "conversation_id" VARCHAR,
+  "deal_id" VARCHAR,
+  "state" VARCHAR,
+  "state_at" TIMESTAMP,
+  "won_at" TIMESTAMP,
+  "micros" BIGINT,
+  "currency" VARCHAR
+);
+
+CREATE TABLE attribution_rows (
+  "key" UBIGINT,
+  "contact_id" VARCHAR,
+  "event_id" VARCHAR,
+  "event_type" VARCHAR,
+  "timestamp" TIMESTAMP,
+  "conversation_key" UBIGINT,
+  "conversation_id" VARCHAR,
+  "attributed_by" VARCHAR
+);
+
+CREATE TABLE metrics_hourly (
+  "timestamp" TIMESTAMP,
+  "metric_name" VARCHAR,
+  "segment" VARCHAR,
+  "value" DOUBLE,
+  "numerator" DECIMAL(38, 6),
+  "denominator" DECIMAL(38, 6)
+);
+
+CREATE TABLE metrics_daily (
+  "date" DATE,
+  "metric_name" VARCHAR,
+  "segment" VARCHAR,
+  "value" DOUBLE,
+  "numerator" DECIMAL(38, 6),
+  "denominator" DECIMAL(38, 6)
 );
 
 CREATE TABLE rejected_rows (
@@ -126,3 +192,6 @@ CREATE TABLE rejected_rows (
 
 CREATE TABLE progress (queue_offset BIGINT);
 INSERT INTO progress VALUES (0);
+
+-- Quarters of an hour whose metrics are to be computed again.
+CREATE TABLE dirty_slots (slot TIMESTAMP);

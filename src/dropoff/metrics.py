@@ -1,0 +1,195 @@
+"""The metrics: each declared once, for page, API, command line, SQL, alert and report.
+
+A metric says what it counts: rows of a source, the SQL of a numerator and, unless it is a count, of a denominator.
+What can be summed is rolled up by hour and day; medians, distinct counts and what depends on the clock are not.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from dropoff.errors import InvalidInput
+
+Unit = Literal["count", "share", "ratio", "seconds", "score", "money"]
+Source = Literal["conversations", "messages", "turns", "meetings", "deals"]
+CLOCKS = {"cohort": "by the start of the conversation", "activity": "by the time of the event"}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. `numerator` and `denominator` are SQL aggregates over the rows of `source`; `good` is up or down.
+
+    `share`: the numerator is a subset of the denominator, so it lies in [0, 1] and has a Wilson interval. `quantile`:
+    the SQL of a value whose median (and p90, p99) is the metric. `by_currency`: one number for each currency.
+    """
+
+    name: str
+    unit: Unit
+    clock: Literal["cohort", "activity"]
+    good: Literal["up", "down", ""]
+    source: Source
+    description: str
+    numerator: str = ""
+    denominator: str | None = None
+    quantile: str | None = None
+    by_currency: bool = False
+    additive: bool = True
+
+
+def exact(value: str) -> str:
+    """The sum of a value, exact to six decimals whatever the order of its rows."""
+    return f"sum(CAST({value} AS DECIMAL(18, 6)))"
+
+
+def where(condition: str) -> str:
+    """How many rows satisfy a condition."""
+    return f"count(*) FILTER (WHERE {condition})"
+
+
+def _reached(name: str, top: int, bottom: int, text: str) -> Metric:
+    return Metric(
+        name, "share", "cohort", "up", "conversations", text, where(f"level >= {top}"), where(f"level >= {bottom}")
+    )
+
+
+def _share(
+    name: str, good: Literal["up", "down", ""], condition: str, of: str, text: str, additive: bool = True
+) -> Metric:
+    return Metric(
+        name, "share", "cohort", good, "conversations", text, where(f"({condition}) AND ({of})"), where(of),
+        additive=additive,
+    )  # fmt: skip
+
+
+def _count(name: str, source: Source, condition: str, text: str, good: Literal["up", "down", ""] = "up") -> Metric:
+    clock = "cohort" if source == "conversations" else "activity"
+    return Metric(name, "count", clock, good, source, text, where(condition))
+
+
+_SECONDS = "(epoch_us({0}) - epoch_us(started_at)) / 1000000.0"
+
+_ALL = (
+    _count("conversations_started", "conversations", "true", "conversations started"),
+    _count("inbound_conversations", "conversations", "direction = 'inbound'", "started by the prospect", ""),
+    _count("outbound_conversations", "conversations", "direction = 'outbound'", "started by the bot", ""),
+    Metric(
+        "leads", "count", "cohort", "up", "conversations", "distinct contacts (else conversations) that started",
+        "count(DISTINCT coalesce('p' || contact_id, 'c' || id))", additive=False,
+    ),
+    Metric(
+        "qualified_leads", "count", "cohort", "up", "conversations", "distinct contacts that reached qualified",
+        "count(DISTINCT coalesce('p' || contact_id, 'c' || id)) FILTER (WHERE level >= 2)", additive=False,
+    ),
+    Metric(
+        "messages_per_conversation", "ratio", "cohort", "", "conversations", "messages / conversations",
+        "sum(message_count)", "count(*)",
+    ),
+    _count("bot_messages", "messages", "sender = 'bot'", "messages of the bot", ""),
+    _count("human_messages", "messages", "sender <> 'bot'", "messages of prospects and agents", ""),
+    _reached("response_rate", 1, 0, "responded / started"),
+    _reached("qualification_rate", 2, 1, "qualified / responded"),
+    _reached("booking_rate", 3, 2, "booked / qualified"),
+    _reached("show_rate", 4, 3, "attended / booked"),
+    _reached("opportunity_rate", 5, 4, "opportunity / attended"),
+    _reached("conversion_rate", 6, 4, "converted / attended"),
+    _reached("win_rate", 6, 0, "converted / started"),
+    _share("engagement_rate", "up", "counted_replies >= 2", "true", "with two or more counted replies / started"),
+    _share(
+        "delivery_rate", "up", "delivered_bot_messages > 0", "bot_messages > 0",
+        "with a delivered bot message / with a bot message",
+    ),
+    _share(
+        "delivered_response_rate", "up", "level >= 1", "delivered_bot_messages > 0",
+        "responded / with a delivered bot message",
+    ),
+    _count("meetings_booked", "meetings", "booked_at IS NOT NULL", "distinct meetings, by booking time"),
+    _count("deals_closed", "deals", "state = 'won'", "deals that are won now, by closing time"),
+    Metric(
+        "revenue", "money", "activity", "up", "deals", "amounts of the deals that are won now",
+        "sum(micros) FILTER (WHERE state = 'won') / 1000000::DECIMAL(38, 6)", by_currency=True, additive=False,
+    ),
+    Metric(
+        "meeting_show_rate", "share", "activity", "up", "meetings",
+        "attended / meetings that were due an hour ago or earlier and are known to have been kept or not",
+        where("state = 'attended' AND past"), where("state IN ('attended', 'no_show') AND past"), additive=False,
+    ),
+    Metric(
+        "sentiment_average", "score", "activity", "up", "messages", "mean over scored prospect messages",
+        exact("sentiment") + " FILTER (WHERE sender = 'prospect')",
+        "count(sentiment) FILTER (WHERE sender = 'prospect')",
+    ),
+    Metric(
+        "sentiment_trend", "score", "cohort", "up", "conversations", "mean of end - start over conversations",
+        exact("sentiment_trend"), "count(sentiment_trend)",
+    ),
+    Metric(
+        "csat", "score", "cohort", "up", "conversations", "mean of the last feedback, on the scale 0 to 1",
+        exact("csat"), "count(csat)",
+    ),
+    _share("escalation_rate", "down", "escalated", "true", "escalated / started"),
+    _share("human_takeover_rate", "down", "taken_over", "true", "escalated and later an agent message / started"),
+    _share("human_intervention_rate", "down", "agent_messages > 0", "true", "with an agent message / started"),
+    _share(
+        "automation_rate", "up", "agent_messages = 0 AND NOT escalated", "bot_messages > 0",
+        "no agent message and not escalated / with a bot message",
+    ),
+    _share(
+        "resolution_rate", "up",
+        "NOT escalated AND agent_messages = 0 AND NOT ends_in_fallback AND ending NOT IN ('dropped', 'opted_out')",
+        "status = 'closed'",
+        "closed without escalation, agent message, last turn a fallback, silence or opt-out / closed", additive=False,
+    ),
+    Metric(
+        "understanding_rate", "share", "activity", "up", "messages",
+        "prospect messages with confidence of 0.5 or more and no fallback in the answer / those with either",
+        where("understood"), "count(understood)",
+    ),
+    Metric(
+        "fallback_rate", "share", "activity", "down", "turns", "bot turns with a fallback / bot turns",
+        where("fallback"), "sum(turn)",
+    ),
+    Metric(
+        "error_rate", "share", "activity", "down", "turns", "bot turns with an error / bot turns",
+        where("error"), "sum(turn)",
+    ),
+    Metric(
+        "appropriateness_rate", "score", "activity", "up", "messages", "mean over labelled bot messages",
+        exact("appropriateness"), "count(appropriateness)",
+    ),
+    _share("opt_out_rate", "down", "opted_out_at IS NOT NULL", "true", "opted out / started"),
+    Metric(
+        "response_time", "seconds", "activity", "down", "messages", "how long the bot takes to answer: median",
+        quantile="CASE WHEN sender = 'bot' THEN response_seconds END", additive=False,
+    ),
+    Metric(
+        "time_to_qualification", "seconds", "cohort", "down", "conversations", "from start to qualified: median",
+        quantile=_SECONDS.format("qualified_at"), additive=False,
+    ),
+    Metric(
+        "time_to_booking", "seconds", "cohort", "down", "conversations", "from start to booked: median",
+        quantile=_SECONDS.format("booked_at"), additive=False,
+    ),
+    Metric(
+        "conversation_duration", "seconds", "cohort", "", "conversations", "of closed conversations: median",
+        quantile="CASE WHEN status = 'closed' THEN duration_seconds END", additive=False,
+    ),
+    Metric(
+        "touches_per_conversion", "ratio", "cohort", "down", "conversations",
+        "bot and agent messages up to the win / converted",
+        "sum(touches)", where("converted_at IS NOT NULL"),
+    ),
+)  # fmt: skip
+
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
+"""Every metric by name, in the order in which they are shown."""
+
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+"""What is shown of a metric that is a median."""
+
+
+def named(names: list[str] | None) -> list[Metric]:
+    """The metrics of these names (None: all); raises `InvalidInput` listing them for an unknown one."""
+    for name in names or ():
+        if name not in METRICS:
+            raise InvalidInput("metric", name, f"one of {', '.join(METRICS)}")
+    return [METRICS[name] for name in names] if names else list(METRICS.values())
