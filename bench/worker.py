@@ -55,7 +55,7 @@ def measure(plan: Plan, timeline: Timeline, folder: Path) -> Iterator[Row]:
             runs[name].append(_drain(lines, size, folder / f"{turn}-{size}"))
     for name, found in runs.items():
         bar = "≥ 120 k/s" if name == "backlog" else ""
-        note = f"{median(r.cpu for r in found):.1f} µs CPU an event; {len(cases[name][1]) * APPENDED:,} events"
+        note = f"{median(r.cpu for r in found):.1f} µs CPU an event; {sum(n for _, n in cases[name][1]):,} events"
         yield Row(f"queue → store, {name}", "events/s", median(r.rate for r in found), bar=bar, note=note)
     yield Row("disk, stored", "bytes/event", median(r.size for r in runs["backlog"]), note="after a checkpoint")
     yield from _funnel(folder / f"{plan.rounds - 1}-None")
