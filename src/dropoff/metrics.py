@@ -4,14 +4,14 @@ A metric says what it counts: rows of a source, the SQL of a numerator and, unle
 What can be summed is rolled up by hour and day; medians, distinct counts and what depends on the clock are not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from dropoff.errors import InvalidInput
 
 Unit = Literal["count", "share", "ratio", "seconds", "score", "money"]
-Source = Literal["conversations", "messages", "turns", "meetings", "deals"]
+Source = Literal["conversations", "messages", "turns", "meetings", "due_meetings", "deals"]
 CLOCKS = {"cohort": "by the start of the conversation", "activity": "by the time of the event"}
 
 
@@ -20,7 +20,8 @@ class Metric:
     """One metric. `numerator` and `denominator` are SQL aggregates over the rows of `source`; `good` is up or down.
 
     `share`: the numerator is a subset of the denominator, so it lies in [0, 1] and has a Wilson interval. `quantile`:
-    the SQL of a value whose median (and p90, p99) is the metric. `by_currency`: one number for each currency.
+    the SQL of a value whose median (and p90, p99) is the metric. `by_currency`: one number for each currency, its
+    numerator in millionths.
     """
 
     name: str
@@ -106,10 +107,10 @@ _ALL = (
     _count("deals_closed", "deals", "state = 'won'", "deals that are won now, by closing time"),
     Metric(
         "revenue", "money", "activity", "up", "deals", "amounts of the deals that are won now",
-        "sum(micros) FILTER (WHERE state = 'won') / 1000000::DECIMAL(38, 6)", by_currency=True, additive=False,
+        "sum(micros) FILTER (WHERE state = 'won')", by_currency=True, additive=False,
     ),
     Metric(
-        "meeting_show_rate", "share", "activity", "up", "meetings",
+        "meeting_show_rate", "share", "activity", "up", "due_meetings",
         "attended / meetings that were due an hour ago or earlier and are known to have been kept or not",
         where("state = 'attended' AND past"), where("state IN ('attended', 'no_show') AND past"), additive=False,
     ),
@@ -187,9 +188,9 @@ QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 """What is shown of a metric that is a median."""
 
 
-def named(names: list[str] | None) -> list[Metric]:
-    """The metrics of these names (None: all); raises `InvalidInput` listing them for an unknown one."""
-    for name in names or ():
-        if name not in METRICS:
-            raise InvalidInput("metric", name, f"one of {', '.join(METRICS)}")
-    return [METRICS[name] for name in names] if names else list(METRICS.values())
+def named(names: Sequence[str], registry: Mapping[str, Metric] = METRICS) -> list[Metric]:
+    """The metrics of these names (none: all); raises `InvalidInput` listing them for an unknown one."""
+    for name in names:
+        if name not in registry:
+            raise InvalidInput("metric", name, f"one of {', '.join(registry)}")
+    return [registry[name] for name in names] if names else list(registry.values())

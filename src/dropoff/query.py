@@ -8,17 +8,47 @@ from typing import NamedTuple
 from dropoff.errors import InvalidInput
 from dropoff.periods import Period, parse_period
 
-DIMENSIONS = (
+COLUMNS = (
     "channel", "direction", "medium", "source", "industry", "company_size", "role", "country",
     "first_message_variant", "qualification_path", "outcome", "bot_id", "bot_version",
 )  # fmt: skip
-"""What conversations can be filtered and split by."""
+"""Dimensions that are facts of the conversation as they stand."""
+
+TIMES = ("day_of_week", "hour_of_day", "week", "month")
+"""Dimensions of the conversation's start, in the period's zone."""
+
+MULTIPLE = ("objection",)
+"""Dimensions of which a conversation can have several values: it then stands under each of them."""
+
+PROPERTY = "property:"
+"""Before the name of any property: its last value among the conversation's events that are not messages."""
+
+DIMENSIONS = (*COLUMNS, *TIMES, *MULTIPLE)
+"""What conversations can be filtered and split by, beside `property:<name>`."""
+
+TOP = 50
+REST = "(rest)"
+"""Of a split into more values the most frequent `TOP` are shown, all others together as `REST`."""
 
 NONE = "(none)"
 """The value of a dimension that a conversation does not have; never merged with one called "unknown"."""
 
 Params = Mapping[str, Sequence[str]]
 """The parameters of a question as they stand in a URL: each name with all its values."""
+
+
+class TestTraffic(NamedTuple):
+    """What counts as test traffic beside events that say so (`is_test`): of these contacts, domains, channels, bots."""
+
+    __test__ = False  # not a test of pytest's
+
+    contacts: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    bots: tuple[str, ...] = ()
+
+
+NO_TEST_RULES = TestTraffic()
 
 
 class Where(NamedTuple):
@@ -37,9 +67,10 @@ class Query:
     where: tuple[Where, ...] = ()
     by: str | None = None
     include_test: bool = False
+    test: TestTraffic = NO_TEST_RULES
 
 
-def parse_query(params: Params, now: datetime, default: Period) -> Query:
+def parse_query(params: Params, now: datetime, default: Period, test: TestTraffic = NO_TEST_RULES) -> Query:
     """The query that URL or command-line parameters mean; raises `InvalidInput` naming the parameter."""
     timezone = one(params, "timezone") or default.timezone
     start, end = one(params, "from"), one(params, "to")
@@ -54,6 +85,7 @@ def parse_query(params: Params, now: datetime, default: Period) -> Query:
         where=parse_where(params.get("where", ())),
         by=None if by is None else dimension("by", by),
         include_test=flag(params, "include_test"),
+        test=test,
     )
 
 
@@ -70,8 +102,8 @@ def parse_where(texts: Sequence[str]) -> tuple[Where, ...]:
 
 def dimension(name: str, value: str) -> str:
     """A dimension that exists; raises `InvalidInput` listing them otherwise."""
-    if value not in DIMENSIONS:
-        raise InvalidInput(name, value, f"one of {', '.join(DIMENSIONS)}")
+    if value not in DIMENSIONS and not (value.startswith(PROPERTY) and 0 < len(value) - len(PROPERTY) <= 64):
+        raise InvalidInput(name, value, f"one of {', '.join(DIMENSIONS)}, or property:<name>")
     return value
 
 

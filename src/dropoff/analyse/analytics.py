@@ -1,14 +1,16 @@
 """Every question by name: what page, API and command line call, with the parameters of a URL."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from dropoff.analyse import conversations, funnel, select
+from dropoff.analyse import conversations, funnel, metrics, select
+from dropoff.errors import InvalidInput
+from dropoff.metrics import METRICS, Metric, named
 from dropoff.periods import from_micros
-from dropoff.query import Params, Query, number, one, parse_query
+from dropoff.query import NO_TEST_RULES, Params, Query, TestTraffic, number, one, parse_query
 from dropoff.store.base import Store
 
 
@@ -20,10 +22,19 @@ def utc_now() -> datetime:
 class Analytics:
     """The answers of one store. `now` is asked once for each question."""
 
-    def __init__(self, store: Store, timezone: str, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        store: Store,
+        timezone: str,
+        now: Callable[[], datetime] = utc_now,
+        test: TestTraffic = NO_TEST_RULES,
+        registry: Mapping[str, Metric] = METRICS,
+    ) -> None:
         self._store = store
         self._timezone = timezone
         self._now = now
+        self._test = test
+        self._registry = registry
 
     def funnel(self, params: Params) -> dict[str, Any]:
         """Stages, rates and drop-offs of the funnel `name`."""
@@ -37,6 +48,26 @@ class Analytics:
         kept = ("period", "as_of", "definition", "drop_offs", "test_conversations")
         segments = {value: {"drop_offs": s["drop_offs"]} for value, s in answer.get("segments", {}).items()}
         return {name: answer[name] for name in kept} | ({"segments": segments} if segments else {})
+
+    def metrics(self, params: Params) -> dict[str, Any]:
+        """Every metric, or those named `metric`, of the query; split by `by`."""
+        wanted = self._metrics(params)
+        return msgspec.to_builtins(metrics.answer(self._store, self._query(params), wanted))
+
+    def trend(self, params: Params) -> dict[str, Any]:
+        """One metric over time, beside the period before."""
+        wanted = self._metrics(params)
+        if len(wanted) != 1:
+            raise InvalidInput("metric", list(params.get("metric", ())), "one metric")
+        interval = one(params, "interval") or "day"
+        return msgspec.to_builtins(metrics.trend(self._store, self._query(params), wanted[0], interval))
+
+    def definitions(self, _: Params) -> dict[str, Any]:
+        """What every metric means."""
+        return {"metrics": [metrics.definition(metric) for metric in self._registry.values()]}
+
+    def _metrics(self, params: Params) -> list[Metric]:
+        return named(params.get("metric", ()), self._registry)
 
     def conversations(self, params: Params) -> dict[str, Any]:
         """A page of the list of conversations."""
@@ -74,4 +105,5 @@ class Analytics:
     def _query(self, params: Params) -> Query:
         now = self._now()
         timezone = one(params, "timezone") or self._timezone
-        return parse_query(params, now, select.default_period(self._store, timezone, now))
+        period = select.default_period(self._store, timezone, now, self._test)
+        return parse_query(params, now, period, self._test)

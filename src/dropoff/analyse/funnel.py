@@ -8,7 +8,7 @@ from dropoff.analyse import select
 from dropoff.analyse.answers import Number, instant, ratio, share
 from dropoff.analyse.stats import wilson
 from dropoff.errors import InvalidInput
-from dropoff.query import Query
+from dropoff.query import MULTIPLE, Query
 from dropoff.store import sql
 from dropoff.store.base import Store
 
@@ -109,7 +109,10 @@ def answer(store: Store, query: Query, definition: Definition, threshold: float 
         "definition": {"name": definition.name, "mode": definition.mode, "text": definition.text},
         "test_conversations": count_test(store, query),
     }
-    whole = {stage: _add([counts[stage] for counts in found.values()]) for stage in sql.STAGES}
+    if query.by in MULTIPLE:  # a conversation with two objections stands under both, and counts once
+        whole = count(store, replace(query, by=None)).get("", dict.fromkeys(sql.STAGES, (0, 0)))
+    else:
+        whole = {stage: _add([counts[stage] for counts in found.values()]) for stage in sql.STAGES}
     body = describe(whole, recorded, definition, threshold)
     if query.by is None:
         return {**head, **body}
@@ -130,10 +133,9 @@ def count(store: Store, query: Query) -> dict[str, Counts]:
     """Conversations by stage, for each value of the query's `by` (one value, '', without it)."""
     clause = select.Clause()
     rows = select.conversations(query, clause)
-    by = select.dimension(query.by) if query.by else "''"
     reached = ", ".join(f"count(*) FILTER (WHERE level >= {i})" for i in range(len(sql.STAGES)))
     recorded = ", ".join(f"count({column})" for column in sql.STAGES.values())
-    found = store.select(f"SELECT {by}, {reached}, {recorded} FROM {rows} GROUP BY 1", clause.parameters)
+    found = store.select(f"SELECT segment, {reached}, {recorded} FROM {rows} GROUP BY 1", clause.parameters)
     n = len(sql.STAGES)
     return {
         value: {stage: (counts[i], counts[n + i]) for i, stage in enumerate(sql.STAGES)}
@@ -144,7 +146,7 @@ def count(store: Store, query: Query) -> dict[str, Counts]:
 def count_test(store: Store, query: Query) -> int:
     """How many conversations of the query are test traffic, whether it counts them or not."""
     clause = select.Clause()
-    rows = select.conversations(replace(query, include_test=True), clause)
+    rows = select.conversations(replace(query, include_test=True, by=None), clause)
     return store.select(f"SELECT count(*) FROM {rows} WHERE is_test", clause.parameters).rows[0][0]
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dropoff.periods import Period, last_days
-from dropoff.query import NONE, Query, Where
+from dropoff.query import MULTIPLE, NO_TEST_RULES, NONE, PROPERTY, REST, TIMES, TOP, Query, TestTraffic, Where
 from dropoff.store import sql
 from dropoff.store.base import Store
 
@@ -23,27 +23,67 @@ class Clause:
         return f"${name}"
 
 
-def conversations(query: Query, clause: Clause) -> str:
-    """The conversations of a query with all their facts, as a subquery. Test traffic is out unless asked for."""
-    conditions = [
-        f"started_at >= {clause.add(naive(query.period.start))}",
-        f"started_at < {clause.add(naive(query.period.end))}",
-    ]
-    if not query.include_test:
-        conditions.append("NOT is_test")
-    conditions += [_condition(where, clause) for where in query.where]
-    source = sql.derived(f"{clause.add(naive(query.now))}::TIMESTAMP")
-    return f"(SELECT * FROM ({source}) WHERE {' AND '.join(conditions)})"
+def conversations(query: Query, clause: Clause, *, started: bool = True) -> str:
+    """The conversations of a query with all their facts, as a subquery; `segment` is the value of its `by`.
+
+    Test traffic is out unless asked for. Without `started` it is those of all time.
+    """
+    source = sql.derived(f"{clause.add(naive(query.now))}::TIMESTAMP", query.test)
+    conditions = [] if query.include_test else ["NOT is_test"]
+    if started:
+        conditions.append(f"started_at >= {clause.add(naive(query.period.start))}")
+        conditions.append(f"started_at < {clause.add(naive(query.period.end))}")
+    conditions += [_condition(where, query, clause) for where in query.where]
+    whole = _with_properties(source, query, clause)
+    rows = f"SELECT *, {_segment(query)} AS segment FROM ({whole}) WHERE {' AND '.join(conditions) or 'true'}"
+    return f"({rows})" if query.by is None else f"({_bounded(rows)})"
 
 
-def _condition(where: Where, clause: Clause) -> str:
-    values = ", ".join(clause.add(value) for value in where.values)
-    return f"{dimension(where.dimension)} IN ({values})"
+def _with_properties(source: str, query: Query, clause: Clause) -> str:
+    """The conversations with those properties that the query filters or splits by."""
+    names = [name for name in (*(w.dimension for w in query.where), query.by or "") if name.startswith(PROPERTY)]
+    for i, name in enumerate(dict.fromkeys(names)):
+        path = clause.add(f'$."{name.removeprefix(PROPERTY)}"')
+        source = f"""SELECT c{i}.*, p{i}.value AS "{_column(name)}" FROM ({source}) c{i}
+            LEFT JOIN {sql.properties(path)} p{i} ON p{i}.of_key = c{i}.key AND p{i}.of_id = c{i}.id"""
+    return source
 
 
-def dimension(name: str) -> str:
-    """A dimension as SQL; missing is a value of its own."""
-    return f"coalesce({name}, '{NONE}')"
+def _bounded(rows: str) -> str:
+    """The same with the rarer values of many taken together."""
+    return f"""WITH found AS ({rows}),
+      top AS (SELECT segment FROM found GROUP BY segment ORDER BY count(*) DESC, segment LIMIT {TOP})
+      SELECT * REPLACE (CASE WHEN segment IN (SELECT segment FROM top) THEN segment ELSE '{REST}' END AS segment)
+      FROM found"""
+
+
+def _segment(query: Query) -> str:
+    if query.by is None:
+        return "''"
+    if query.by in MULTIPLE:
+        return f"unnest({sql.several(_LISTS[query.by], NONE)})"
+    return dimension(query.by, query.period.timezone)
+
+
+def _condition(where: Where, query: Query, clause: Clause) -> str:
+    values = [clause.add(value) for value in where.values]
+    if where.dimension in MULTIPLE:
+        return sql.one_of_list(_LISTS[where.dimension], values, NONE)
+    return f"{dimension(where.dimension, query.period.timezone)} IN ({', '.join(values)})"
+
+
+_LISTS = {"objection": "objections_raised"}
+
+
+def dimension(name: str, zone: str = "UTC") -> str:
+    """A dimension with one value as SQL; missing is a value of its own."""
+    if name in TIMES:
+        return sql.local_part(name, "started_at", zone)
+    return f"""coalesce("{_column(name)}", '{NONE}')"""
+
+
+def _column(name: str) -> str:
+    return name.replace('"', '""')
 
 
 def naive(moment: datetime) -> datetime:
@@ -51,11 +91,10 @@ def naive(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(tzinfo=None)
 
 
-def default_period(store: Store, timezone: str, now: datetime) -> Period:
+def default_period(store: Store, timezone: str, now: datetime, test: TestTraffic = NO_TEST_RULES) -> Period:
     """The last 30 whole days that hold data; without data those up to `now`."""
-    latest = store.select(
-        f"SELECT max(started_at) FILTER (WHERE NOT is_test), max(started_at) FROM {sql.PHYSICAL['conversations']}"
-    ).rows[0]
+    real = f"max(started_at) FILTER (WHERE NOT {sql.is_test(test)})"
+    latest = store.select(f"SELECT {real}, max(started_at) FROM {sql.PHYSICAL['conversations']}").rows[0]
     moment = latest[0] or latest[1]
     return last_days(moment.replace(tzinfo=UTC) if moment else now, timezone)
 

@@ -1,12 +1,13 @@
 """All SQL text that more than one statement shares, and whatever differs between engines."""
 
+from dropoff.query import NO_TEST_RULES, TestTraffic
 from dropoff.store import tables
 from dropoff.store.tables import Type
 
 TYPES: dict[str, dict[Type, str]] = {
     "duckdb": {
         "text": "VARCHAR", "int": "BIGINT", "uint": "UBIGINT", "float": "DOUBLE", "bool": "BOOLEAN",
-        "instant": "TIMESTAMP", "texts": "VARCHAR[]", "date": "DATE", "exact": "DECIMAL(38, 6)",
+        "instant": "TIMESTAMP", "texts": "VARCHAR[]", "date": "DATE", "exact": "DECIMAL(38,6)",
     },
 }  # fmt: skip
 
@@ -55,10 +56,11 @@ OUTCOMES = (
 )  # fmt: skip
 
 
-def derived(now: str) -> str:
+def derived(now: str, test: TestTraffic = NO_TEST_RULES) -> str:
     """The facts that depend on the clock, as a SELECT over the stored conversations. `now` is an SQL expression.
 
-    The one place where they are derived; nothing of it is ever stored.
+    The one place where they are derived; nothing of it is ever stored. So is what the project counts as test traffic:
+    a changed rule holds for the past, too.
     """
     stages = ", ".join(f"'{stage}'" for stage in STAGES)
     words = ", ".join(f"'{word}'" for word in OUTCOMES)
@@ -75,7 +77,7 @@ SELECT *,
     ELSE 'open'
   END AS outcome
 FROM (
-  SELECT *,
+  SELECT * REPLACE ({is_test(test)} AS is_test),
     ({level()}) AS level,
     [{stages}][({level()}) + 1] AS stage,
     CASE WHEN {now} < closes_at THEN 'open' ELSE 'closed' END AS status,
@@ -86,3 +88,53 @@ FROM (
 
 CONTENT = "json_extract_string(properties, '$.content')"
 """The text of a message, from its event: it is stored once."""
+
+
+def is_test(test: TestTraffic) -> str:
+    """Whether a stored conversation is test traffic."""
+    conditions = ["is_test"]
+    for column, values in (("contact_id", test.contacts), ("channel", test.channels), ("bot_id", test.bots)):
+        if values:
+            conditions.append(f"coalesce({column} IN ({', '.join(map(literal, values))}), false)")
+    conditions += [f"coalesce(ends_with(lower(contact_id), {literal('@' + d.lower())}), false)" for d in test.domains]
+    return f"({' OR '.join(conditions)})"
+
+
+def literal(text: str) -> str:
+    """A text as SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def local(instant: str, zone: str) -> str:
+    """The wall-clock time of an instant in a zone."""
+    return f"timezone({literal(zone)}, timezone('UTC', {instant}))"
+
+
+def local_hour(instant: str, zone: str) -> str:
+    """The instant at which the local hour of an instant began: also where the zone is half an hour off, or turns."""
+    return f"make_timestamp(epoch_us({instant}) - epoch_us({local(instant, zone)}) % 3600000000)"
+
+
+def local_part(name: str, instant: str, zone: str) -> str:
+    """A time dimension of an instant."""
+    form = {"day_of_week": "%A", "hour_of_day": "%H", "week": "%G-W%V", "month": "%Y-%m"}[name]
+    return f"strftime({local(instant, zone)}, '{form}')"
+
+
+def one_of_list(column: str, values: list[str], none: str) -> str:
+    """Whether a list has one of the values; `none` is the value of an empty list."""
+    return f"list_has_any({several(column, none)}, [{', '.join(values)}])"
+
+
+def several(column: str, none: str) -> str:
+    """The values of a list, or the one that stands for an empty list."""
+    return f"CASE WHEN len({column}) = 0 THEN [{literal(none)}] ELSE {column} END"
+
+
+def properties(path: str) -> str:
+    """For each conversation the last value of a property among its events that are not messages."""
+    return f"""(SELECT key AS of_key, conversation_id AS of_id, arg_max(value, (timestamp, id)) AS value FROM (
+      SELECT key, conversation_id, timestamp, id, json_extract_string(properties, {path}) AS value
+      FROM {PHYSICAL["events"]}
+      WHERE conversation_id IS NOT NULL AND event_type NOT IN ('message_sent', 'message_received'))
+    WHERE value IS NOT NULL GROUP BY ALL)"""

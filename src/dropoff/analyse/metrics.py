@@ -1,0 +1,293 @@
+"""The values of metrics: one statement for all metrics of a request, the maths a pure function of its sums."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from itertools import groupby
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from dropoff.analyse import select
+from dropoff.analyse.answers import instant
+from dropoff.analyse.stats import wilson
+from dropoff.errors import InvalidInput
+from dropoff.metrics import QUANTILES, Metric
+from dropoff.periods import Period, midnight
+from dropoff.query import MULTIPLE, Query
+from dropoff.store import sql
+from dropoff.store.base import Store
+
+INTERVALS = ("hour", "day", "week", "month")
+MAX_POINTS = 2000
+
+
+class Sums(NamedTuple):
+    """What a metric is made of. `quantiles` by name where the metric is one; `numerator` is then their count."""
+
+    numerator: Decimal | None
+    denominator: Decimal | None
+    quantiles: Mapping[str, float] | None = None
+
+
+class Cell(NamedTuple):
+    """Of which segment, time bucket and currency the sums are."""
+
+    segment: str = ""
+    bucket: Any = None
+    currency: str | None = None
+
+
+def answer(store: Store, query: Query, metrics: Sequence[Metric]) -> dict[str, Any]:
+    """`{"metrics": [{"metric", "segment", "value", "numerator", "denominator", "interval", "unit", "clock"}]}`."""
+    found = measure(store, query, metrics)
+    rows = [
+        row
+        for metric in metrics
+        for cell, sums in _cells(metric, found[metric.name], split=query.by is not None)
+        for row in [describe(metric, cell, sums)]
+    ]
+    return {
+        "period": query.period.to_dict(),
+        "as_of": instant(query.now),
+        "definition": {"by": query.by, "overlapping": query.by in MULTIPLE},
+        "metrics": rows,
+    }
+
+
+def _cells(metric: Metric, found: Mapping[Cell, Sums], *, split: bool) -> list[tuple[Cell, Sums]]:
+    """The cells in the order in which they are shown; an overall number stands even where there is no row."""
+    if not found and not split:
+        return (
+            []
+            if metric.by_currency
+            else [(Cell(), Sums(Decimal(0), None if metric.denominator is None else Decimal(0)))]
+        )
+    return sorted(found.items(), key=lambda item: (-(item[1].denominator or item[1].numerator or 0), item[0].segment))
+
+
+def measure(
+    store: Store, query: Query, metrics: Sequence[Metric], bucket: str | None = None
+) -> dict[str, dict[Cell, Sums]]:
+    """The sums of metrics by segment and, with `bucket` (SQL over the row's `moment`), by time."""
+    clause = select.Clause()
+    by_source = sorted(metrics, key=lambda m: (m.source, m.by_currency))
+    parts, groups = [], []
+    for (source, currency), group in groupby(by_source, key=lambda m: (m.source, m.by_currency)):
+        of_group = list(group)
+        parts.append(_part(len(groups), source, currency, of_group, query, clause, bucket))
+        groups.append(of_group)
+    base = select.conversations(query, clause, started=False)
+    rows = store.select(f"WITH c AS MATERIALIZED {base} {' UNION ALL '.join(parts)}", clause.parameters).rows
+    found: dict[str, dict[Cell, Sums]] = {metric.name: {} for metric in metrics}
+    for part, segment, moment, currency, numbers, quantiles in rows:
+        for metric, sums in _read(groups[part], numbers, quantiles):
+            if sums.numerator or sums.denominator:
+                found[metric.name][Cell(segment, moment, currency)] = sums
+    return found
+
+
+def _part(
+    number: int, source: str, currency: bool, metrics: Sequence[Metric], query: Query, clause: select.Clause,
+    bucket: str | None,
+) -> str:  # fmt: skip
+    """The SELECT of the metrics of one source: their sums as one list, their quantiles as another."""
+    sums = [s for m in metrics if m.quantile is None for s in (m.numerator, m.denominator or "NULL")]
+    levels = ", ".join(str(level) for level in QUANTILES.values())
+    medians = [m.quantile for m in metrics if m.quantile is not None]
+    numbers = ", ".join(f"CAST({s} AS DECIMAL(38,6))" for s in [*sums, *(f"count({q})" for q in medians)])
+    quantiles = ", ".join(f"quantile_cont({q}, [{levels}])" for q in medians)
+    return f"""SELECT {number}, segment, {bucket or "NULL"} AS bucket, {"currency" if currency else "NULL"} AS currency,
+      [{numbers}] AS numbers, [{quantiles}]::DOUBLE[][] AS quantiles
+      FROM ({_rows(source, query, clause)})
+      WHERE moment >= {clause.add(select.naive(query.period.start))}
+        AND moment < {clause.add(select.naive(query.period.end))}
+      GROUP BY ALL"""
+
+
+def _rows(source: str, query: Query, clause: select.Clause) -> str:
+    """The rows of a source, each with the `moment` by which it is counted and its conversation's `segment`."""
+    if source == "conversations":
+        return "SELECT *, started_at AS moment FROM c"
+    table, moment = _SOURCES[source]
+    past = (
+        f"{moment} + INTERVAL 1 HOUR <= {clause.add(select.naive(query.now))}" if source == "due_meetings" else "NULL"
+    )
+    return f"""SELECT r.*, c.segment, {moment} AS moment, {past} AS past FROM {table} r
+      JOIN c ON c.key = r.key AND c.id = r.conversation_id"""
+
+
+_TURNS = f"""(
+  SELECT key, conversation_id, timestamp, 1 AS turn, false AS fallback, false AS error
+  FROM {sql.PHYSICAL["messages"]} WHERE opens_turn
+  UNION ALL SELECT key, conversation_id, timestamp, alone::INTEGER, fallback, error FROM {sql.PHYSICAL["turns"]})"""
+_SOURCES = {
+    "messages": (sql.PHYSICAL["messages"], "r.timestamp"),
+    "turns": (_TURNS, "r.timestamp"),
+    "meetings": (sql.PHYSICAL["meetings"], "r.booked_at"),
+    "due_meetings": (sql.PHYSICAL["meetings"], "coalesce(r.due_at, r.state_at)"),
+    "deals": (sql.PHYSICAL["deals"], "r.won_at"),
+}
+"""The table of a source, and the instant by which its rows are counted."""
+
+
+def _read(
+    metrics: Sequence[Metric], numbers: Sequence[Decimal | None], quantiles: Sequence[Sequence[float] | None]
+) -> Iterable[tuple[Metric, Sums]]:
+    """The sums of each metric, in the order in which `_part` wrote them."""
+    plain = [m for m in metrics if m.quantile is None]
+    for i, metric in enumerate(plain):
+        yield metric, Sums(numbers[2 * i], numbers[2 * i + 1])
+    for i, metric in enumerate(m for m in metrics if m.quantile is not None):
+        levels = quantiles[i]
+        shown = dict(zip(QUANTILES, levels, strict=True)) if levels else None
+        yield metric, Sums(numbers[2 * len(plain) + i], None, shown)
+
+
+def describe(metric: Metric, cell: Cell, sums: Sums) -> dict[str, Any]:
+    """One number as every surface shows it."""
+    numerator, denominator = sums.numerator or Decimal(0), sums.denominator
+    row = {
+        "metric": metric.name,
+        "segment": cell.segment,
+        "value": value_of(metric, sums),
+        "numerator": float(numerator),
+        "denominator": None if denominator is None else float(denominator),
+        "interval": wilson(float(numerator), float(denominator)) if metric.unit == "share" and denominator else None,
+        "unit": metric.unit,
+        "clock": metric.clock,
+    }
+    if metric.by_currency:
+        row |= {"currency": cell.currency, "amount": _amount(numerator)}
+    if metric.quantile is not None:
+        row |= {"n": int(numerator), **{name: (sums.quantiles or {}).get(name) for name in QUANTILES}}
+        row |= {"numerator": None}
+    return row
+
+
+def value_of(metric: Metric, sums: Sums) -> float | None:
+    """The value of a metric; 0/0 is None, not 0."""
+    if metric.quantile is not None:
+        return (sums.quantiles or {}).get("p50")
+    numerator = sums.numerator or Decimal(0)
+    if metric.by_currency:
+        return float(numerator / 1_000_000)
+    if metric.denominator is None:
+        return float(numerator)
+    return float(numerator / sums.denominator) if sums.denominator else None
+
+
+def _amount(micros: Decimal) -> str:
+    """An exact amount as text, without needless zeros."""
+    amount = (micros / 1_000_000).normalize()
+    return f"{amount:f}"
+
+
+def definition(metric: Metric) -> dict[str, Any]:
+    """What a metric means."""
+    return {
+        "metric": metric.name, "unit": metric.unit, "clock": metric.clock, "good": metric.good,
+        "description": metric.description, "additive": metric.additive,
+    }  # fmt: skip
+
+
+def trend(store: Store, query: Query, metric: Metric, interval: str) -> dict[str, Any]:
+    """A metric by hour, day, week or month of the period's zone, and of the equally long period before.
+
+    Empty buckets are there, with 0 or null. A bucket that is not over yet is `partial`.
+    """
+    if interval not in INTERVALS:
+        raise InvalidInput("interval", interval, f"one of {', '.join(INTERVALS)}")
+    before = replace(query, period=_before(query.period))
+    return {
+        "period": query.period.to_dict(),
+        "as_of": instant(query.now),
+        "definition": definition(metric),
+        "interval": interval,
+        "points": _points(store, query, metric, interval),
+        "previous": {"period": before.period.to_dict(), "points": _points(store, before, metric, interval)},
+        "deploys": _deploys(store, query),
+    }
+
+
+def _before(period: Period) -> Period:
+    """The period before: as many local days, so that a change of the clock moves nothing."""
+    zone = ZoneInfo(period.timezone)
+    first, last = period.start.astimezone(zone), period.end.astimezone(zone)
+    if first.time() == last.time() and first.time().isoformat() == "00:00:00":
+        return Period(midnight(first.date() - (last.date() - first.date()), zone), period.start, period.timezone)
+    return Period(period.start - (period.end - period.start), period.start, period.timezone)
+
+
+def _points(store: Store, query: Query, metric: Metric, interval: str) -> list[dict[str, Any]]:
+    starts = buckets(query.period, interval)
+    if len(starts) > MAX_POINTS:
+        raise InvalidInput("interval", interval, f"one that gives at most {MAX_POINTS} points, not {len(starts)}")
+    zone = query.period.timezone
+    bucket = (
+        sql.local_hour("moment", zone)
+        if interval == "hour"
+        else f"date_trunc('{interval}', {sql.local('moment', zone)})::DATE"
+    )
+    found: dict[Any, list[tuple[Cell, Sums]]] = defaultdict(list)
+    for cell, sums in measure(store, query, [metric], bucket)[metric.name].items():
+        found[cell.bucket].append((cell, sums))
+    points = []
+    for key, start, end in starts:
+        empty = (
+            []
+            if metric.by_currency
+            else [(Cell(), Sums(Decimal(0), None if metric.denominator is None else Decimal(0)))]
+        )
+        for cell, sums in sorted(found.get(key, []), key=lambda item: item[0].segment) or empty:
+            point = describe(metric, cell, sums)
+            points.append({"from": instant(start), "to": instant(end), "partial": end > query.now, **point})
+    return points
+
+
+def buckets(period: Period, interval: str) -> list[tuple[Any, datetime, datetime]]:
+    """The buckets of a period: the key that SQL gives them, their start and their end. Days have 23 to 25 hours."""
+    zone = ZoneInfo(period.timezone)
+    if interval == "hour":
+        return _hours(period, zone)
+    day = _floor(period.start.astimezone(zone).date(), interval)
+    found = []
+    while (start := midnight(day, zone)) < period.end:
+        after = _next(day, interval)
+        found.append((day, start, midnight(after, zone)))
+        day = after
+    return found
+
+
+def _hours(period: Period, zone: ZoneInfo) -> list[tuple[Any, datetime, datetime]]:
+    local = period.start.astimezone(zone)
+    start = period.start - timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+    count = -(-(period.end - start) // timedelta(hours=1))
+    hours = [start + timedelta(hours=i) for i in range(count)]
+    return [(hour.astimezone(UTC).replace(tzinfo=None), hour, hour + timedelta(hours=1)) for hour in hours]
+
+
+def _floor(day: date, interval: str) -> date:
+    if interval == "week":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if interval == "month" else day
+
+
+def _next(day: date, interval: str) -> date:
+    if interval == "month":
+        return (day.replace(day=28) + timedelta(days=4)).replace(day=1)
+    return day + timedelta(days=7 if interval == "week" else 1)
+
+
+def _deploys(store: Store, query: Query) -> list[dict[str, Any]]:
+    """When each bot version was first seen, where that lies in the period."""
+    clause = select.Clause()
+    rows = select.conversations(replace(query, by=None), clause, started=False)
+    found = store.select(
+        f"""SELECT bot_id, bot_version, min(started_at) AS moment FROM {rows} WHERE bot_version IS NOT NULL GROUP BY ALL
+            HAVING moment >= {clause.add(select.naive(query.period.start))}
+            AND moment < {clause.add(select.naive(query.period.end))} ORDER BY moment""",
+        clause.parameters,
+    )
+    return [{"bot_id": bot, "bot_version": version, "at": instant(at)} for bot, version, at in found.rows]
