@@ -235,7 +235,7 @@ SENDERS = {
     "prospect": "prospect", "user": "prospect", "customer": "prospect", "lead": "prospect", "contact": "prospect",
 }  # fmt: skip
 DEFAULT_SENDER = {"message_sent": "bot", "message_received": "prospect"}
-HUMAN = {"message_sent": "agent", "message_received": "prospect"}
+_WHO = {"message_sent": {**SENDERS, "human": "agent"}, "message_received": {**SENDERS, "human": "prospect"}}
 DIRECTIONS = ("inbound", "outbound")
 STATUSES = ("delivered", "failed", "bounced")
 
@@ -272,57 +272,86 @@ def normalise(envelope: Envelope, receipt: Receipt, event: Event | None = None) 
     if finish is not None:
         finish(event, spelling)
     event.id = envelope.event_id or _derive_id(event, envelope)
-    event.channel = None if envelope.channel is None else channel_of(envelope.channel)
-    event.direction = None if envelope.direction is None else direction_of(envelope.direction)
-    event.bot_id = envelope.bot_id
-    event.bot_version = envelope.bot_version
-    event.sequence = envelope.sequence
-    event.revision = envelope.revision or 0
-    event.is_test = envelope.is_test or False
+    _place(event, envelope)
+    if receipt.batch is not None:
+        event.batch = receipt.batch
     event.raw = str(raw, "utf-8")
-    event.facts = _facts(event)
-    event.batch = receipt.batch
+    if event.event_type not in DEFAULT_SENDER or event.micros is not None or _has_rare(event):
+        event.facts = _facts(event)
     event.content = None  # stored once, in `raw`
     return event
 
 
-def _facts(event: Event) -> str | None:
+def _place(event: Event, envelope: Envelope) -> None:
+    # Most of these are mostly absent, and to ask costs less than to set.
+    if envelope.channel is not None:
+        event.channel = channel_of(envelope.channel)
+    if envelope.direction is not None:
+        event.direction = direction_of(envelope.direction)
+    if envelope.bot_id is not None:
+        event.bot_id = envelope.bot_id
+    if envelope.bot_version is not None:
+        event.bot_version = envelope.bot_version
+    if envelope.sequence is not None:
+        event.sequence = envelope.sequence
+    if envelope.revision:
+        event.revision = envelope.revision
+    if envelope.is_test:
+        event.is_test = True
+
+
+def _has_rare(message: Event) -> bool:
     # Three events in four are messages, and nearly none of them has any: a column each would cost more than it says.
-    rare = event.auto_reply is None and event.micros is None and event.appropriateness is None
-    if rare and event.event_type in DEFAULT_SENDER:
-        return None
+    return message.auto_reply is not None or message.appropriateness is not None
+
+
+def _facts(event: Event) -> str | None:
     text = _encode(_Facts(*_rarer(event)))
     return None if text == b"{}" else text.decode()
 
 
 def _ids(event: Event, envelope: Envelope) -> None:
     # Where the vocabulary names an id as a property, it may stand there as well as at the top.
-    meaning = MEANING.get(event.event_type, ())
-    event.message_id = envelope.message_id or (event.message_id if "message_id" in meaning else None)
-    event.contact_id = envelope.contact_id or (event.contact_id if "contact_id" in meaning else None)
-    event.conversation_id, event.account_id = envelope.conversation_id, envelope.account_id
+    if event.message_id is not None and "message_id" not in MEANING.get(event.event_type, ()):
+        event.message_id = None
+    if event.contact_id is not None and "contact_id" not in MEANING.get(event.event_type, ()):
+        event.contact_id = None
+    if envelope.message_id is not None:
+        event.message_id = envelope.message_id
+    if envelope.contact_id is not None:
+        event.contact_id = envelope.contact_id
+    if envelope.account_id is not None:
+        event.account_id = envelope.account_id
+    event.conversation_id = envelope.conversation_id
     if event.conversation_id is None and event.contact_id is None:
         raise InvalidEvent("missing_id", "conversation_id", None, "given, or contact_id")
 
 
 def _time(event: Event, given: datetime | float | None, receipt: Receipt) -> None:
-    event.received_at = receipt.received_at
+    received_at, skew, _ = receipt
+    event.received_at = received_at
     if given is None:
-        event.timestamp, event.stamped = receipt.received_at, True
+        event.timestamp, event.stamped = received_at, True
         return
-    event.timestamp, event.skew = micros_of("timestamp", given) + receipt.skew, receipt.skew
-    if event.timestamp < 0:
+    at = micros_of("timestamp", given) + skew
+    if at < 0:
         raise InvalidEvent("bad_timestamp", "sent_at", str(given), "near the timestamp of the event")
-    if event.timestamp > receipt.received_at + MAX_FUTURE_SECONDS * MICROS:
+    if at > received_at + MAX_FUTURE_SECONDS * MICROS:
         raise InvalidEvent("future_timestamp", "timestamp", str(given), "at most 24 hours in the future")
+    event.timestamp = at
+    if skew:
+        event.skew = skew
 
 
 def micros_of(field: str, value: datetime | float) -> int:
     """Microseconds since the epoch: of an aware datetime, of seconds (below 10^11), or of milliseconds."""
-    if isinstance(value, datetime):
-        micros = to_micros(value)
-    else:
-        micros = round(value * (MICROS if abs(value) < 100_000_000_000 else 1000))
+    try:
+        if isinstance(value, datetime):
+            micros = to_micros(value)
+        else:
+            micros = round(value * (MICROS if abs(value) < 100_000_000_000 else 1000))
+    except OverflowError:
+        micros = -1
     if not 0 <= micros < 253_402_300_800 * MICROS:
         raise InvalidEvent("bad_timestamp", field, str(value), "a time between the years 1970 and 9999")
     return micros
@@ -388,16 +417,19 @@ _KEYWORD_LENGTH = 24
 
 
 def _message(event: Event, _: str) -> None:
+    sender = DEFAULT_SENDER[event.event_type]
     if event.sender is None:
-        event.sender = DEFAULT_SENDER[event.event_type]
-    elif event.sender != DEFAULT_SENDER[event.event_type]:
-        event.sender = _one_of("properties.sender", event.sender, {**SENDERS, "human": HUMAN[event.event_type]})
-    short = event.sender == "prospect" and event.content is not None and len(event.content) <= _KEYWORD_LENGTH
-    event.keyword = keyword_of(event.content or "") if short else None
+        event.sender = sender
+    elif event.sender != sender:
+        event.sender = sender = _one_of("properties.sender", event.sender, _WHO[event.event_type])
+    event.keyword = None
+    if sender == "prospect" and event.content is not None and len(event.content) <= _KEYWORD_LENGTH:
+        event.keyword = keyword_of(event.content)
     if event.appropriate is not None:
         event.appropriateness, event.appropriate = float(event.appropriate), None
-    _money(event, "cost", event.cost)
-    event.cost = None
+    if event.cost is not None:
+        _money(event, "cost", event.cost)
+        event.cost = None
 
 
 def keyword_of(content: str) -> str:

@@ -69,8 +69,6 @@ _line_decoder = msgspec.json.Decoder(Envelope)
 _fields_decoder = msgspec.json.Decoder(dict[str, Raw])
 _ENVELOPE = {name: msgspec.json.Decoder(hint) for name, hint in get_type_hints(Envelope, include_extras=True).items()}
 _PROPERTY = {name: msgspec.json.Decoder(hint) for name, hint in get_type_hints(Properties, include_extras=True).items()}
-# A NUL character, and a property whose name could be taken for a settled fact (`#`, also when escaped).
-_SUSPECT = (b"\\u0000", b"\\u0023", b'"#')
 # What is surely left for properties, in characters of up to four bytes, beside an envelope of full-length ids.
 _ROOM = (MAX_EVENT_BYTES - 12_288) // 4
 
@@ -102,13 +100,20 @@ class _SuspectError(Exception):
 
 
 def _normalise_all(envelopes: list[Envelope], body: bytes, receipt: Receipt) -> list[Event]:
-    if any(sign in body for sign in _SUSPECT):
+    if _is_suspect(body):
         raise _SuspectError
     receipt = _with_skew(envelopes, receipt)
     events = [normalise(e, receipt) for e in envelopes]
     if any(_may_exceed(e.raw) for e in events):
         raise _SuspectError
     return events
+
+
+def _is_suspect(body: bytes) -> bool:
+    """Whether it may hold a NUL, or a property whose name could be taken for a settled fact (`#`, also escaped)."""
+    # The rare byte is looked for first: that costs a tenth.
+    escaped = b"\\u00" in body and (b"\\u0000" in body or b"\\u0023" in body)
+    return escaped or (b"#" in body and b'"#' in body)
 
 
 def _may_exceed(properties: str) -> bool:
