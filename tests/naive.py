@@ -1,12 +1,12 @@
-"""SEMANTICS §3 once more, in plain Python and on its own: what the fold must agree with.
+"""SEMANTICS §1 and §3 once more, in plain Python and on its own: what the processing must agree with.
 
 It takes rows of the table `events` (dictionaries; instants as integers of microseconds), each event once, and gives
-the rows of `conversations` and `messages` without `key`.
+the rows of the tables that are made of them, without keys.
 """
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -38,18 +38,117 @@ ELSEWHERE = {"opportunity_created", "message_status", "feedback", "contact_ident
 PROSPECT = ("lead_score", "industry", "company_size", "role", "country")
 
 
-def interpret(events: Iterable[Row], zone: str = "UTC") -> tuple[list[Row], list[Row]]:
-    """The conversations and the messages of `events`."""
-    owners: dict[str, list[Row]] = {}
+def interpret(events: Iterable[Row], zone: str = "UTC") -> dict[str, list[Row]]:
+    """The rows of each table that `events` make."""
+    named, loose = _standing_by_owner(events)
+    same = canonical([e for own in [*named.values(), *loose.values()] for e in own])
+    attributions = _attributions(named, loose, same)
+    found: dict[str, list[Row]] = {"attributions": attributions}
+    by_event = {(a["contact_id"], a["event_id"]): a["conversation_id"] for a in attributions}
+    for event in (e for own in loose.values() for e in own):
+        target = by_event.get((event["contact_id"], event["id"]))
+        if target is not None:
+            named[target].append(event)
+    for name, own in named.items():
+        for table, rows in _conversation(name, sorted(own, key=_place), ZoneInfo(zone), same).items():
+            found.setdefault(table, []).extend(rows)
+    return found
+
+
+def _standing_by_owner(events: Iterable[Row]) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
+    """The events that stand, by conversation and by contact."""
+    named: dict[str, list[Row]] = {}
+    loose: dict[str, list[Row]] = {}
     for event in map(_Event, events):
-        if event["conversation_id"] is not None:
-            owners.setdefault(event["conversation_id"], []).append(event)
-    conversations, messages = [], []
-    for name, own in owners.items():
-        facts, spoken = _conversation(name, standing(own), ZoneInfo(zone))
-        conversations.append(facts)
-        messages += spoken
-    return conversations, messages
+        if event["conversation_id"] is None:
+            loose.setdefault(event["contact_id"], []).append(event)
+        else:
+            named.setdefault(event["conversation_id"], []).append(event)
+    return {k: standing(v) for k, v in named.items()}, {k: standing(v) for k, v in loose.items()}
+
+
+def all_standing(events: Iterable[Row]) -> list[Row]:
+    """The events that no standing retraction undoes."""
+    named, loose = _standing_by_owner(events)
+    return [e for own in [*named.values(), *loose.values()] for e in own]
+
+
+def canonical(events: Iterable[Row]) -> dict[str, str]:
+    """For each id that standing events merge with others the smallest of them; not where they are more than 50."""
+    groups: list[set[str]] = []
+    for event in events:
+        if event["event_type"] == "contact_identified":
+            group = {event["contact_id"], *event["aliases"]} - {None}
+            apart = [g for g in groups if not g & group]
+            groups = [*apart, group.union(*(g for g in groups if g & group))]
+    return {name: min(group) for group in groups if 1 < len(group) <= 50 for name in group}
+
+
+def _attributions(named: dict[str, list[Row]], loose: dict[str, list[Row]], same: Mapping[str, str]) -> list[Row]:
+    contact_of = {c: _last(e["contact_id"] for e in own) for c, own in named.items()}
+    who = {c: same.get(contact, contact) for c, contact in contact_of.items() if contact is not None}
+    found: list[Row] = []
+    for contact in {same.get(c, c) for c in loose}:
+        mine = sorted((c for c in who if who[c] == contact), key=lambda c: (_began(named[c]), c))
+        of_contact = [e for c, own in loose.items() if same.get(c, c) == contact for e in own]
+        line = sorted([e for c in mine for e in named[c]] + of_contact, key=_place)
+        found += _along(line, {c: named[c] for c in mine})
+    return found
+
+
+def _along(line: list[Row], mine: dict[str, list[Row]]) -> list[Row]:
+    """One contact's contact events, each judged by what precedes it; `mine`: its conversations by their start."""
+    so_far: dict[str, list[Row]] = {c: [] for c in mine}
+    found: list[Row] = []
+    for event in line:
+        target = event["conversation_id"]
+        if target is None:
+            if event["event_type"] in ("contact_identified", "event_retracted", "experiment_exposed"):
+                continue
+            target, rule = _judge(event, line, mine, so_far)
+            row = {k: event[k] for k in ("contact_id", "event_type", "timestamp")}
+            found.append({**row, "event_id": event["id"], "conversation_id": target, "attributed_by": rule})
+        if target is not None:
+            so_far[target].append(event)
+    return found
+
+
+def _judge(
+    event: Row, line: list[Row], mine: dict[str, list[Row]], so_far: dict[str, list[Row]]
+) -> tuple[str | None, str]:
+    family = event["event_type"].split("_")[0]
+    at, latest_first = event["timestamp"], list(reversed(mine))
+
+    def has(conversation: str, kind: str) -> bool:
+        return any(e["event_type"] == kind for e in so_far[conversation])
+
+    if event["object_id"] is not None:
+        told = [(e["conversation_id"], e) for e in line if e["conversation_id"] is not None]
+        told += [(c, e) for c, own in so_far.items() for e in sorted(own, key=_place)]
+        for conversation, other in told:
+            if other["event_type"].split("_")[0] == family and other["object_id"] == event["object_id"]:
+                return conversation, "object_id"
+    if family == "meeting":
+        for conversation in latest_first:
+            if any(m["state"] == "live" for m in _meetings(so_far[conversation])):
+                return conversation, "live_booking"
+    if family in ("opportunity", "deal"):
+        for conversation in latest_first:
+            if has(conversation, "opportunity_created"):
+                return conversation, "opportunity"
+        for conversation in latest_first:
+            if _meetings(so_far[conversation]):
+                return conversation, "booking"
+    for conversation in latest_first:
+        if 0 <= at - _began(mine[conversation]) <= 180 * DAY:
+            return conversation, "latest"
+    return None, "unmatched"
+
+
+def _began(events: list[Row]) -> int:
+    own = [e for e in events if e["conversation_id"] is not None]
+    starts = [e for e in own if e["event_type"] == "conversation_started"]
+    return min(e["timestamp"] for e in starts or [e for e in own if _is_message(e)] or own)
 
 
 def standing(events: list[Row]) -> list[Row]:
@@ -80,7 +179,9 @@ def _hit(one: Row, retractions: list[Row], verdict: dict[str, bool]) -> bool:
 
 def _place(event: Row) -> tuple[Any, ...]:
     sequence = event["sequence"]
-    return (event["timestamp"], sequence is None, sequence or 0, _kind(event), event["id"])
+    owner = event["conversation_id"] or event["contact_id"]  # one id may name an event of each of several owners
+    number = (event["timestamp"], sequence is None, sequence or 0, _kind(event))
+    return (*number, event["id"], event["conversation_id"] is None, owner)
 
 
 def _kind(event: Row) -> int:
@@ -101,25 +202,25 @@ def _last(values: Iterable[Any]) -> Any:
     return _first(reversed(list(values)))
 
 
-def _conversation(name: str, events: list[Row], zone: ZoneInfo) -> tuple[Row, list[Row]]:
+def _conversation(name: str, events: list[Row], zone: ZoneInfo, same: Mapping[str, str]) -> dict[str, list[Row]]:
     def of(*kinds: str) -> list[Row]:
         return [e for e in events if e["event_type"] in kinds]
 
     def first_at(*kinds: str) -> int | None:
         return min((e["timestamp"] for e in of(*kinds)), default=None)
 
-    spoken = _messages(events)
-    starts, talk = of("conversation_started"), [e for e in events if _is_message(e)]
-    began = min(e["timestamp"] for e in starts or talk or events)
-    inside = [e["timestamp"] for e in events if not _from_elsewhere(e["event_type"])]
-    over = max([began, *inside])
+    spoken, turns = _messages(name, events), _turns(events)
+    starts, began = of("conversation_started"), _began(events)
+    inside = [e for e in events if e["conversation_id"] is not None and not _from_elsewhere(e["event_type"])]
+    over = max([began, *(e["timestamp"] for e in inside)])
     judged = of("qualified", "disqualified")
     known = [e for e in events if not _is_message(e) and e["event_type"] not in ("fallback", "error")]
     life = _life(events, zone)
     facts: Row = {
         "id": name,
         **{k: _first(e[k] for e in events) for k in ("channel", "direction", "bot_id", "bot_version")},
-        **{k: _last(e[k] for e in events) for k in ("contact_id", "account_id")},
+        "contact_id": _last(same.get(e["contact_id"], e["contact_id"]) for e in events),
+        "account_id": _last(e["account_id"] for e in events),
         **{k: _first(e[k] for e in starts) for k in ("source", "medium")},
         **{k: _last(e[k] for e in known) for k in PROSPECT},
         **life["facts"],
@@ -142,18 +243,99 @@ def _conversation(name: str, events: list[Row], zone: ZoneInfo) -> tuple[Row, li
         "escalated_at": first_at("escalated"),
         "reported_outcome": _last(e["outcome"] for e in of("conversation_ended")),
         "event_count": len(events),
+        "taken_over": _taken_over(events),
+        "ends_in_fallback": bool(turns) and turns[-1]["fallback"],
     }
+    facts["touches"] = _touches(facts, spoken)
     facts |= _talk(facts, starts, spoken) | _path(events)
     facts["final"] = _final(facts, events, spoken, life)
     facts["closes_at"] = _closes_at(facts, events, life)
-    return facts, [{k: v for k, v in m.items() if k != "row"} for m in spoken]
+    _understand(spoken, turns, events)
+    return {
+        "conversations": [facts],
+        "messages": [{k: v for k, v in m.items() if k != "row"} for m in spoken],
+        "turns": [_turn_row(name, t) for t in turns if t["fallback"] or t["error"]],
+        "meetings": [_meeting_row(name, m, zone) for m in _meetings(events)],
+        "deals": [_deal_row(name, d) for d in _deals(events)],
+    }
+
+
+def _taken_over(events: list[Row]) -> bool:
+    kinds = [e["event_type"] for e in events]
+    after = events[kinds.index("escalated") :] if "escalated" in kinds else []
+    return any(_is_message(e) and e["sender"] == "agent" for e in after)
+
+
+def _touches(facts: Row, spoken: list[Row]) -> int:
+    won = facts["converted_at"]
+    return 0 if won is None else sum(m["sender"] != "prospect" and m["timestamp"] <= won for m in spoken)
+
+
+def _turns(events: list[Row]) -> list[Row]:
+    """The bot's turns: the events of each. One without a message stands alone."""
+    talk = [e for e in events if _is_message(e) or e["event_type"] in ("fallback", "error")]
+    turns: list[Row] = []
+    current: Row | None = None
+    for i, event in enumerate(talk):
+        following = next((e["sender"] for e in talk[i:] if _is_message(e)), None)
+        if _is_message(event) and event["sender"] != "bot":
+            current = None
+            continue
+        alone = following != "bot"
+        if current is None or current["alone"] != alone:
+            current = {"alone": alone, "events": []}
+            turns.append(current)
+        current["events"].append(event)
+    for turn in turns:
+        turn |= {word: any(e["event_type"] == word for e in turn["events"]) for word in ("fallback", "error")}
+    return turns
+
+
+def _understand(spoken: list[Row], turns: list[Row], events: list[Row]) -> None:
+    """What the bot's turns say of the messages."""
+    firsts = [next(e for e in t["events"] if _is_message(e)) for t in turns if not t["alone"]]
+    talk = [e for e in events if _is_message(e) or e["event_type"] in ("fallback", "error")]
+    for message in spoken:
+        row, sure = message["row"], message["intent_confidence"]
+        message |= {"opens_turn": any(row is e for e in firsts), "understood": None}
+        if message["sender"] == "prospect":
+            place = next(i for i, e in enumerate(talk) if e is row)
+            answer = next((e for e in talk[place:] if not _is_message(e) or e["sender"] != "prospect"), None)
+            failed = any(t["fallback"] for t in turns if any(e is answer for e in t["events"]))
+            if failed or sure is not None:
+                message["understood"] = not failed and sure >= 0.5
+
+
+def _turn_row(name: str, turn: Row) -> Row:
+    first = next((e for e in turn["events"] if _is_message(e)), turn["events"][0])
+    flags = {k: turn[k] for k in ("fallback", "error", "alone")}
+    return {"conversation_id": name, "timestamp": first["timestamp"], **flags}
+
+
+def _meeting_row(name: str, meeting: Row, zone: ZoneInfo) -> Row:
+    return {
+        "conversation_id": name,
+        "meeting_id": meeting["name"],
+        "booked_at": meeting["booked"],
+        "due_at": None if meeting["due"] is None else _due(meeting["due"], zone),
+        "state": "booked" if meeting["state"] == "live" else meeting["state"],
+        "state_at": meeting["since"],
+        "by": meeting["by"],
+        "reschedules": meeting["reschedules"],
+    }
+
+
+def _deal_row(name: str, deal: Row) -> Row:
+    won = deal["since"] if deal["state"] == "won" else None
+    state = {"state": deal["state"], "state_at": deal["since"], "won_at": won}
+    return {"conversation_id": name, "deal_id": deal["name"], **state, **{k: deal[k] for k in ("micros", "currency")}}
 
 
 def _from_elsewhere(kind: str) -> bool:
     return kind.startswith(("meeting_", "deal_")) or kind in ELSEWHERE
 
 
-def _messages(events: list[Row]) -> list[Row]:
+def _messages(name: str, events: list[Row]) -> list[Row]:
     named = {e["keyword"] for e in events if e["event_type"] == "opted_out" and e["keyword"] is not None}
     latest = {e["message_id"]: e["status"] for e in events if e["event_type"] == "message_status" and e["message_id"]}
     made: list[Row] = []
@@ -168,8 +350,9 @@ def _messages(events: list[Row]) -> list[Row]:
         gap = None if before is None or same_side else (event["timestamp"] - before["timestamp"]) / SECOND
         made.append(
             {
-                **{k: event[k] for k in ("conversation_id", "timestamp", "sender", "intent", "intent_confidence")},
+                **{k: event[k] for k in ("timestamp", "sender", "intent", "intent_confidence")},
                 **{k: event[k] for k in ("sentiment", "variant", "label_source", "appropriateness")},
+                "conversation_id": name,
                 "id": event["message_id"] or event["id"],
                 "event_id": event["id"],
                 "response_seconds": gap,
@@ -220,7 +403,7 @@ def _path(events: list[Row]) -> Row:
     names = [_step(e) for e in steps]
     alike: dict[tuple[Any, ...], set[str]] = {}
     for step, name in zip(steps, names, strict=True):
-        alike.setdefault(_place(step)[:-1], set()).add(name)
+        alike.setdefault(_place(step)[:4], set()).add(name)
     return {"path": names, "objections_raised": list(objections), "tied": any(len(n) > 1 for n in alike.values())}
 
 
@@ -261,32 +444,40 @@ def _meetings(events: list[Row]) -> list[Row]:
         name, kind = event["object_id"], event["event_type"].removeprefix("meeting_")
         fitting = [m for m in meetings if (m["state"] == "live" if name is None else m["name"] == name)]
         if not fitting:
-            fitting = [{"name": name, "state": None, "booked": None, "due": None}]
+            fitting = [{"name": name, "state": None, "booked": None, "due": None, "by": None, "reschedules": 0}]
             meetings += fitting
         meeting = fitting[-1]
         state = "live" if kind in ("booked", "rescheduled") else kind
+        moved = meeting["state"] == "live" and meeting["due"] is not None and event["due"] not in (None, meeting["due"])
+        meeting["reschedules"] += kind == "rescheduled" or (kind == "booked" and moved)
         if state != meeting["state"]:
-            meeting |= {"state": state, "since": event["timestamp"]}
+            meeting |= {"state": state, "since": event["timestamp"], "by": None}
         if kind == "booked" and meeting["booked"] is None:
             meeting["booked"] = event["timestamp"]
+        if kind in ("canceled", "no_show"):
+            meeting["by"] = event["by"] or meeting["by"]
         meeting["due"] = event["due"] or meeting["due"]
     return meetings
 
 
 def _wait(meeting: Row, zone: ZoneInfo) -> int:
-    due = meeting["due"]
-    if due is None:
+    if meeting["due"] is None:
         return (meeting["since"] if meeting["booked"] is None else meeting["booked"]) + 14 * DAY
+    return _due(meeting["due"], zone) + 2 * DAY
+
+
+def _due(due: str, zone: ZoneInfo) -> int:
     if "-" not in due:
-        return int(due) + 2 * DAY
+        return int(due)
     following = datetime.combine(datetime.fromisoformat(due).date() + timedelta(days=1), time(), zone)
-    return round(following.timestamp()) * SECOND + 2 * DAY
+    return round(following.timestamp()) * SECOND
 
 
 def _deals(events: list[Row]) -> list[Row]:
     deals: dict[str | None, Row] = {}
     for event in (e for e in events if e["event_type"] in ("deal_closed", "deal_reopened")):
-        deal = deals.setdefault(event["object_id"], {"state": None, "currency": None, "micros": None})
+        name = event["object_id"]
+        deal = deals.setdefault(name, {"name": name, "state": None, "currency": None, "micros": None})
         state = "open" if event["event_type"] == "deal_reopened" else "won" if event["won"] else "lost"
         if state != deal["state"]:
             deal |= {"state": state, "since": event["timestamp"]}

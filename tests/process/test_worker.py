@@ -21,7 +21,7 @@ from dropoff.process import fold, worker
 from dropoff.process.fold import Rules
 from dropoff.process.worker import REJECTIONS, Rejected, Tally, Worker
 from dropoff.queue.sqlite import SqliteQueue
-from dropoff.store import tables
+from dropoff.store import sql, tables
 from dropoff.store.base import Change
 from dropoff.store.duckdb import DuckStore
 from worlds import (
@@ -41,7 +41,8 @@ from worlds import (
     status,
 )
 
-TABLES = ("conversation_rows", "message_rows", "event_rows")
+MADE = ("conversations", "messages", "turns", "meetings", "deals", "attributions")
+TABLES = (*MADE, "events")
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def outcome(*restarts: list[list[Dict]], apart: bool = False) -> dict[str, list[
         for group in restarts:
             drain(directory, [payload(one) for one in group], apart=apart).close()
         store = DuckStore(directory / "store.duckdb")
-        found = {table: rows(store, table) for table in TABLES}
+        found = {table: rows(store, sql.PHYSICAL[table]) for table in TABLES}
         store.close()
     return found
 
@@ -75,17 +76,17 @@ def test_order_duplication_splits_and_restarts_do_not_matter(history: list[Dict]
 
 def assert_facts_match(found: dict[str, list[Dict]]) -> None:
     """The tables hold what the plain interpreter makes of the stored events."""
-    events = [{**e, "timestamp": micros(e["timestamp"])} for e in found["event_rows"]]
-    conversations, messages = naive.interpret(events)
-    assert bare(found["conversation_rows"]) == bare(conversations)
-    assert bare(found["message_rows"]) == bare(messages)
+    events = [{**e, "timestamp": micros(e["timestamp"])} for e in found["events"]]
+    expected = naive.interpret(events)
+    for table in MADE:
+        assert bare(found[table]) == bare(expected.get(table, [])), table
 
 
-def bare(table: list[Dict]) -> list[list[tuple[str, Any]]]:
-    return sorted(
-        sorted((k, micros(v) if k.endswith("_at") or k == "timestamp" else v) for k, v in row.items() if k != "key")
-        for row in [{k: repr(micros(v)) for k, v in row.items()} for row in table]
-    )
+def bare(table: list[Dict]) -> list[list[tuple[str, str]]]:
+    return sorted(sorted((k, repr(micros(v))) for k, v in row.items() if k not in KEYS) for row in table)
+
+
+KEYS = ("key", "conversation_key")
 
 
 def micros(value: Any) -> Any:
@@ -207,10 +208,10 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> str:
     """The id of an event that makes the fold raise."""
     whole = fold.fold
 
-    def raises(events: pl.DataFrame, rules: Rules) -> fold.Facts:
+    def raises(events: pl.DataFrame, *others: Any) -> fold.Facts:
         if (events["id"] == "poison").any():
             raise ZeroDivisionError("poison")
-        return whole(events, rules)
+        return whole(events, *others)
 
     monkeypatch.setattr(fold, "fold", raises)
     return "poison"

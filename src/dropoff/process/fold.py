@@ -34,6 +34,8 @@ OPT_OUT_CHANNELS = ("sms", "whatsapp")
 _MESSAGES = ("message_sent", "message_received")
 _OBJECTION = r"(?i)^objection[\W_]+([^\W_].*)$"
 _IDENTITY = ["key", "conversation_id"]
+# Of equal ids the conversation's own event comes first, then those of its contact's several names.
+_NAMES = [pl.col("id"), pl.col("attributed_by").is_not_null(), pl.col("contact_id")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def fold(events: pl.DataFrame, rules: Rules, canonical: Mapping[str, str] = Mapp
     """
     if "attributed_by" not in events.columns:
         events = events.with_columns(pl.lit(None, pl.String).alias("attributed_by"))
-    ordered = in_order(without_retracted(with_facts(events)))
+    ordered = in_order(_standing(with_facts(events)))
     messages = _messages(ordered)
     runs, heard = _turns(ordered)
     lives = _lives(ordered)
@@ -93,6 +95,13 @@ def fold(events: pl.DataFrame, rules: Rules, canonical: Mapping[str, str] = Mapp
         _things("meetings", owners, _meetings(lives, rules)),
         _things("deals", owners, _deals(lives)),
     )
+
+
+def _standing(events: pl.DataFrame) -> pl.DataFrame:
+    attributed = events.filter(pl.col("attributed_by").is_not_null())  # what retracts them is of their contact, too
+    if attributed.is_empty():
+        return without_retracted(events)
+    return pl.concat([without_retracted(events.filter(pl.col("attributed_by").is_null())), attributed])
 
 
 def without_retracted(events: pl.DataFrame, owner: str = "conversation_id") -> pl.DataFrame:
@@ -135,11 +144,11 @@ def _sorted(events: pl.DataFrame) -> pl.DataFrame:
     ordered = events.sort(numbers, nulls_last=True)
     tied = ~_changes(ordered, *numbers)
     if (_changes(ordered, *_IDENTITY) != _changes(ordered, "key")).any():  # two conversations with one key
-        return events.sort(*_IDENTITY, *numbers[1:], "id", nulls_last=True)
+        return events.sort(*_IDENTITY, *numbers[1:], *_NAMES, nulls_last=True)
     if not tied.any():
         return ordered
-    ids = pl.when(tied | tied.shift(-1, fill_value=False)).then("id")
-    return ordered.sort(*numbers, ids, nulls_last=True)
+    tied |= tied.shift(-1, fill_value=False)
+    return ordered.sort(*numbers, *(pl.when(tied).then(name) for name in _NAMES), nulls_last=True)
 
 
 def _changes(frame: pl.DataFrame, *columns: str) -> pl.Series:
@@ -225,8 +234,8 @@ def _counts(ordered: pl.DataFrame) -> pl.DataFrame:
     won = (kind == "deal_closed") & pl.col("won").fill_null(value=True)
     progress = when("qualified", "meeting_booked", "meeting_attended", "opportunity_created") | won
     return ordered.group_by("g", maintain_order=True).agg(
-        first("conversation_started").alias("start_event_at"),
-        first(*_MESSAGES).alias("first_message_at"),
+        pl.when(own & when("conversation_started")).then(at).min().alias("start_event_at"),
+        pl.when(own & when(*_MESSAGES)).then(at).min().alias("first_message_at"),
         pl.when(own).then(at).min().alias("first_event_at"),
         pl.when(own & ~kind.str.contains(OUTSIDE)).then(at).max().alias("ended_at"),
         *(first(event_type).alias(column) for event_type, column in STAGES.items()),

@@ -59,7 +59,7 @@ class Deal:
     """`state`: won, lost or open, and since when; `n`: the place of the last event that said so."""
 
     id: str | None
-    state: str = "open"
+    state: str = ""
     state_at: int = 0
     n: int = 0
     micros: int | None = None
@@ -99,11 +99,13 @@ def _meet(meetings: list[Meeting], change: Change) -> None:
     if said == "booked" and meeting.booked_at is None:
         meeting.booked_at = change.timestamp
     state = "booked" if said == "rescheduled" else said
-    meeting.reschedules += meeting.alive and state == "booked"
+    moved = meeting.alive and meeting.due is not None and change.due not in (None, meeting.due)
+    meeting.reschedules += said == "rescheduled" or (said == "booked" and moved)
     if meeting.state != state:
-        meeting.state, meeting.state_at = state, change.timestamp
+        meeting.state, meeting.state_at, meeting.by = state, change.timestamp, None
     meeting.due = change.due or meeting.due
-    meeting.by = change.by or meeting.by
+    if state in ("canceled", "no_show"):
+        meeting.by = change.by or meeting.by
 
 
 def _meant(meetings: Sequence[Meeting], object_id: str | None) -> Meeting | None:
