@@ -10,8 +10,11 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from dropoff.custom import CustomMetric, check_name
 from dropoff.errors import InvalidInput
+from dropoff.events import channel_of
 from dropoff.periods import parse_zone
+from dropoff.query import TestTraffic
 
 FILE = "dropoff.toml"
 
@@ -34,7 +37,15 @@ class Settings(BaseSettings):
     deal_horizon_days: int = Field(90, gt=0, description="how long after an attended meeting a deal may still come")
     queue_retention_hours: float = Field(24, ge=0, description="how long processed events stay in the queue's log")
     backlog_limit_mb: int = Field(2000, gt=0, description="unprocessed backlog at which the door answers 429")
+    rollups: list[str] = Field(
+        ["channel", "bot_version"], description="dimensions by which metrics are rolled up by hour and day"
+    )
     store_memory: str = Field("2GB", description="memory that DuckDB may use")
+    test_contacts: list[str] = Field([], description="contact ids whose conversations count as test traffic")
+    test_domains: list[str] = Field([], description="the same for contact ids that end with @ and one of these")
+    test_channels: list[str] = Field([], description="the same for channels")
+    test_bots: list[str] = Field([], description="the same for bot ids")
+    metrics: dict[str, CustomMetric] = Field({}, description="metrics of your own, by name ([metrics.md](metrics.md))")
     log_level: str = Field("info", description="debug, info, warning or error")
 
     @field_validator("timezone")
@@ -42,6 +53,29 @@ class Settings(BaseSettings):
     def _known_zone(cls, name: str) -> str:
         parse_zone(name)
         return name
+
+    @field_validator("test_domains")
+    @classmethod
+    def _bare(cls, domains: list[str]) -> list[str]:
+        return [domain.removeprefix("@") for domain in domains]
+
+    @field_validator("test_channels")
+    @classmethod
+    def _known_spelling(cls, channels: list[str]) -> list[str]:
+        return [channel_of(channel) for channel in channels]
+
+    @field_validator("test_contacts", "test_domains", "test_channels", "test_bots")
+    @classmethod
+    def _not_empty(cls, texts: list[str]) -> list[str]:
+        for text in texts:
+            if not text or "\x00" in text:
+                raise ValueError("a text that is not empty")
+        return texts
+
+    @field_validator("metrics")
+    @classmethod
+    def _free_names(cls, metrics: dict[str, CustomMetric]) -> dict[str, CustomMetric]:
+        return {check_name(name): metric for name, metric in metrics.items()}
 
     @classmethod
     def settings_customise_sources(
@@ -62,6 +96,12 @@ class Settings(BaseSettings):
         return ZoneInfo(self.timezone)
 
     @property
+    def test(self) -> TestTraffic:
+        """What counts as test traffic beside events that say so."""
+        rules = (self.test_contacts, self.test_domains, self.test_channels, self.test_bots)
+        return TestTraffic(*map(tuple, rules))
+
+    @property
     def is_loopback(self) -> bool:
         """Only programs of this machine can reach the server."""
         return self.host in ("127.0.0.1", "::1", "localhost")
@@ -74,12 +114,20 @@ def load(**given: Any) -> Settings:
     except TOMLDecodeError as error:
         raise InvalidInput(os.environ.get("DROPOFF_CONFIG", FILE), str(error), "a TOML file") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(name, first.get("input"), _rule(first)) from None
+        raise _refusal(error.errors()[0]) from None
 
 
-def _rule(error: Any) -> str:
+def _refusal(error: Any) -> InvalidInput:
+    """The first mistake: where it is, what stands there, and the rule."""
+    where = [str(part) for part in error["loc"]]
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, InvalidInput):
+        return InvalidInput(".".join(where + [cause.name] * (where[-1:] != [cause.name])), cause.value, cause.rule)
     if error["type"] == "extra_forbidden":
-        return f"a setting: {', '.join(Settings.model_fields)}"
-    return error["msg"].removeprefix("Value error, ")
+        rule = "left out: there is no such key" if where[1:] else f"a setting: {', '.join(Settings.model_fields)}"
+        return InvalidInput(".".join(where), error.get("input"), rule)
+    if error["type"] == "missing":
+        return InvalidInput(".".join(where), None, "given")
+    return InvalidInput(
+        ".".join(where), error.get("input"), error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    )

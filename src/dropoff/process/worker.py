@@ -72,11 +72,14 @@ class Worker:
         self._size = MIN_EVENTS
         self._pending: Sequence[Record] = ()
 
-    def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set. What the store cannot take now is tried again."""
+    def run(self, stop: threading.Event, between: Callable[[bool], None] = lambda _: None) -> None:
+        """Work until `stop` is set. What the store cannot take now is tried again.
+
+        After each batch, and at rest, `between` is called in this thread; it is told whether there was nothing to do.
+        """
         while not stop.is_set():
             try:
-                self.step(0.2)
+                between(self.step(0.2) is None)
             except Unavailable as error:
                 _tell("the store is unavailable, trying again", error)
                 stop.wait(_RETRY_SECONDS)

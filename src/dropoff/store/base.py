@@ -1,6 +1,7 @@
 """The store: where events and what is made of them rest. The worker writes it, every question reads it."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from typing import Any, NamedTuple, Protocol
 
 import polars as pl
@@ -79,6 +80,28 @@ class Store(Protocol):
 
     def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Answer:
         """Run one SELECT with named parameters (`$name`)."""
+        ...
+
+    def dirty_slots(self) -> list[datetime]:
+        """The quarters of an hour (their beginnings) whose metrics may have changed since they were rolled up."""
+        ...
+
+    def forget_slots(self, slots: Sequence[datetime]) -> None:
+        """These are rolled up. Called by the writer's thread, so none of them can have become dirty again."""
+        ...
+
+    def rollup_plan(self) -> str | None:
+        """What the rollups were last made by."""
+        ...
+
+    def restart_rollups(self, plan: str) -> None:
+        """Empty the rollups, mark every quarter of an hour that has data, and remember the new plan."""
+        ...
+
+    def replace_rollups(
+        self, hours: Sequence[datetime], rows: Sequence[tuple], days: Sequence[date], zone: str
+    ) -> None:
+        """Put rows of `metrics_hourly` in the place of those of these hours; days become the sums of their hours."""
         ...
 
     def delete_rejected(self, ids: Sequence[str]) -> None:

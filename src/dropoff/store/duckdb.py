@@ -1,9 +1,9 @@
 """The embedded store: one DuckDB file, one process, no index and no key."""
 
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, timedelta
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -100,15 +100,8 @@ class DuckStore:
 
     def commit(self, change: Change) -> None:
         self._touched.clear()
-        self._writer.begin()
-        try:
+        with self._transaction():
             self._apply(change)
-            self._writer.commit()
-        except BaseException as error:
-            _roll_back(self._writer)
-            if isinstance(error, _PASSING):
-                raise Unavailable(f"the store cannot be written: {error}") from error
-            raise
         if len(change.events):
             self._spans.add(change.events["key"].to_numpy(), change.events["seq"].to_numpy())
             self._next_seq += len(change.events)
@@ -173,6 +166,58 @@ class DuckStore:
         cursor.execute(sql, dict(parameters) if parameters else None)
         rows = cursor.fetchall()
         return Answer([column[0] for column in cursor.description or ()], rows)
+
+    def dirty_slots(self) -> list[datetime]:
+        rows = self._writer.execute("SELECT slot FROM dirty_slots").fetchall()
+        return [slot.replace(tzinfo=UTC) for (slot,) in rows]
+
+    def forget_slots(self, slots: Sequence[datetime]) -> None:
+        self._writer.execute("DELETE FROM dirty_slots WHERE list_contains($1, slot)", [_naive(slots)])
+
+    def rollup_plan(self) -> str | None:
+        return _one(self._writer, "SELECT max(rollup_plan) FROM progress")
+
+    def restart_rollups(self, plan: str) -> None:
+        moments = " UNION ALL ".join(
+            f"SELECT {name} AS moment FROM {sql.PHYSICAL[table]}" for table, names in MOMENTS.items() for name in names
+        )
+        with self._transaction():
+            for table in ("metrics_hourly", "metrics_daily", "dirty_slots"):
+                self._writer.execute(f"DELETE FROM {table}")
+            self._writer.execute(
+                f"""INSERT INTO dirty_slots SELECT DISTINCT time_bucket(INTERVAL 15 MINUTE, moment)
+                    FROM ({moments}) WHERE moment IS NOT NULL"""
+            )
+            self._writer.execute("UPDATE progress SET rollup_plan = $1", [plan])
+
+    def replace_rollups(
+        self, hours: Sequence[datetime], rows: Sequence[tuple], days: Sequence[date], zone: str
+    ) -> None:
+        day = f"{sql.local('timestamp', zone)}::DATE"
+        with self._transaction():
+            self._writer.execute("DELETE FROM metrics_hourly WHERE list_contains($1, timestamp)", [_naive(hours)])
+            self._writer.execute("DELETE FROM metrics_daily WHERE list_contains($1, date)", [list(days)])
+            self._insert("metrics_hourly", _frame("metrics_hourly", rows))
+            self._writer.execute(
+                f"""INSERT INTO metrics_daily
+                    SELECT day, metric_name, segment,
+                      CASE WHEN d IS NULL THEN n::DOUBLE WHEN d <> 0 THEN n::DOUBLE / d::DOUBLE END, n, d
+                    FROM (SELECT {day} AS day, metric_name, segment, sum(numerator) AS n, sum(denominator) AS d
+                          FROM metrics_hourly WHERE list_contains($1, {day}) GROUP BY ALL)""",
+                [list(days)],
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._writer.begin()
+        try:
+            yield
+            self._writer.commit()
+        except BaseException as error:
+            _roll_back(self._writer)
+            if isinstance(error, _PASSING):
+                raise Unavailable(f"the store cannot be written: {error}") from error
+            raise
 
     def delete_rejected(self, ids: Sequence[str]) -> None:
         self._cursor().execute("DELETE FROM rejected_rows WHERE list_contains($1, id)", [list(ids)])
@@ -333,6 +378,20 @@ def _out(column: tables.Column) -> str:
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
     return connection.execute(query).fetchall()[0][0]
+
+
+def _naive(moments: Sequence[datetime]) -> list[datetime]:
+    return [moment.astimezone(UTC).replace(tzinfo=None) for moment in moments]
+
+
+def _frame(table: str, rows: Sequence[tuple]) -> pl.DataFrame:
+    schema = {c.name: _FRAME_TYPES[c.type] for c in tables.TABLES[table]}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+_FRAME_TYPES: dict[tables.Type, Any] = {
+    "instant": pl.Datetime("us"), "text": pl.String, "float": pl.Float64, "exact": pl.Decimal(38, 6), "date": pl.Date,
+}  # fmt: skip
 
 
 def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:

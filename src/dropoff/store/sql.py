@@ -105,6 +105,46 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def number(value: float) -> str:
+    """A number as SQL."""
+    return f"CAST('{value!r}' AS DOUBLE)"
+
+
+def property_text(name: str) -> str:
+    """A property of an event as text; null where it is missing or null. Any name is data: it goes in as a pointer."""
+    pointer = "/" + name.replace("~", "~0").replace("/", "~1")
+    return f"json_extract_string(properties, {literal(pointer)})"
+
+
+def property_number(name: str) -> str:
+    """The same as a number; null where it is none."""
+    found = f"TRY_CAST({property_text(name)} AS DOUBLE)"
+    return f"CASE WHEN isfinite({found}) THEN {found} END"
+
+
+def standing_events() -> str:
+    """The events as analyses count them: each under its conversation, by attribution too, without retracted ones.
+
+    Of a retraction that is itself retracted the chain is followed three steps.
+    """
+    owner = "coalesce('c' || conversation_id, 'p' || contact_id)"
+    undone = "(SELECT owner, target FROM {})"
+    stands = "SELECT * FROM r WHERE (owner, id) NOT IN {}"
+    return f"""(
+  WITH r AS MATERIALIZED (
+    SELECT {owner} AS owner, id, json_extract_string(facts, '$.event_id') AS target
+    FROM {PHYSICAL["events"]} WHERE event_type = 'event_retracted' AND target IS NOT NULL AND target <> id),
+  r1 AS ({stands.format(undone.format("r"))}),
+  r2 AS ({stands.format(undone.format("r1"))}),
+  r3 AS ({stands.format(undone.format("r2"))})
+  SELECT e.* REPLACE (coalesce(e.conversation_id, a.conversation_id) AS conversation_id,
+    CASE WHEN e.conversation_id IS NULL THEN a.conversation_key ELSE e.key END AS key)
+  FROM {PHYSICAL["events"]} e
+  LEFT JOIN {PHYSICAL["attributions"]} a ON e.conversation_id IS NULL AND a.key = e.key AND a.event_id = e.id
+  WHERE NOT EXISTS (SELECT 1 FROM r3 WHERE r3.target = e.id
+    AND r3.owner = coalesce('c' || e.conversation_id, 'p' || e.contact_id)))"""
+
+
 def local(instant: str, zone: str) -> str:
     """The wall-clock time of an instant in a zone."""
     return f"timezone({literal(zone)}, timezone('UTC', {instant}))"

@@ -191,10 +191,7 @@ HOURLY = _columns(
     ("numerator", "exact", ""),
     ("denominator", "exact", "null for a count"),
 )
-DAILY = _columns(
-    ("date", "date", "local day"),
-    *((c.name, c.type, c.meaning) for c in HOURLY[1:]),
-)
+DAILY = (Column("date", "date", "local day"), *HOURLY[1:])
 
 REJECTED = _columns(
     ("id", "text", "random"),

@@ -168,8 +168,8 @@ CREATE TABLE metrics_hourly (
   "metric_name" VARCHAR,
   "segment" VARCHAR,
   "value" DOUBLE,
-  "numerator" DECIMAL(38, 6),
-  "denominator" DECIMAL(38, 6)
+  "numerator" DECIMAL(38,6),
+  "denominator" DECIMAL(38,6)
 );
 
 CREATE TABLE metrics_daily (
@@ -177,8 +177,8 @@ CREATE TABLE metrics_daily (
   "metric_name" VARCHAR,
   "segment" VARCHAR,
   "value" DOUBLE,
-  "numerator" DECIMAL(38, 6),
-  "denominator" DECIMAL(38, 6)
+  "numerator" DECIMAL(38,6),
+  "denominator" DECIMAL(38,6)
 );
 
 CREATE TABLE rejected_rows (
@@ -190,8 +190,8 @@ CREATE TABLE rejected_rows (
   "body" VARCHAR
 );
 
-CREATE TABLE progress (queue_offset BIGINT);
-INSERT INTO progress VALUES (0);
+CREATE TABLE progress (queue_offset BIGINT, rollup_plan VARCHAR);
+INSERT INTO progress VALUES (0, NULL);
 
 -- Quarters of an hour whose metrics are to be computed again.
 CREATE TABLE dirty_slots (slot TIMESTAMP);

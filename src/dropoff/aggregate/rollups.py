@@ -1,0 +1,112 @@
+"""`metrics_hourly` and `metrics_daily`: the additive metrics, rebuilt for the hours and days that have changed.
+
+A bucket is never added to: it is computed anew from the facts and replaced, so late, retracted and moved events need
+no care of their own. Which buckets are due the store notes in the transaction that changes the facts.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from dropoff.analyse.metrics import Cell, Sums, measure, value_of
+from dropoff.metrics import METRICS, Metric
+from dropoff.periods import Period
+from dropoff.query import NO_TEST_RULES, Query, TestTraffic
+from dropoff.store import sql
+from dropoff.store.base import Store
+
+HOUR = timedelta(hours=1)
+_DAYS_AT_ONCE = 31
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is rolled up: days and hours of this zone, overall and by these dimensions, without test traffic."""
+
+    timezone: str
+    dimensions: tuple[str, ...] = ("channel", "bot_version")
+    test: TestTraffic = NO_TEST_RULES
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when both tables have to be made anew."""
+        parts = [self, *(m for m in METRICS.values() if m.additive)]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+class Row(NamedTuple):
+    """A row of `metrics_hourly`; `timestamp` is the instant at which the local hour begins."""
+
+    timestamp: datetime
+    metric_name: str
+    segment: str
+    value: float | None
+    numerator: Decimal
+    denominator: Decimal | None
+
+
+class Refreshed(NamedTuple):
+    """How many buckets were computed anew."""
+
+    hours: int
+    days: int
+
+
+def refresh(store: Store, plan: Plan, now: datetime) -> Refreshed:
+    """Bring both tables up to date: only the buckets that the store has noted, or all after a change of plan."""
+    if store.rollup_plan() != plan.fingerprint:
+        store.restart_rollups(plan.fingerprint)
+    slots = store.dirty_slots()
+    if not slots:
+        return Refreshed(0, 0)
+    zone = ZoneInfo(plan.timezone)
+    hours = sorted({_hour(slot, zone) for slot in slots})
+    days = sorted({hour.astimezone(zone).date() for hour in hours})
+    for part in _runs(days):
+        inside = [h for h in hours if part[0] <= h.astimezone(zone).date() <= part[-1]]
+        store.replace_rollups(inside, list(_hourly(store, plan, inside, now)), part, plan.timezone)
+    store.forget_slots(slots)
+    return Refreshed(len(hours), len(days))
+
+
+def _hour(slot: datetime, zone: ZoneInfo) -> datetime:
+    """The instant at which the local hour of a slot begins."""
+    local = slot.astimezone(zone)
+    return slot - timedelta(minutes=local.minute, seconds=local.second)
+
+
+def _runs(days: Sequence[date]) -> Iterator[list[date]]:
+    """Neighbouring days together, so that one statement serves them."""
+    run: list[date] = []
+    for day in days:
+        if run and (day - run[-1] > timedelta(days=1) or len(run) == _DAYS_AT_ONCE):
+            yield run
+            run = []
+        run.append(day)
+    if run:
+        yield run
+
+
+def _hourly(store: Store, plan: Plan, hours: Sequence[datetime], now: datetime) -> Iterator[Row]:
+    """The rows of these hours. Days are the sums of their hours, so they need no look at the facts."""
+    wanted = {hour.replace(tzinfo=None) for hour in hours}
+    period = Period(hours[0], hours[-1] + HOUR, plan.timezone)
+    additive = [metric for metric in METRICS.values() if metric.additive]
+    bucket = sql.local_hour("moment", plan.timezone)
+    for dimension in (None, *plan.dimensions):
+        found = measure(store, Query(period, now, by=dimension, test=plan.test), additive, bucket)
+        for metric in additive:
+            cells = ((cell, sums) for cell, sums in found[metric.name].items() if cell.bucket in wanted)
+            yield from _of_metric(metric, dimension, cells)
+
+
+def _of_metric(metric: Metric, dimension: str | None, cells: Iterable[tuple[Cell, Sums]]) -> Iterator[Row]:
+    for cell, sums in cells:
+        segment = "" if dimension is None else f"{dimension}={cell.segment}"
+        yield Row(
+            cell.bucket, metric.name, segment, value_of(metric, sums), sums.numerator or Decimal(0), sums.denominator
+        )
