@@ -82,6 +82,13 @@ class Store(Protocol):
         """Run one SELECT with named parameters (`$name`)."""
         ...
 
+    def query(self, text: str, seconds: float, rows: int) -> Answer:
+        """Run somebody's own SQL: one SELECT, which can change nothing and reach no file, in so much time, so many rows.
+
+        Raises `InvalidInput` for anything else.
+        """
+        ...
+
     def dirty_slots(self) -> list[datetime]:
         """The quarters of an hour (their beginnings) whose metrics may have changed since they were rolled up."""
         ...

@@ -12,7 +12,8 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from dropoff.errors import NewerSchema, StoreBusy, Unavailable
+from dropoff.errors import InvalidInput, NewerSchema, StoreBusy, Unavailable
+from dropoff.query import NO_TEST_RULES, TestTraffic
 from dropoff.store import sql, tables
 from dropoff.store.base import Answer, Change
 
@@ -25,6 +26,9 @@ REJECTED_DAYS = 30
 _CONFIG = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
+    # Nobody's SQL reaches files, the network or this process.
+    "enable_external_access": "false",
+    "python_enable_replacements": "false",
     # A checkpoint inside a commit would cost it 0.4 s; the WAL is replayed at start.
     "checkpoint_threshold": "512MB",
     "preserve_insertion_order": "false",
@@ -47,7 +51,7 @@ MOMENTS = {
 class DuckStore:
     """The store in the DuckDB file `path`. Raises `StoreBusy` while another process holds it."""
 
-    def __init__(self, path: Path, memory_limit: str = "2GB") -> None:
+    def __init__(self, path: Path, memory_limit: str = "2GB", test: TestTraffic = NO_TEST_RULES) -> None:
         try:
             self._connection = duckdb.connect(str(path), config={**_CONFIG, "memory_limit": memory_limit})
         except duckdb.IOException as error:
@@ -56,6 +60,8 @@ class DuckStore:
             raise Unavailable(f"{path} cannot be opened: {error}") from error
         self._local = threading.local()
         migrate(self._connection)
+        for view in views(test):
+            self._connection.execute(view)
         self._writer = self._connection.cursor()
         self._touched: set[datetime] = set()
         self._spans = KeySpans()
@@ -166,6 +172,26 @@ class DuckStore:
         cursor.execute(sql, dict(parameters) if parameters else None)
         rows = cursor.fetchall()
         return Answer([column[0] for column in cursor.description or ()], rows)
+
+    def query(self, text: str, seconds: float, rows: int) -> Answer:
+        cursor = self._connection.cursor()
+        timer = threading.Timer(seconds, cursor.interrupt)
+        try:
+            statements = cursor.extract_statements(text)
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                raise InvalidInput("query", text, "one SELECT")
+            # The parser takes a DELETE inside a WITH for a SELECT; the transaction does not.
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            timer.start()
+            cursor.execute(statements[0])
+            return Answer([column[0] for column in cursor.description or ()], cursor.fetchmany(rows))
+        except duckdb.InterruptException:
+            raise InvalidInput("query", text, f"done within {seconds:g} seconds") from None
+        except duckdb.Error as error:
+            raise InvalidInput("query", text, f"SQL that DuckDB can run: {error}") from None
+        finally:
+            timer.cancel()
+            cursor.close()
 
     def dirty_slots(self) -> list[datetime]:
         rows = self._writer.execute("SELECT slot FROM dirty_slots").fetchall()
@@ -346,8 +372,6 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(script)
         connection.execute("INSERT INTO schema_version VALUES ($1, current_timestamp::TIMESTAMP)", [version])
         connection.commit()
-    for view in views():
-        connection.execute(view)
 
 
 def migrations() -> list[str]:
@@ -356,19 +380,24 @@ def migrations() -> list[str]:
     return [f.read_text() for f in sorted(folder.iterdir(), key=lambda f: f.name) if f.name.endswith(".sql")]
 
 
-def views() -> list[str]:
-    """The views a reader sees under the names of the tables."""
-    now = "timezone('UTC', now())"
+def views(test: TestTraffic = NO_TEST_RULES) -> list[str]:
+    """The views a reader sees under the names of the tables: without test traffic, and `…_all` with it."""
+    whole = {
+        "conversations": sql.derived("timezone('UTC', now())", test),
+        "events": f"SELECT * FROM {sql.PHYSICAL['events']}",
+        "messages": f"""SELECT m.*, {sql.CONTENT} AS content FROM {sql.PHYSICAL["messages"]} m
+            JOIN {sql.PHYSICAL["events"]} e
+            ON e.key = m.key AND e.id = m.event_id AND e.conversation_id = m.conversation_id""",
+        **{name: f"SELECT * FROM {sql.PHYSICAL[name]}" for name in ("turns", "meetings", "deals", "attributions")},
+    }
+    real = "SELECT key FROM conversations_all WHERE is_test"
+    kept = {name: f"key NOT IN ({real})" for name in whole} | {"conversations": "NOT is_test"}
+    kept["events"] += " AND NOT is_test"
+    kept["attributions"] = f"conversation_key IS NULL OR conversation_key NOT IN ({real})"
     return [
-        f"CREATE OR REPLACE VIEW conversations AS {sql.derived(now)}",
-        "CREATE OR REPLACE VIEW events AS SELECT * FROM event_rows",
-        f"""CREATE OR REPLACE VIEW messages AS
-            SELECT m.*, {sql.CONTENT} AS content FROM message_rows m
-            JOIN event_rows e ON e.key = m.key AND e.id = m.event_id AND e.conversation_id = m.conversation_id""",
-        *(
-            f"CREATE OR REPLACE VIEW {table} AS SELECT * FROM {sql.PHYSICAL[table]}"
-            for table in ("turns", "meetings", "deals", "attributions", "rejected_events")
-        ),
+        *(f"CREATE OR REPLACE VIEW {name}_all AS {text}" for name, text in whole.items()),
+        *(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM {name}_all WHERE {kept[name]}" for name in whole),
+        f"CREATE OR REPLACE VIEW rejected_events AS SELECT * FROM {sql.PHYSICAL['rejected_events']}",
     ]
 
 
