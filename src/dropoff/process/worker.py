@@ -27,7 +27,7 @@ REJECTIONS = b"!"
 """A payload that begins so holds refused events as one JSON array; any other holds events, a JSON line each."""
 
 MIN_EVENTS = 1_000
-MAX_EVENTS = 250_000
+MAX_EVENTS = 131_072  # over 122,880, from which DuckDB writes row groups past its WAL; more only takes memory
 MAX_DEAD = 20
 """After so many dead letters of a batch of which nothing could be stored, the worker waits for help instead."""
 _RETRY_SECONDS = 1.0

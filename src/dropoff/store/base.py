@@ -83,7 +83,7 @@ class Store(Protocol):
         ...
 
     def query(self, text: str, seconds: float, rows: int) -> Answer:
-        """Run somebody's own SQL: one SELECT, which can change nothing and reach no file, in so much time, so many rows.
+        """Run somebody's own SQL: one SELECT, which can change nothing and reach no file; so many seconds and rows.
 
         Raises `InvalidInput` for anything else.
         """

@@ -30,7 +30,7 @@ _CONFIG = {
     "enable_external_access": "false",
     "python_enable_replacements": "false",
     # A checkpoint inside a commit would cost it 0.4 s; the WAL is replayed at start.
-    "checkpoint_threshold": "512MB",
+    "checkpoint_threshold": "256MB",
     "preserve_insertion_order": "false",
 }
 
@@ -391,7 +391,7 @@ def views(test: TestTraffic = NO_TEST_RULES) -> list[str]:
         **{name: f"SELECT * FROM {sql.PHYSICAL[name]}" for name in ("turns", "meetings", "deals", "attributions")},
     }
     real = "SELECT key FROM conversations_all WHERE is_test"
-    kept = {name: f"key NOT IN ({real})" for name in whole} | {"conversations": "NOT is_test"}
+    kept = dict.fromkeys(whole, f"key NOT IN ({real})") | {"conversations": "NOT is_test"}
     kept["events"] += " AND NOT is_test"
     kept["attributions"] = f"conversation_key IS NULL OR conversation_key NOT IN ({real})"
     return [
