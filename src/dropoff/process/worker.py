@@ -5,6 +5,7 @@ queue's commit, hands out records whose offset the store already holds, and thos
 """
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -31,6 +32,7 @@ MAX_EVENTS = 131_072  # over 122,880, from which DuckDB writes row groups past i
 MAX_DEAD = 20
 """After so many dead letters of a batch of which nothing could be stored, the worker waits for help instead."""
 _RETRY_SECONDS = 1.0
+_REST_SECONDS = 0.25
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -78,8 +80,13 @@ class Worker:
         After each batch, and at rest, `between` is called in this thread; it is told whether there was nothing to do.
         """
         while not stop.is_set():
+            begin = time.monotonic()
             try:
-                between(self.step(0.2) is None)
+                tally = self.step(0.2)
+                between(tally is None)
+                if tally is not None and tally.events < MIN_EVENTS:
+                    # A trickle gathers while we rest as long as we worked: the door keeps half of the time.
+                    stop.wait(min(time.monotonic() - begin, _REST_SECONDS))
             except Unavailable as error:
                 _tell("the store is unavailable, trying again", error)
                 stop.wait(_RETRY_SECONDS)
