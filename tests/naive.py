@@ -6,7 +6,7 @@ the rows of the tables that are made of them, without keys.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -116,32 +116,24 @@ def _along(line: list[Row], mine: dict[str, list[Row]]) -> list[Row]:
 def _judge(
     event: Row, line: list[Row], mine: dict[str, list[Row]], so_far: dict[str, list[Row]]
 ) -> tuple[str | None, str]:
-    family = event["event_type"].split("_")[0]
-    at, latest_first = event["timestamp"], list(reversed(mine))
-
-    def has(conversation: str, kind: str) -> bool:
-        return any(e["event_type"] == kind for e in so_far[conversation])
-
-    if event["object_id"] is not None:
-        told = [(e["conversation_id"], e) for e in line if e["conversation_id"] is not None]
-        told += [(c, e) for c, own in so_far.items() for e in sorted(own, key=_place)]
-        for conversation, other in told:
-            if other["event_type"].split("_")[0] == family and other["object_id"] == event["object_id"]:
-                return conversation, "object_id"
+    family, named = event["event_type"].split("_")[0], event["object_id"]
+    told = [(e["conversation_id"], e) for e in line if e["conversation_id"] is not None]
+    told += [(c, e) for c, own in so_far.items() for e in own]
+    for conversation, other in told:
+        if named is not None and (family, named) == (other["event_type"].split("_")[0], other["object_id"]):
+            return conversation, "object_id"
+    rules: list[tuple[str, Callable[[str], bool]]] = [
+        ("latest", lambda c: 0 <= event["timestamp"] - _began(mine[c]) <= 180 * DAY)
+    ]
     if family == "meeting":
-        for conversation in latest_first:
-            if any(m["state"] == "live" for m in _meetings(so_far[conversation])):
-                return conversation, "live_booking"
+        rules.insert(0, ("live_booking", lambda c: any(m["state"] == "live" for m in _meetings(so_far[c]))))
     if family in ("opportunity", "deal"):
-        for conversation in latest_first:
-            if has(conversation, "opportunity_created"):
-                return conversation, "opportunity"
-        for conversation in latest_first:
-            if _meetings(so_far[conversation]):
-                return conversation, "booking"
-    for conversation in latest_first:
-        if 0 <= at - _began(mine[conversation]) <= 180 * DAY:
-            return conversation, "latest"
+        rules.insert(0, ("booking", lambda c: bool(_meetings(so_far[c]))))
+        rules.insert(0, ("opportunity", lambda c: any(e["event_type"] == "opportunity_created" for e in so_far[c])))
+    for rule, fits in rules:
+        for conversation in reversed(mine):
+            if fits(conversation):
+                return conversation, rule
     return None, "unmatched"
 
 
@@ -341,7 +333,7 @@ def _messages(name: str, events: list[Row]) -> list[Row]:
     made: list[Row] = []
     channel, before = None, None
     for event in events:
-        channel = event["channel"] or channel
+        channel = (event["channel"] if event["conversation_id"] is not None else None) or channel
         if not _is_message(event):
             continue
         same_side = before is not None and (before["sender"] == "prospect") == (event["sender"] == "prospect")

@@ -204,7 +204,7 @@ def _with(kind: str, more: st.SearchStrategy[Dict], **properties: st.SearchStrat
     return both.map(lambda pair: {"event_type": kind, "properties": {**pair[0], **pair[1]}})
 
 
-_MEETING = {"meeting_id": _OBJECTS, "meeting_date": _DATES}
+_MEETING = {"meeting_id": _OBJECTS, "meeting_date": _DATES, "by": st.sampled_from(["guest", "host", None])}
 _TALK = st.one_of(
     _with(
         "message_sent", st.sampled_from([{}, {"cost": "0.01", "currency": "USD"}, {"cost": 2, "currency": "EUR"}]),
@@ -213,7 +213,7 @@ _TALK = st.one_of(
     ),
     _of(
         "message_received", content=_CONTENTS, intent=_INTENTS, sentiment=_SENTIMENTS,
-        auto_reply=st.sampled_from([True, False, None]), intent_confidence=st.sampled_from([0.9, None]),
+        auto_reply=st.sampled_from([True, False, None]), intent_confidence=st.sampled_from([0.9, 0.5, 0.4, None]),
     ),
 )  # fmt: skip
 _KINDS = st.one_of(
@@ -256,23 +256,51 @@ _TOP = st.fixed_dictionaries(
         "revision": st.sampled_from([0, 1, 2, None]),
         "channel": st.sampled_from(["sms", "chat", "E-Mail", "fax", None]),
         "direction": st.sampled_from(["inbound", "outbound", None]),
-        "contact_id": st.sampled_from(["p1", "p2", None]),
+        "contact_id": st.sampled_from(["p1", "p2", "p3", None]),
         "bot_version": st.sampled_from(["1", "2", None]),
         "is_test": st.sampled_from([False, False, True, None]),
     },
 )
-_CONTACT_ONLY = st.fixed_dictionaries(
-    {"event_type": st.sampled_from(["meeting_attended", "enriched"]), "contact_id": st.sampled_from(["p1", "p2"])}
-).map(lambda e: {**e, "timestamp": minute(3) // 1000, "properties": {}})
+_CONTACTS = st.sampled_from(["p1", "p2", "p3"])
+_IDENTIFIED = st.lists(_CONTACTS, min_size=1, max_size=2).flatmap(
+    lambda aliases: _of("contact_identified", aliases=st.just(aliases))
+)
+_OUTSIDE = st.one_of(
+    _of("meeting_booked", **_MEETING),
+    st.sampled_from(["rescheduled", "canceled", "attended", "no_show"]).flatmap(
+        lambda kind: _of(f"meeting_{kind}", **_MEETING)
+    ),
+    _with("opportunity_created", _AMOUNTS, opportunity_id=_OBJECTS),
+    _with("deal_closed", _AMOUNTS, deal_id=_OBJECTS, won=st.sampled_from([True, False, None])),
+    _of("event_retracted", event_id=st.sampled_from([f"e{i}" for i in range(10)])),
+    _IDENTIFIED,
+    _KINDS,  # a contact event may be of any kind
+)
+_OUTSIDE_TOP = st.fixed_dictionaries(
+    {
+        "contact_id": _CONTACTS,
+        "event_id": _IDS,
+        "timestamp": st.sampled_from([*range(8), 3000]).map(lambda at: minute(at) // 1000),
+    },
+    optional={
+        "message_id": _MESSAGE_IDS,
+        "channel": st.sampled_from(["sms", "chat", None]),
+        "sequence": st.sampled_from([1, 2, None]),
+        "revision": st.sampled_from([0, 1, None]),
+    },
+)
+_CONTACT_ONLY = st.tuples(_OUTSIDE_TOP, _OUTSIDE).map(lambda pair: {**pair[0], **pair[1]})
 
 
-def histories(most: int = 24) -> st.SearchStrategy[list[Dict]]:
-    """Events of two conversations and two contacts: equal ids and times, nulls, retractions, revisions, late ones.
+def histories(most: int = 24, *, outside: bool = False) -> st.SearchStrategy[list[Dict]]:
+    """Events of two conversations and three contacts: equal ids and times, nulls, retractions, revisions, late ones.
+
+    `outside`: half of them name only a contact.
 
     None of them is without any identity: the door stamps such an event anew each time.
     """
-    one = st.tuples(_TOP, _KINDS).map(lambda pair: {**pair[0], **pair[1]})
-    some = one | one | one | one | one | one | _CONTACT_ONLY
+    one = st.tuples(_TOP, _KINDS | _KINDS | _KINDS | _IDENTIFIED).map(lambda pair: {**pair[0], **pair[1]})
+    some = one | _CONTACT_ONLY if outside else one | one | one | one | one | one | _CONTACT_ONLY
     # Left alone, hypothesis makes short lists, in which little meets.
     return st.lists(some, max_size=most) | st.lists(some, min_size=most // 2, max_size=most)
 

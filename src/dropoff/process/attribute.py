@@ -4,14 +4,16 @@ A CRM or a calendar knows the contact, not the conversation. One contact's conve
 and what decides is their order, so this is plain Python over one contact at a time.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 import polars as pl
 
 from dropoff.events import MICROS
-from dropoff.process.fold import without_retracted
+from dropoff.process.fold import in_order, without_retracted
 from dropoff.process.frames import with_facts
 from dropoff.process.lifecycle import DEALS, MEETINGS, Change, Life, play
 
@@ -48,8 +50,8 @@ class Attribution(NamedTuple):
 class _Conversation:
     id: str
     started_at: int
+    place: int = 0
     life: Life = field(default_factory=Life)
-    has_opportunity: bool = False
 
 
 class _Moment(NamedTuple):
@@ -58,6 +60,7 @@ class _Moment(NamedTuple):
     order: tuple
     owner: str | None
     contact_id: str
+    id: str
     change: Change
 
     @property
@@ -86,7 +89,7 @@ def attribute(events: pl.DataFrame, canonical: Mapping[str, str], horizon_days: 
         found
         for contact, line in moments.items()
         for found in _follow(
-            sorted(line, key=lambda moment: moment.order), conversations.get(contact, []), horizon_days * DAY
+            sorted(line, key=lambda moment: moment.order), conversations.get(contact, []), horizon_days
         )
     ]
 
@@ -100,15 +103,15 @@ def _conversations(named: pl.DataFrame, canonical: Mapping[str, str]) -> dict[st
     kind, at = pl.col("event_type"), pl.col("timestamp")
     started = pl.when(kind == "conversation_started").then(at).min()
     message = pl.when(kind.is_in(("message_sent", "message_received"))).then(at).min()
-    rows = named.sort("timestamp", "sequence", "id", nulls_last=True).group_by("conversation_id").agg(
+    ordered = in_order(named.with_columns(pl.lit(None, pl.String).alias("attributed_by")))
+    rows = ordered.group_by("g").agg(
+        pl.col("conversation_id").first(),
         pl.coalesce(started, message, at.min()).alias("started_at"),
         pl.col("contact_id").last(ignore_nulls=True),
-    )  # fmt: skip
+    ).filter(pl.col("contact_id").is_not_null())  # fmt: skip
     found: dict[str, list[_Conversation]] = {}
-    for conversation_id, started_at, contact in rows.filter(pl.col("contact_id").is_not_null()).rows():
+    for conversation_id, started_at, contact in rows.drop("g").rows():
         found.setdefault(canonical.get(contact, contact), []).append(_Conversation(conversation_id, started_at))
-    for conversations in found.values():
-        conversations.sort(key=lambda c: (c.started_at, c.id))
     return found
 
 
@@ -117,54 +120,86 @@ def _moments(rows: pl.DataFrame) -> list[_Moment]:
     numbered = rows.with_row_index("n")
     values = numbered.select(pl.col(name).alias(f"{i}") for i, name in enumerate(columns)).rows()
     return [
-        _Moment((at, sequence is None, sequence or 0, own), owner, contact, Change(*change))
+        _Moment(
+            (at, sequence is None, sequence or 0, own, owner is None, owner or contact), owner, contact, own,
+            Change(*change),
+        )
         for at, sequence, own, owner, contact, *change in values
-    ]
+    ]  # fmt: skip
 
 
-def _follow(line: Sequence[_Moment], conversations: Sequence[_Conversation], horizon: int) -> Iterable[Attribution]:
+class _Past:
+    """One contact's conversations, and what its time line has said of them so far."""
+
+    def __init__(self, conversations: Iterable[_Conversation], horizon: int) -> None:
+        self._conversations = sorted(conversations, key=lambda c: (c.started_at, c.id))
+        for place, conversation in enumerate(self._conversations):
+            conversation.place = place
+        self._starts = [c.started_at for c in self._conversations]
+        self._by_id = {c.id: c for c in self._conversations}
+        self._objects: dict[tuple[str, str | None], str] = {}
+        self._live: list[int] = []  # a heap of negative places, latest first; what is no longer live is met and dropped
+        self._with: dict[str, int] = {}  # the latest place with an opportunity, or with a booking
+        self._horizon = horizon
+
+    def note_object(self, moment: _Moment, conversation_id: str) -> None:
+        """The first conversation that names an id keeps it."""
+        if moment.change.object_id is not None:
+            self._objects.setdefault((moment.family, moment.change.object_id), conversation_id)
+
+    def take_in(self, moment: _Moment, conversation_id: str) -> None:
+        """An event of this conversation happened."""
+        target = self._by_id[conversation_id]
+        self.note_object(moment, conversation_id)
+        if moment.change.event_type in (*MEETINGS, *DEALS):
+            play(target.life, moment.change)
+        if moment.change.event_type in MEETINGS:
+            self._with["booking"] = max(self._with.get("booking", 0), target.place)
+        elif moment.change.event_type == "opportunity_created":
+            self._with["opportunity"] = max(self._with.get("opportunity", 0), target.place)
+        if target.life.latest_live() is not None:
+            heappush(self._live, -target.place)
+
+    def decide(self, moment: _Moment) -> tuple[str | None, str]:
+        """Where a contact event belongs, and by which of the `RULES`."""
+        same = self._objects.get((moment.family, moment.change.object_id))
+        if same is not None:
+            return same, "object_id"
+        found = {
+            "live_booking": self._latest_live() if moment.family == "meeting" else None,
+            **{rule: self._with.get(rule) for rule in _DEAL_RULES if moment.family in ("opportunity", "deal")},
+            "latest": self._latest(moment.change.timestamp),
+        }
+        found_by = next((rule for rule, place in found.items() if place is not None), "unmatched")
+        place = found.get(found_by)
+        return None if place is None else self._conversations[place].id, found_by
+
+    def _latest_live(self) -> int | None:
+        while self._live and self._conversations[-self._live[0]].life.latest_live() is None:
+            heappop(self._live)
+        return -self._live[0] if self._live else None
+
+    def _latest(self, at: int) -> int | None:
+        place = bisect_right(self._starts, at) - 1
+        return place if place >= 0 and at - self._starts[place] <= self._horizon else None
+
+
+_DEAL_RULES = ("opportunity", "booking")
+
+
+def _follow(
+    line: Sequence[_Moment], conversations: Iterable[_Conversation], horizon_days: int
+) -> Iterable[Attribution]:
     """Play one contact's time line, deciding on each contact event by what came before it."""
-    by_id = {c.id: c for c in conversations}
-    objects: dict[tuple[str, str], str] = {}
+    past = _Past(conversations, horizon_days * DAY)
     for moment in line:  # an id named by a conversation holds for all of time
-        if moment.owner is not None and moment.change.object_id is not None:
-            objects.setdefault((moment.family, moment.change.object_id), moment.owner)
+        if moment.owner is not None:
+            past.note_object(moment, moment.owner)
     for moment in line:
-        target, rule = by_id.get(moment.owner or ""), ""
-        if moment.owner is None:
-            target, rule = _decide(moment, conversations, by_id, objects, horizon)
-            yield Attribution(
-                moment.contact_id, moment.order[-1], moment.change.event_type, moment.change.timestamp,
-                target.id if target else None, rule,
-            )  # fmt: skip
+        target = moment.owner
+        if target is None:
+            target, rule = past.decide(moment)
+            change = moment.change
+            yield Attribution(moment.contact_id, moment.id, change.event_type, change.timestamp, target, rule)
         if target is not None:
-            _take_in(moment, target, objects)
-
-
-def _take_in(moment: _Moment, target: _Conversation, objects: dict[tuple[str, str], str]) -> None:
-    if moment.change.object_id is not None:
-        objects.setdefault((moment.family, moment.change.object_id), target.id)
-    if moment.change.event_type in (*MEETINGS, *DEALS):
-        play(target.life, moment.change)
-    target.has_opportunity |= moment.family == "opportunity"
-
-
-def _decide(
-    moment: _Moment,
-    conversations: Sequence[_Conversation],
-    by_id: Mapping[str, _Conversation],
-    objects: Mapping[tuple[str, str], str],
-    horizon: int,
-) -> tuple[_Conversation | None, str]:
-    same = objects.get((moment.family, moment.change.object_id or ""))
-    if same is not None:
-        return by_id[same], "object_id"
-    rules: dict[str, list[_Conversation]] = {}
-    if moment.family == "meeting":
-        rules["live_booking"] = [c for c in conversations if any(m.alive for m in c.life.meetings)]
-    elif moment.family in ("opportunity", "deal"):
-        rules["opportunity"] = [c for c in conversations if c.has_opportunity]
-        rules["booking"] = [c for c in conversations if c.life.meetings]
-    at = moment.change.timestamp
-    rules["latest"] = [c for c in conversations if c.started_at <= at <= c.started_at + horizon]
-    return next(((found[-1], rule) for rule, found in rules.items() if found), (None, "unmatched"))
+            past.take_in(moment, target)

@@ -16,7 +16,10 @@ from dropoff.store.keys import hashes
 _MESSAGES = ("message_sent", "message_received")
 # What a later event can change of a message that is already there.
 _REACHES_BACK = ("message_status", "opted_out", "event_retracted", "fallback")
+_OF_MESSAGES = ("message_sent", "message_received", "message_status", "opted_out", "fallback", "error")
+"""Contact events of these types change messages, wherever they belong or did."""
 _NAMED = pl.col("conversation_id").is_not_null()
+_SHAPE = ["key", "conversation_id", "contact_id", "event_type"]
 
 
 class Work(NamedTuple):
@@ -54,27 +57,31 @@ def _rows(
     standing: pl.DataFrame, fresh: pl.DataFrame, lost: pl.DataFrame, taken: Taken, store: Store, rules: Rules
 ) -> dict[str, Rows]:
     """The rows of the conversations that changed; of their messages only those that can have changed."""
-    moved = pl.concat(
-        [fresh.select("key", "conversation_id", "contact_id"), lost.select("key", "conversation_id", "contact_id")]
-    )
+    moved = pl.concat([fresh.select(_SHAPE), lost.select(_SHAPE)])
     dirty = moved.filter(_NAMED)["key"].unique()
     touched = taken.touched(_contacts_of(standing, lost, moved, dirty))
     attributions: dict[str, Rows] = {}
+    united = dirty.clear()
+    spoken = united
     if touched:
-        standing, of_contacts = _with_contacts(standing, touched, store)
+        standing, united = _with_contacts(standing, touched, store)
+        dirty = pl.concat([dirty, united]).unique()
+        loose = pl.concat([standing.select(_SHAPE), lost.select(_SHAPE)]).filter(~_NAMED)
+        spoken = united if loose["event_type"].is_in(_OF_MESSAGES).any() else spoken
         found = attribute.attribute(standing, taken.canonical, rules.attribution_days)
-        dirty = pl.concat([dirty, of_contacts]).unique()
         standing = _attributed(standing, found)
         attributions["attributions"] = _attribution_rows(found, touched)
+    else:
+        standing = standing.with_columns(pl.lit(None, pl.String).alias("attributed_by"))
     if dirty.is_empty():
         return attributions
     events = standing.filter(_NAMED & pl.col("key").is_in(dirty.implode()))
     facts = fold.fold(events, rules, taken.canonical)
-    rewritten = _rewritten(events, lost["key"])
+    rewritten = pl.concat([_rewritten(events), lost["key"], spoken]).unique()
     changed = pl.concat(
         [facts.messages.filter(pl.col("key").is_in(rewritten.implode())), _added(facts.messages, fresh, rewritten)]
     )
-    troubled = _troubled(pl.concat([events.select("key", "event_type"), lost.select("key", "event_type")]))
+    troubled = pl.concat([_troubled(events), _troubled(lost), united]).unique()
     return attributions | {
         "conversations": Rows(dirty, facts.conversations),
         "messages": Rows(rewritten, changed),
@@ -108,8 +115,10 @@ def _with_contacts(standing: pl.DataFrame, contacts: set[str], store: Store) -> 
     missing = missing.filter(~missing.is_in(present.implode()))
     more = store.history(missing)
     standing = pl.concat([standing, more], how="diagonal")
-    own = standing.filter(_NAMED & pl.col("contact_id").is_in(list(contacts)))["key"]
-    return standing, pl.concat([conversations, own]).unique()
+    theirs = pl.col("contact_id").is_in(list(contacts))
+    own = standing.filter(_NAMED & theirs)["key"]
+    # Copies of what is stored may have brought a part of other contacts' events.
+    return standing.filter(_NAMED | theirs), pl.concat([conversations, own]).unique()
 
 
 def _attributed(standing: pl.DataFrame, found: Sequence[attribute.Attribution]) -> pl.DataFrame:
@@ -142,19 +151,20 @@ def _troubled(events: pl.DataFrame) -> pl.Series:
     return events.filter(pl.col("event_type").is_in(leaving_rows))["key"].unique()
 
 
-def _rewritten(events: pl.DataFrame, superseded: pl.Series) -> pl.Series:
+def _rewritten(events: pl.DataFrame) -> pl.Series:
     """The keys whose stored messages a new event may change: it sorts before one of them, or reaches back to it.
 
     In-order traffic only adds messages, and deleting from a large table is what costs most.
     """
-    new = pl.col("seq").is_null()
-    stored_message = ~new & pl.col("event_type").is_in(_MESSAGES)
+    new = pl.col("seq").is_null() & pl.col("attributed_by").is_null()
+    kind, at = pl.col("event_type"), pl.col("timestamp")
+    stored_message = pl.col("seq").is_not_null() & kind.is_in(_MESSAGES)
     spans = events.group_by("key").agg(
-        pl.when(stored_message).then("timestamp").max().alias("latest"),
-        pl.when(new).then("timestamp").min().alias("earliest"),
-        (new & pl.col("event_type").is_in(_REACHES_BACK)).any().alias("reaches_back"),
+        pl.when(stored_message).then(at).max().alias("latest"),
+        pl.when(new).then(at).min().alias("earliest"),
+        (new & kind.is_in(_REACHES_BACK)).any().alias("reaches_back"),
+        # After a fallback at the end the bot may go on with the turn before it, which answers earlier messages.
+        (pl.when(kind == "fallback").then(at).max() >= pl.when(stored_message).then(at).max()).alias("goes_on"),
     )
-    reached = spans.filter(
-        pl.col("latest").is_not_null() & ((pl.col("earliest") <= pl.col("latest")) | pl.col("reaches_back"))
-    )["key"]
-    return pl.concat([reached, superseded]).unique()
+    reached = (pl.col("earliest") <= pl.col("latest")) | pl.col("reaches_back") | pl.col("goes_on")
+    return spans.filter(pl.col("latest").is_not_null() & pl.col("earliest").is_not_null() & reached)["key"]

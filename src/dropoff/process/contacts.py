@@ -73,7 +73,8 @@ def _links(rows: pl.DataFrame) -> list[list[str]]:
         return []
     told = with_facts(rows).with_columns(pl.coalesce("conversation_id", "contact_id").alias("owner"))
     standing = without_retracted(told, "owner").filter(pl.col("event_type") == "contact_identified")
-    return [[own, *aliases] for own, aliases in standing.select("contact_id", "aliases").rows() if own is not None]
+    told_of = standing.select("contact_id", "aliases").rows()
+    return [[*aliases] if own is None else [own, *aliases] for own, aliases in told_of]
 
 
 def components(links: Iterable[list[str]]) -> dict[str, frozenset[str]]:

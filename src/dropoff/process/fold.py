@@ -135,7 +135,8 @@ def in_order(events: pl.DataFrame) -> pl.DataFrame:
     ordered = _sorted(events.with_columns(rank.cast(pl.Int8).alias("rank")))
     new = _changes(ordered, *_IDENTITY)
     ordered = ordered.with_columns(new.cum_sum().cast(pl.UInt32).alias("g")).with_row_index("n")
-    return ordered.with_columns(pl.col("channel").forward_fill().over("g").alias("spoken_on"))
+    channel = pl.when(pl.col("attributed_by").is_null()).then("channel")
+    return ordered.with_columns(channel.forward_fill().over("g").alias("spoken_on"))
 
 
 def _sorted(events: pl.DataFrame) -> pl.DataFrame:

@@ -5,10 +5,11 @@ These events are few and their rules sequential, so this is plain Python over on
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
+from heapq import heappop, heappush
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -72,6 +73,27 @@ class Life:
 
     meetings: list[Meeting] = field(default_factory=list)
     deals: dict[str | None, Deal] = field(default_factory=dict)
+    _named: dict[str | None, int] = field(default_factory=dict)
+    _alive: list[int] = field(default_factory=list)  # a heap of negative places; what has died is met and dropped
+
+    def latest_live(self) -> int | None:
+        """The place of the latest live meeting."""
+        while self._alive and not self.meetings[-self._alive[0]].alive:
+            heappop(self._alive)
+        return -self._alive[0] if self._alive else None
+
+    def meant(self, object_id: str | None) -> int:
+        """The place of the meeting of that id, without one of the latest live meeting; or of a new one."""
+        place = self.latest_live() if object_id is None else self._named.get(object_id)
+        if place is None:
+            place = len(self.meetings)
+            self.meetings.append(Meeting(object_id, None))
+            self._named[object_id] = place
+        return place
+
+    def revive(self, place: int) -> None:
+        """The meeting at this place is live from now on."""
+        heappush(self._alive, -place)
 
 
 def live(changes: Iterable[Change]) -> Life:
@@ -85,17 +107,15 @@ def live(changes: Iterable[Change]) -> Life:
 def play(life: Life, change: Change) -> None:
     """Play one more change."""
     if change.event_type in MEETINGS:
-        _meet(life.meetings, change)
+        _meet(life, change)
     else:
         _deal(life.deals, change)
 
 
-def _meet(meetings: list[Meeting], change: Change) -> None:
+def _meet(life: Life, change: Change) -> None:
     said = change.event_type.removeprefix("meeting_")
-    meeting = _meant(meetings, change.object_id)
-    if meeting is None:
-        meeting = Meeting(change.object_id, None)
-        meetings.append(meeting)
+    place = life.meant(change.object_id)
+    meeting = life.meetings[place]
     if said == "booked" and meeting.booked_at is None:
         meeting.booked_at = change.timestamp
     state = "booked" if said == "rescheduled" else said
@@ -103,16 +123,11 @@ def _meet(meetings: list[Meeting], change: Change) -> None:
     meeting.reschedules += said == "rescheduled" or (said == "booked" and moved)
     if meeting.state != state:
         meeting.state, meeting.state_at, meeting.by = state, change.timestamp, None
+        if meeting.alive:
+            life.revive(place)
     meeting.due = change.due or meeting.due
     if state in ("canceled", "no_show"):
         meeting.by = change.by or meeting.by
-
-
-def _meant(meetings: Sequence[Meeting], object_id: str | None) -> Meeting | None:
-    """The meeting of that id; without one the latest live meeting."""
-    if object_id is not None:
-        return next((m for m in meetings if m.id == object_id), None)
-    return next((m for m in reversed(meetings) if m.alive), None)
 
 
 def _deal(deals: dict[str | None, Deal], change: Change) -> None:
