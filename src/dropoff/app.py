@@ -1,5 +1,6 @@
 """The composition root: the parts of one data directory, wired together, and the web application around them."""
 
+import asyncio
 import json
 import os
 import secrets
@@ -29,9 +30,10 @@ from dropoff.analyse.custom import registry
 from dropoff.control.sqlite import SqliteControl
 from dropoff.dashboard.api import api, refuse
 from dropoff.dashboard.pages import error_page, login_page, pages, safe_path
-from dropoff.errors import InvalidInput, Unauthorized
+from dropoff.errors import DropoffError, InvalidInput, Unauthorized
 from dropoff.ingest import metrics
-from dropoff.ingest.door import Door
+from dropoff.ingest.door import Door, refused_payload
+from dropoff.intake import Rejection
 from dropoff.process.fold import Rules
 from dropoff.process.worker import Tally, Worker
 from dropoff.queue.sqlite import SqliteQueue
@@ -138,10 +140,23 @@ class Imports:
 
 
 def web(engine: Engine, reader: Access) -> Callable[..., Awaitable[None]]:
-    """The ASGI application: the door, the API, the pages, and what operators ask."""
+    """The ASGI application: the door, the API, the pages, and what operators and the command line ask."""
     settings = engine.settings
     door = Door(engine.queue, reader, settings.backlog_limit_mb * MEGABYTE)
+    site = Starlette(
+        routes=[
+            *_for_operators(engine, reader),
+            *_for_the_command_line(engine),
+            _login(reader),
+            *pages(engine.analytics),
+            Mount("/api", api(engine.analytics)),
+        ],
+        exception_handlers={HTTPException: _problem, DropoffError: _problem, Exception: _problem},
+    )
+    return Guard(door, site, reader, {settings.host, *settings.allowed_hosts})
 
+
+def _for_operators(engine: Engine, reader: Access) -> list[Route]:
     def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
@@ -156,17 +171,38 @@ def web(engine: Engine, reader: Access) -> Callable[..., Awaitable[None]]:
         metrics.LAG_SECONDS.set(lag.seconds)
         return Response(generate_latest(metrics.REGISTRY), media_type=CONTENT_TYPE_LATEST)
 
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", prometheus)]
+
+
+def _for_the_command_line(engine: Engine) -> list[Route]:
     def imported(request: Request) -> Response:
         return JSONResponse(engine.imports.get(request.path_params["name"]))
 
     async def forget(request: Request) -> Response:
-        try:
-            ids = msgspec.json.decode(await request.body(), type=list[str])
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return _error(400, "invalid_input", f"the body must be a JSON array of ids: {error}")
+        ids = _body(await request.body(), list[str], "a JSON array of ids")
         await run_in_threadpool(engine.store.delete_rejected, ids)
         return JSONResponse({"forgotten": len(ids)})
 
+    async def keep(request: Request) -> Response:
+        rejections = _body(await request.body(), list[Rejection], "a JSON array of refused rows")
+        await asyncio.wrap_future(engine.queue.append(refused_payload(rejections, time.time_ns() // 1000), 0))
+        return JSONResponse({"kept": len(rejections)})
+
+    return [
+        Route("/api/v1/imports/{name}", imported),
+        Route("/api/v1/rejected/forget", forget, methods=["POST"]),
+        Route("/api/v1/rejected/keep", keep, methods=["POST"]),
+    ]
+
+
+def _body(body: bytes, kind: Any, rule: str) -> Any:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise InvalidInput("body", body[:80], rule) from None
+
+
+def _login(reader: Access) -> Route:
     async def login(request: Request) -> Response:
         form = await request.form()
         goal = safe_path(str(form.get("next", "/")))
@@ -181,20 +217,7 @@ def web(engine: Engine, reader: Access) -> Callable[..., Awaitable[None]]:
         )  # fmt: skip
         return response
 
-    site = Starlette(
-        routes=[
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", prometheus),
-            Route("/api/v1/imports/{name}", imported),
-            Route("/api/v1/rejected/forget", forget, methods=["POST"]),
-            Route("/login", login, methods=["POST"]),
-            *pages(engine.analytics),
-            Mount("/api", api(engine.analytics)),
-        ],
-        exception_handlers={HTTPException: _problem, Exception: _problem},
-    )
-    return Guard(door, site, reader, {settings.host, *settings.allowed_hosts})
+    return Route("/login", login, methods=["POST"])
 
 
 def _problem(request: Request, error: Exception) -> Response:

@@ -1,11 +1,10 @@
 """How the command line reaches a data directory: through the server that holds it, or by opening it itself."""
 
 import http.client
-import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +17,7 @@ from dropoff.app import SERVER_FILE, Engine
 from dropoff.errors import DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
 from dropoff.events import Receipt
 from dropoff.ingest.door import refused_payload
-from dropoff.intake import read_events
+from dropoff.intake import Rejection, read_events
 from dropoff.query import Params
 from dropoff.settings import Settings
 
@@ -45,6 +44,10 @@ class Connection(Protocol):
 
     def imported(self, batch: str) -> dict[str, int]:
         """What became of the events of an import so far."""
+        ...
+
+    def keep_refused(self, rejections: Sequence[Rejection]) -> None:
+        """Keep rows of a file that never became events among the refused ones."""
         ...
 
     def delete_rejected(self, ids: list[str]) -> None:
@@ -112,7 +115,13 @@ class Remote:
 
     def delete_rejected(self, ids: list[str]) -> None:
         """Forget refused events that were replayed."""
-        status, answer, _ = self._request("POST", "/api/v1/rejected/forget", json.dumps(ids).encode(), {})
+        self._post("/api/v1/rejected/forget", ids)
+
+    def keep_refused(self, rejections: Sequence[Rejection]) -> None:
+        self._post("/api/v1/rejected/keep", rejections)
+
+    def _post(self, path: str, value: object) -> None:
+        status, answer, _ = self._request("POST", path, msgspec.json.encode(value), {})
         if status != 200:
             raise _error(status, answer)
 
@@ -158,19 +167,19 @@ class Local:
         return self._engine.analytics.conversation(conversation_id)
 
     def send(self, lines: bytes, batch: str) -> dict[str, Any]:
-        receipt = Receipt(time.time_ns() // 1000, 0, batch)
-        intake = read_events(lines, receipt, ndjson=True)
-        queue = self._engine.queue
-        pending = [queue.append(intake.lines, len(intake.events))] if intake.events else []
-        if intake.rejections:
-            pending.append(queue.append(refused_payload(intake.rejections, receipt.received_at), 0))
-        for future in pending:
-            future.result()
+        intake = read_events(lines, Receipt(time.time_ns() // 1000, 0, batch), ndjson=True)
+        if intake.events:
+            self._engine.queue.append(intake.lines, len(intake.events)).result()
+        self.keep_refused(intake.rejections)
         reasons = Counter(r.reason for r in intake.rejections)
         errors = [{"index": r.index, "message": r.message} for r in intake.rejections[:100]]
         return {
             "accepted": len(intake.events), "rejected": len(intake.rejections), "reasons": reasons, "errors": errors,
         }  # fmt: skip
+
+    def keep_refused(self, rejections: Sequence[Rejection]) -> None:
+        if rejections:
+            self._engine.queue.append(refused_payload(rejections, time.time_ns() // 1000), 0).result()
 
     def imported(self, batch: str) -> dict[str, int]:
         return self._engine.imports.get(batch)
@@ -196,9 +205,11 @@ class Import:
         self.rejected.update(answer.get("reasons", {}))
         return answer.get("errors", [])
 
-    def refuse(self, reasons: Iterable[str]) -> None:
-        """Count rows that could not even become an event, by reason."""
-        self.rejected.update(reasons)
+    def refuse(self, rejections: Sequence[Rejection]) -> None:
+        """Keep and count rows that could not even become an event."""
+        if rejections:
+            self._connection.keep_refused(rejections)
+            self.rejected.update(r.reason for r in rejections)
 
     def finish(self, patience: float = 60.0) -> dict[str, Any]:
         """Wait until all is processed; the counts of `dropoff import`. Raises `Unavailable` when nothing moves."""

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from dropoff.connect import Connection, Import, connect
 from dropoff.events import Receipt
-from dropoff.intake import read_each
+from dropoff.intake import read_each, rejection
 from dropoff.settings import Settings
 from dropoff.sources import MappingFile, load_mapping, open_source
 
@@ -40,7 +40,7 @@ def _import(
         for chunk in source:
             refused = [(refusal.line, str(refusal.error)) for refusal in chunk.refused]
             refused += [(chunk.line(error["index"]), error["message"]) for error in job.send(chunk.body)]
-            job.refuse(refusal.error.reason for refusal in chunk.refused)
+            job.refuse([rejection(line, error, raw) for line, error, raw in chunk.refused])
             for line, message in refused[: max(0, _SHOWN - shown)]:
                 console.print(f"{path}:{line}: {message}", markup=False, soft_wrap=True)
             shown += len(refused)
