@@ -100,12 +100,13 @@ def _hourly(store: Store, plan: Plan, hours: Sequence[datetime], now: datetime) 
     for dimension in (None, *plan.dimensions):
         found = measure(store, Query(period, now, by=dimension, test=plan.test), additive, bucket)
         for metric in additive:
-            cells = ((cell, sums) for cell, sums in found[metric.name].items() if cell.bucket in wanted)
-            yield from _of_metric(metric, dimension, cells)
+            yield from _of_metric(metric, dimension, (c for c in found[metric.name].items() if c[0].bucket in wanted))
 
 
 def _of_metric(metric: Metric, dimension: str | None, cells: Iterable[tuple[Cell, Sums]]) -> Iterator[Row]:
     for cell, sums in cells:
+        if not sums.numerator and not sums.denominator:
+            continue  # nothing happened
         segment = "" if dimension is None else f"{dimension}={cell.segment}"
         yield Row(
             cell.bucket, metric.name, segment, value_of(metric, sums), sums.numerator or Decimal(0), sums.denominator
