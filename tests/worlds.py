@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 from hypothesis import strategies as st
@@ -21,6 +21,7 @@ from dropoff.intake import read_events
 from dropoff.process.fold import Rules
 from dropoff.process.worker import Worker
 from dropoff.queue.sqlite import SqliteQueue
+from dropoff.store import sql
 from dropoff.store.duckdb import DuckStore
 
 Dict = dict[str, Any]
@@ -179,6 +180,21 @@ def rows(store: DuckStore, table: str) -> list[Dict]:
     """All rows of a physical table, in an order that does not depend on how they came; without `seq`."""
     found = store.select(f"SELECT * FROM {table}").dicts()
     return sorted(({k: v for k, v in row.items() if k != "seq"} for row in found), key=repr)
+
+
+MADE = ("conversations", "messages", "turns", "meetings", "deals", "attributions")
+"""The tables that are made of events."""
+
+
+def outcome(*restarts: list[list[Dict]], apart: bool = False) -> dict[str, list[Dict]]:
+    """All tables after these payloads, store and queue being opened anew before each group of them."""
+    with TemporaryDirectory(prefix="dropoff-") as name:
+        for group in restarts:
+            drain(Path(name), [payload(one) for one in group], apart=apart).close()
+        store = DuckStore(Path(name) / "store.duckdb")
+        found = {table: rows(store, sql.PHYSICAL[table]) for table in (*MADE, "events")}
+        store.close()
+    return found
 
 
 # Strategies

@@ -570,3 +570,152 @@ def test_an_event_cannot_be_retracted_from_another_conversation():
     other = retracted("b", conversation_id="other")
     rows, _ = fold_of(distinct([booked(event_id="b"), other]), Rules())
     assert [r["booked_at"] for r in rows if r["id"] == "c"] == [minute(4)]
+
+
+# The bot's turns
+
+
+def turns(*events: Dict) -> list[tuple]:
+    """Of each troubled turn: its minute, fallback, error, alone."""
+    rows = of("turns", *events)
+    order = sorted(rows, key=lambda row: row["timestamp"])
+    return [((r["timestamp"] - minute(0)) / MICROS / 60, r["fallback"], r["error"], r["alone"]) for r in order]
+
+
+def test_a_fallback_before_a_bot_message_belongs_to_its_turn():
+    talk = [received(at=1), fallback(at=2), sent(at=3), received(at=4)]
+    assert turns(*talk) == [(3, True, False, False)]
+    assert column("opens_turn", *talk) == [False, True, False]
+
+
+def test_two_bot_messages_with_a_fallback_between_are_one_turn():
+    talk = [received(at=1), sent(at=2), fallback(at=3), error(at=4), sent("b", at=5)]
+    assert turns(*talk) == [(2, True, True, False)]
+    assert column("opens_turn", *talk) == [False, True, False]
+
+
+def test_a_fallback_followed_by_the_prospect_is_a_turn_of_its_own():
+    talk = [sent(at=1), fallback(at=2), received(at=3), error(at=4), received("b", at=5), sent("b", at=6)]
+    assert turns(*talk) == [(2, True, False, True), (4, False, True, True)]
+    assert column("opens_turn", *talk) == [True, False, False, True]
+
+
+def test_a_fallback_followed_by_an_agent_or_by_nobody_is_a_turn_of_its_own():
+    assert turns(sent(at=1), fallback(at=2), sent(at=3, sender="agent")) == [(2, True, False, True)]
+    assert turns(sent(at=1), fallback(at=2), fallback(at=3)) == [(2, True, False, True)]
+
+
+def test_turns_without_trouble_are_only_marked_at_their_first_message():
+    talk = [sent(at=1), sent("b", at=2), received(at=3), sent("c", at=4), sent(at=5, sender="agent"), sent("d", at=6)]
+    assert turns(*talk) == []
+    assert column("opens_turn", *talk) == [True, False, False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("after", "last"),
+    [([], True), ([received(at=5)], True), ([sent(at=5)], True), ([received(at=4), sent(at=5)], False)],
+)
+def test_a_conversation_may_end_in_a_fallback(after: list[Dict], last: bool):
+    assert facts(sent(at=1), received(at=2), fallback(at=3), *after)["ends_in_fallback"] is last
+
+
+def test_without_a_turn_it_does_not_end_in_a_fallback():
+    assert facts(started(), received(at=2))["ends_in_fallback"] is False
+
+
+# Understood
+
+
+@pytest.mark.parametrize(("confidence", "understood"), [(0.5, True), (0.49, False), (None, None)])
+def test_a_confident_intent_is_understood_unless_a_fallback_answers(confidence: float | None, understood: bool | None):
+    asked = received(at=1, intent_confidence=confidence)
+    assert column("understood", asked, sent(at=2)) == [understood, None]
+    assert column("understood", asked, fallback(at=2), sent(at=3)) == [False, None]
+    assert column("understood", asked, sent(at=2), fallback(at=3), sent(at=4)) == [False, None, None]
+    assert column("understood", asked, fallback(at=2)) == [False]
+    assert column("understood", asked, error(at=2), sent(at=3)) == [understood, None]
+
+
+def test_a_turn_answers_the_whole_run_before_it_and_no_more():
+    talk = [received(at=1, intent_confidence=1), sent(at=2), received("b", at=3), received("c", at=4), fallback(at=5)]
+    assert column("understood", *talk) == [True, None, False, False]
+
+
+def test_a_fallback_between_two_prospect_messages_answers_the_first():
+    talk = [received(at=1, intent_confidence=1), fallback(at=2), received("b", at=3, intent_confidence=1), sent(at=4)]
+    assert column("understood", *talk) == [False, True, None]
+
+
+def test_an_answer_of_an_agent_is_not_one_of_the_bot():
+    talk = [received(at=1, intent_confidence=1), sent(at=2, sender="agent"), fallback(at=3), sent(at=4)]
+    assert column("understood", *talk) == [True, None, None]
+
+
+# Agents, touches
+
+
+def test_taken_over_is_an_agent_after_the_escalation():
+    agent = sent(at=5, sender="agent")
+    assert facts(escalated(at=4), agent)["taken_over"] is True
+    assert facts(escalated(at=6), agent)["taken_over"] is False
+    assert facts(agent)["taken_over"] is False
+    assert facts(escalated(at=4), sent(at=5))["taken_over"] is False
+
+
+def test_touches_are_bot_and_agent_messages_up_to_the_conversion():
+    talk = [sent(at=1), received(at=2), sent(at=3, sender="agent"), sent("b", at=9)]
+    assert facts(*talk, won(at=5))["touches"] == 2
+    assert facts(*talk, won(at=9))["touches"] == 3
+    assert facts(*talk, lost(at=9))["touches"] == 0
+
+
+# Meetings and deals as rows
+
+
+def test_a_meeting_keeps_its_booking_its_date_and_its_latest_state():
+    events = [
+        booked(at=4, meeting_id="a", meeting_date="2024-02-01"),
+        rescheduled(at=5, meeting_id="a", meeting_date="2024-02-02", by="host"),
+        booked(at=6, meeting_id="a", meeting_date="2024-03-31"),
+        booked(at=7, meeting_id="a", meeting_date="2024-03-31"),
+        no_show(at=60, meeting_id="a", by="guest"),
+    ]
+    [meeting] = of("meetings", *events, rules=BERLIN)
+    assert meeting == {
+        "meeting_id": "a", "booked_at": minute(4), "due_at": due("2024-03-31T22:00:00Z"), "state": "no_show",
+        "state_at": minute(60), "by": "guest", "reschedules": 2,
+    }  # fmt: skip
+
+
+def test_by_is_who_canceled_or_stayed_away():
+    canceled_once = [booked(at=1, by="guest"), canceled(at=2, by="guest")]
+    assert [m["by"] for m in of("meetings", *canceled_once)] == ["guest"]
+    assert [m["by"] for m in of("meetings", booked(at=1, by="guest"), attended(by="host"))] == [None]
+    again = [booked(at=1, meeting_id="a"), canceled(at=2, meeting_id="a", by="guest"), booked(at=3, meeting_id="a")]
+    assert [m["by"] for m in of("meetings", *again, no_show(meeting_id="a"))] == [None]
+
+
+def test_a_meeting_whose_booking_never_came_has_no_time_of_booking():
+    [meeting] = of("meetings", attended(at=60, meeting_id="a"))
+    assert (meeting["booked_at"], meeting["state"], meeting["due_at"]) == (None, "attended", None)
+
+
+def test_a_second_booking_is_a_reschedule_only_with_another_date():
+    first = booked(at=1, meeting_date="2024-02-01")
+    for date, times in [("2024-02-01", 0), (None, 0), ("2024-02-02", 1)]:
+        assert [m["reschedules"] for m in of("meetings", first, booked(at=2, meeting_date=date))] == [times]
+
+
+def test_a_deal_keeps_its_latest_state_and_amount():
+    events = [
+        won(at=80, deal_id="d", amount=10, currency="EUR"),
+        won(at=90, deal_id="d", amount="12.5", currency="EUR"),
+    ]
+    row = {"deal_id": "d", "micros": 12_500_000, "currency": "EUR"}
+    assert of("deals", *events) == [{**row, "state": "won", "state_at": minute(80), "won_at": minute(80)}]
+    later = reopened(at=95, deal_id="d")
+    assert of("deals", *events, later) == [{**row, "state": "open", "state_at": minute(95), "won_at": None}]
+
+
+def test_a_deal_of_which_only_the_reopening_is_known_is_open_since_then():
+    assert [(d["state"], d["state_at"]) for d in of("deals", reopened(at=90))] == [("open", minute(90))]

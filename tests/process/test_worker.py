@@ -2,11 +2,9 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -21,17 +19,20 @@ from dropoff.process import fold, worker
 from dropoff.process.fold import Rules
 from dropoff.process.worker import REJECTIONS, Rejected, Tally, Worker
 from dropoff.queue.sqlite import SqliteQueue
-from dropoff.store import sql, tables
+from dropoff.store import tables
 from dropoff.store.base import Change
 from dropoff.store.duckdb import DuckStore
 from worlds import (
+    MADE,
     RECEIVED,
     Dict,
     booked,
     chunks,
-    drain,
+    event,
+    fallback,
     histories,
     opted_out,
+    outcome,
     payload,
     received,
     retracted,
@@ -40,26 +41,6 @@ from worlds import (
     started,
     status,
 )
-
-MADE = ("conversations", "messages", "turns", "meetings", "deals", "attributions")
-TABLES = (*MADE, "events")
-
-
-@contextmanager
-def folder() -> Iterator[Path]:
-    with TemporaryDirectory(prefix="dropoff-") as name:
-        yield Path(name)
-
-
-def outcome(*restarts: list[list[Dict]], apart: bool = False) -> dict[str, list[Dict]]:
-    """All tables after these payloads, store and queue being opened anew before each group of them."""
-    with folder() as directory:
-        for group in restarts:
-            drain(directory, [payload(one) for one in group], apart=apart).close()
-        store = DuckStore(directory / "store.duckdb")
-        found = {table: rows(store, sql.PHYSICAL[table]) for table in TABLES}
-        store.close()
-    return found
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -190,6 +171,27 @@ def test_what_reaches_back_changes_messages_that_are_there(world: World, late: D
     world.send(late)
     world.step()
     assert world.messages() == left
+
+
+def test_a_turn_that_goes_on_after_a_fallback_changes_what_it_answers(world: World):
+    world.send(received(at=1, intent_confidence=1), sent(at=2), fallback(at=3))
+    world.step()
+    understood = "SELECT understood FROM message_rows ORDER BY position"
+    assert world.store.select(understood).rows == [(True,), (None,)]
+    world.send(sent("b", at=4))
+    world.step()
+    assert world.store.select(understood).rows == [(False,), (None,), (None,)]
+
+
+def test_a_copy_of_a_contact_event_amid_others_changes_nothing(world: World):
+    both = [started(conversation_id=f"c{p}", contact_id=p) for p in "pq"]
+    loose = [event("enriched", 5, None, contact_id=p, event_id=p) for p in "pq"]
+    world.send(*both, *loose)
+    world.step()
+    before = rows(world.store, "attribution_rows")
+    world.send(loose[0], event("enriched", 6, "cq", contact_id="q"))
+    world.step()
+    assert rows(world.store, "attribution_rows") == before
 
 
 def test_one_event_id_in_two_conversations_leaves_the_messages_of_each_alone(world: World):
