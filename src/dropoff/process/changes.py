@@ -68,7 +68,8 @@ def _rows(
         dirty = pl.concat([dirty, united]).unique()
         loose = pl.concat([standing.select(_SHAPE), lost.select(_SHAPE)]).filter(~_NAMED)
         spoken = united if loose["event_type"].is_in(_OF_MESSAGES).any() else spoken
-        found = attribute.attribute(standing, taken.canonical, rules.attribution_days)
+        theirs = standing.filter(~_NAMED | pl.col("key").is_in(united.implode()))
+        found = attribute.attribute(theirs, taken.canonical, rules.attribution_days)
         standing = _attributed(standing, found)
         attributions["attributions"] = _attribution_rows(found, touched)
     else:
