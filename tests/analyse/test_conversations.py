@@ -117,3 +117,13 @@ def test_an_unknown_conversation_is_named(asked):
 def test_conversations_of_other_periods_are_not_listed(asked):
     world = [started(at=0), event("conversation_started", None, "d", timestamp=minute(60 * 24 * 30) // 1000)]
     assert ids(asked(*world).conversations(WEEK)) == ["c"]
+
+
+def test_a_contact_event_stands_in_its_conversation(asked):
+    deal = event("deal_won", at=9, conversation_id=None, contact_id="p")
+    found = asked(started(contact_id="p"), deal).conversation("c")
+    assert [(e["event_type"], e["attributed_by"]) for e in found["events"]] == [
+        ("conversation_started", None),
+        ("deal_closed", "latest"),
+    ]
+    assert found["stage"] == "converted"

@@ -120,22 +120,29 @@ def show(store: Store, conversation_id: str, query: Query) -> dict[str, Any]:
     }
 
 
+# The events that name the conversation, and those that name its contact and were found to be its own.
+_OWN_EVENTS = f"""(
+  SELECT e.*, NULL AS attributed_by FROM {sql.PHYSICAL["events"]} e WHERE key = $key AND conversation_id = $id
+  UNION ALL
+  SELECT e.*, a.attributed_by FROM {sql.PHYSICAL["attributions"]} a JOIN {sql.PHYSICAL["events"]} e
+    ON e.key = a.key AND e.id = a.event_id AND e.contact_id = a.contact_id AND e.conversation_id IS NULL
+  WHERE a.conversation_key = $key AND a.conversation_id = $id)"""
+
+
 def _messages(store: Store, conversation_id: str) -> list[dict[str, Any]]:
-    of = {"key": key_of(conversation_id), "id": conversation_id}
     found = store.select(
-        f"""SELECT m.*, e.content FROM {sql.PHYSICAL["messages"]} m JOIN (
-              SELECT id, {sql.CONTENT} AS content FROM {sql.PHYSICAL["events"]}
-              WHERE key = $key AND conversation_id = $id) e ON e.id = m.event_id
+        f"""SELECT m.*, e.content FROM {sql.PHYSICAL["messages"]} m
+            JOIN (SELECT id, {sql.CONTENT} AS content FROM {_OWN_EVENTS}) e ON e.id = m.event_id
             WHERE m.key = $key AND m.conversation_id = $id ORDER BY position""",
-        of,
+        {"key": key_of(conversation_id), "id": conversation_id},
     )
     return [_present(row) for row in found.dicts()]
 
 
 def _events(store: Store, conversation_id: str) -> list[dict[str, Any]]:
     found = store.select(
-        f"""SELECT id, event_type, timestamp, received_at, properties FROM {sql.PHYSICAL["events"]}
-            WHERE key = $key AND conversation_id = $id ORDER BY timestamp, sequence NULLS LAST, id""",
+        f"""SELECT id, event_type, timestamp, received_at, attributed_by, properties FROM {_OWN_EVENTS}
+            ORDER BY timestamp, sequence NULLS LAST, id""",
         {"key": key_of(conversation_id), "id": conversation_id},
     )
     return [{**_present(row), "properties": json.loads(row["properties"])} for row in found.dicts()]

@@ -386,7 +386,7 @@ def views(test: TestTraffic = NO_TEST_RULES) -> list[str]:
         "conversations": sql.derived("timezone('UTC', now())", test),
         "events": f"SELECT * FROM {sql.PHYSICAL['events']}",
         "messages": f"""SELECT m.*, {sql.CONTENT} AS content FROM {sql.PHYSICAL["messages"]} m
-            JOIN {sql.PHYSICAL["events"]} e
+            LEFT JOIN {sql.PHYSICAL["events"]} e
             ON e.key = m.key AND e.id = m.event_id AND e.conversation_id = m.conversation_id""",
         **{name: f"SELECT * FROM {sql.PHYSICAL[name]}" for name in ("turns", "meetings", "deals", "attributions")},
     }
