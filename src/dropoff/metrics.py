@@ -11,7 +11,7 @@ from typing import Literal
 from dropoff.errors import InvalidInput
 
 Unit = Literal["count", "share", "ratio", "seconds", "score", "money"]
-Source = Literal["conversations", "messages", "turns", "meetings", "due_meetings", "deals"]
+Source = Literal["conversations", "messages", "turns", "meetings", "due_meetings", "deals", "costs"]
 CLOCKS = {"cohort": "by the start of the conversation", "activity": "by the time of the event"}
 
 
@@ -21,7 +21,9 @@ class Metric:
 
     `share`: the numerator is a subset of the denominator, so it lies in [0, 1] and has a Wilson interval. `quantile`:
     the SQL of a value whose median (and p90, p99) is the metric. `by_currency`: one number for each currency, its
-    numerator in millionths.
+    numerator in millionths. `beside`: the SQL of a count shown with it: rows that are left out because nobody knows
+    (`unknown`), or all rows, of which the denominator is the `labelled_share`. `stages`: it is null where the project
+    records none of the events of one of them.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Metric:
     quantile: str | None = None
     by_currency: bool = False
     additive: bool = True
+    beside: tuple[Literal["unknown", "labelled_share"], str] | None = None
+    stages: tuple[str, ...] = ()
 
 
 def exact(value: str) -> str:
@@ -47,10 +51,15 @@ def where(condition: str) -> str:
     return f"count(*) FILTER (WHERE {condition})"
 
 
-def _reached(name: str, top: int, bottom: int, text: str) -> Metric:
+_STAGES = ("started", "responded", "qualified", "booked", "attended", "opportunity", "converted")
+
+
+def _reached(name: str, top: str, bottom: str) -> Metric:
+    numerator, denominator = (where(f"level >= {_STAGES.index(stage)}") for stage in (top, bottom))
     return Metric(
-        name, "share", "cohort", "up", "conversations", text, where(f"level >= {top}"), where(f"level >= {bottom}")
-    )
+        name, "share", "cohort", "up", "conversations", f"{top} / {bottom}", numerator, denominator,
+        stages=(top, bottom),
+    )  # fmt: skip
 
 
 def _share(
@@ -87,13 +96,13 @@ _ALL = (
     ),
     _count("bot_messages", "messages", "sender = 'bot'", "messages of the bot", ""),
     _count("human_messages", "messages", "sender <> 'bot'", "messages of prospects and agents", ""),
-    _reached("response_rate", 1, 0, "responded / started"),
-    _reached("qualification_rate", 2, 1, "qualified / responded"),
-    _reached("booking_rate", 3, 2, "booked / qualified"),
-    _reached("show_rate", 4, 3, "attended / booked"),
-    _reached("opportunity_rate", 5, 4, "opportunity / attended"),
-    _reached("conversion_rate", 6, 4, "converted / attended"),
-    _reached("win_rate", 6, 0, "converted / started"),
+    _reached("response_rate", "responded", "started"),
+    _reached("qualification_rate", "qualified", "responded"),
+    _reached("booking_rate", "booked", "qualified"),
+    _reached("show_rate", "attended", "booked"),
+    _reached("opportunity_rate", "opportunity", "attended"),
+    _reached("conversion_rate", "converted", "attended"),
+    _reached("win_rate", "converted", "started"),
     _share("engagement_rate", "up", "counted_replies >= 2", "true", "with two or more counted replies / started"),
     _share(
         "delivery_rate", "up", "delivered_bot_messages > 0", "bot_messages > 0",
@@ -113,6 +122,7 @@ _ALL = (
         "meeting_show_rate", "share", "activity", "up", "due_meetings",
         "attended / meetings that were due an hour ago or earlier and are known to have been kept or not",
         where("state = 'attended' AND past"), where("state IN ('attended', 'no_show') AND past"), additive=False,
+        beside=("unknown", where("state = 'booked' AND due_at IS NOT NULL AND past")),
     ),
     Metric(
         "sentiment_average", "score", "activity", "up", "messages", "mean over scored prospect messages",
@@ -155,7 +165,8 @@ _ALL = (
     ),
     Metric(
         "appropriateness_rate", "score", "activity", "up", "messages", "mean over labelled bot messages",
-        exact("appropriateness"), "count(appropriateness)",
+        exact("appropriateness") + " FILTER (WHERE sender = 'bot')",
+        "count(appropriateness) FILTER (WHERE sender = 'bot')", beside=("labelled_share", where("sender = 'bot'")),
     ),
     _share("opt_out_rate", "down", "opted_out_at IS NOT NULL", "true", "opted out / started"),
     Metric(
@@ -178,6 +189,11 @@ _ALL = (
         "touches_per_conversion", "ratio", "cohort", "down", "conversations",
         "bot and agent messages up to the win / converted",
         "sum(touches)", where("converted_at IS NOT NULL"),
+    ),
+    Metric(
+        "cost_per_meeting", "money", "cohort", "down", "costs",
+        "what the messages of the conversations cost / meetings of theirs that were attended",
+        "sum(micros)", "sum(attended)", by_currency=True, additive=False,
     ),
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """The values of metrics: one statement for all metrics of a request, the maths a pure function of its sums."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -21,6 +21,7 @@ from dropoff.store.base import Store
 
 INTERVALS = ("hour", "day", "week", "month")
 MAX_POINTS = 2000
+MICROS = 1_000_000
 
 
 class Sums(NamedTuple):
@@ -29,6 +30,7 @@ class Sums(NamedTuple):
     numerator: Decimal | None
     denominator: Decimal | None
     quantiles: Mapping[str, float] | None = None
+    beside: Decimal | None = None
 
 
 class Cell(NamedTuple):
@@ -42,11 +44,11 @@ class Cell(NamedTuple):
 def answer(store: Store, query: Query, metrics: Sequence[Metric]) -> dict[str, Any]:
     """`{"metrics": [{"metric", "segment", "value", "numerator", "denominator", "interval", "unit", "clock"}]}`."""
     found = measure(store, query, metrics)
+    recorded = _recorded(store, metrics)
     rows = [
-        row
+        describe(metric, cell, sums, recorded)
         for metric in metrics
         for cell, sums in _cells(metric, found[metric.name], split=query.by is not None)
-        for row in [describe(metric, cell, sums)]
     ]
     return {
         "period": query.period.to_dict(),
@@ -59,12 +61,19 @@ def answer(store: Store, query: Query, metrics: Sequence[Metric]) -> dict[str, A
 def _cells(metric: Metric, found: Mapping[Cell, Sums], *, split: bool) -> list[tuple[Cell, Sums]]:
     """The cells in the order in which they are shown; an overall number stands even where there is no row."""
     if not found and not split:
-        return (
-            []
-            if metric.by_currency
-            else [(Cell(), Sums(Decimal(0), None if metric.denominator is None else Decimal(0)))]
-        )
+        return _empty(metric)
     return sorted(found.items(), key=lambda item: (-(item[1].denominator or item[1].numerator or 0), item[0].segment))
+
+
+def _empty(metric: Metric) -> list[tuple[Cell, Sums]]:
+    """What stands where there is no row: nothing of a metric that is told by currency, else one zero."""
+    if metric.by_currency:
+        return []
+    return [(Cell(), Sums(Decimal(0), None if metric.denominator is None else Decimal(0)))]
+
+
+def _recorded(store: Store, metrics: Sequence[Metric]) -> set[str] | None:
+    return select.recorded_stages(store) if any(metric.stages for metric in metrics) else None
 
 
 def measure(
@@ -83,7 +92,7 @@ def measure(
     found: dict[str, dict[Cell, Sums]] = {metric.name: {} for metric in metrics}
     for part, segment, moment, currency, numbers, quantiles in rows:
         for metric, sums in _read(groups[part], numbers, quantiles):
-            if sums.numerator or sums.denominator:
+            if sums.numerator or sums.denominator or sums.beside:
                 found[metric.name][Cell(segment, moment, currency)] = sums
     return found
 
@@ -93,7 +102,8 @@ def _part(
     bucket: str | None,
 ) -> str:  # fmt: skip
     """The SELECT of the metrics of one source: their sums as one list, their quantiles as another."""
-    sums = [s for m in metrics if m.quantile is None for s in (m.numerator, m.denominator or "NULL")]
+    plain = [m for m in metrics if m.quantile is None]
+    sums = [s for m in plain for s in (m.numerator, m.denominator or "NULL", m.beside[1] if m.beside else "NULL")]
     levels = ", ".join(str(level) for level in QUANTILES.values())
     medians = [m.quantile for m in metrics if m.quantile is not None]
     numbers = ", ".join(f"CAST({s} AS DECIMAL(38,6))" for s in [*sums, *(f"count({q})" for q in medians)])
@@ -110,12 +120,29 @@ def _rows(source: str, query: Query, clause: select.Clause) -> str:
     """The rows of a source, each with the `moment` by which it is counted and its conversation's `segment`."""
     if source == "conversations":
         return "SELECT *, started_at AS moment FROM c"
+    if source == "costs":
+        return _costs(query, clause)
     table, moment = _SOURCES[source]
     past = (
         f"{moment} + INTERVAL 1 HOUR <= {clause.add(select.naive(query.now))}" if source == "due_meetings" else "NULL"
     )
     return f"""SELECT r.*, c.segment, {moment} AS moment, {past} AS past FROM {table} r
       JOIN c ON c.key = r.key AND c.id = r.conversation_id"""
+
+
+def _costs(query: Query, clause: select.Clause) -> str:
+    """What each message cost, and each attended meeting once for every currency that the period's messages cost."""
+    own = "JOIN c ON c.key = r.key AND c.id = r.conversation_id"
+    return f"""
+      SELECT c.segment, c.started_at AS moment, r.cost_currency AS currency, r.cost_micros AS micros, 0 AS attended
+      FROM {sql.PHYSICAL["messages"]} r {own} WHERE r.cost_micros IS NOT NULL
+      UNION ALL
+      SELECT c.segment, c.started_at, paid.currency, 0, 1 FROM {sql.PHYSICAL["meetings"]} r {own}
+      CROSS JOIN (
+        SELECT DISTINCT r.cost_currency AS currency FROM {sql.PHYSICAL["messages"]} r {own}
+        WHERE r.cost_micros IS NOT NULL AND c.started_at >= {clause.add(select.naive(query.period.start))}
+          AND c.started_at < {clause.add(select.naive(query.period.end))}) paid
+      WHERE r.state = 'attended'"""
 
 
 _TURNS = f"""(
@@ -138,32 +165,46 @@ def _read(
     """The sums of each metric, in the order in which `_part` wrote them."""
     plain = [m for m in metrics if m.quantile is None]
     for i, metric in enumerate(plain):
-        yield metric, Sums(numbers[2 * i], numbers[2 * i + 1])
+        numerator, denominator, beside = numbers[3 * i : 3 * i + 3]
+        yield metric, Sums(numerator, denominator, beside=beside)
     for i, metric in enumerate(m for m in metrics if m.quantile is not None):
         levels = quantiles[i]
         shown = dict(zip(QUANTILES, levels, strict=True)) if levels else None
-        yield metric, Sums(numbers[2 * len(plain) + i], None, shown)
+        yield metric, Sums(numbers[3 * len(plain) + i], None, shown)
 
 
-def describe(metric: Metric, cell: Cell, sums: Sums) -> dict[str, Any]:
-    """One number as every surface shows it."""
+def describe(metric: Metric, cell: Cell, sums: Sums, recorded: Set[str] | None = None) -> dict[str, Any]:
+    """One number as every surface shows it. `recorded`: the stages of which the project has events; None: all."""
     numerator, denominator = sums.numerator or Decimal(0), sums.denominator
+    if metric.by_currency:
+        numerator /= MICROS
+    known = recorded is None or recorded >= set(metric.stages)
+    shared = metric.unit == "share" and known
     row = {
         "metric": metric.name,
         "segment": cell.segment,
-        "value": value_of(metric, sums),
+        "value": value_of(metric, sums) if known else None,
         "numerator": float(numerator),
         "denominator": None if denominator is None else float(denominator),
-        "interval": wilson(float(numerator), float(denominator)) if metric.unit == "share" and denominator else None,
+        "interval": wilson(float(numerator), float(denominator)) if shared and denominator else None,
         "unit": metric.unit,
         "clock": metric.clock,
     }
     if metric.by_currency:
         row |= {"currency": cell.currency, "amount": _amount(numerator)}
+    if metric.beside is not None:
+        row |= _beside(metric.beside[0], sums)
     if metric.quantile is not None:
         row |= {"n": int(numerator), **{name: (sums.quantiles or {}).get(name) for name in QUANTILES}}
         row |= {"numerator": None}
     return row
+
+
+def _beside(name: str, sums: Sums) -> dict[str, float | None]:
+    count = sums.beside or Decimal(0)
+    if name == "unknown":
+        return {name: float(count)}
+    return {name: float((sums.denominator or 0) / count) if count else None}
 
 
 def value_of(metric: Metric, sums: Sums) -> float | None:
@@ -172,16 +213,17 @@ def value_of(metric: Metric, sums: Sums) -> float | None:
         return (sums.quantiles or {}).get("p50")
     numerator = sums.numerator or Decimal(0)
     if metric.by_currency:
-        return float(numerator / 1_000_000)
+        numerator /= MICROS
     if metric.denominator is None:
         return float(numerator)
     return float(numerator / sums.denominator) if sums.denominator else None
 
 
-def _amount(micros: Decimal) -> str:
-    """An exact amount as text, without needless zeros."""
-    amount = (micros / 1_000_000).normalize()
-    return f"{amount:f}"
+def _amount(amount: Decimal) -> str:
+    """An exact amount as text: at least two decimals where there are any, and no more than needed."""
+    whole, _, cents = f"{amount:.6f}".partition(".")
+    cents = cents.rstrip("0")
+    return f"{whole}.{cents:0<2}" if cents else whole
 
 
 def definition(metric: Metric) -> dict[str, Any]:
@@ -224,26 +266,24 @@ def _points(store: Store, query: Query, metric: Metric, interval: str) -> list[d
     starts = buckets(query.period, interval)
     if len(starts) > MAX_POINTS:
         raise InvalidInput("interval", interval, f"one that gives at most {MAX_POINTS} points, not {len(starts)}")
-    zone = query.period.timezone
-    bucket = (
-        sql.local_hour("moment", zone)
-        if interval == "hour"
-        else f"date_trunc('{interval}', {sql.local('moment', zone)})::DATE"
-    )
+    recorded = _recorded(store, [metric])
+    bucket = bucket_of(interval, query.period.timezone)
     found: dict[Any, list[tuple[Cell, Sums]]] = defaultdict(list)
     for cell, sums in measure(store, query, [metric], bucket)[metric.name].items():
         found[cell.bucket].append((cell, sums))
     points = []
     for key, start, end in starts:
-        empty = (
-            []
-            if metric.by_currency
-            else [(Cell(), Sums(Decimal(0), None if metric.denominator is None else Decimal(0)))]
-        )
-        for cell, sums in sorted(found.get(key, []), key=lambda item: item[0].segment) or empty:
-            point = describe(metric, cell, sums)
+        for cell, sums in sorted(found.get(key, []), key=lambda item: item[0].segment) or _empty(metric):
+            point = describe(metric, cell, sums, recorded)
             points.append({"from": instant(start), "to": instant(end), "partial": end > query.now, **point})
     return points
+
+
+def bucket_of(interval: str, zone: str) -> str:
+    """The SQL of the bucket in which a row's `moment` lies, for `measure`: what `buckets` calls its key."""
+    if interval == "hour":
+        return sql.local_hour("moment", zone)
+    return f"date_trunc('{interval}', {sql.local('moment', zone)})::DATE"
 
 
 def buckets(period: Period, interval: str) -> list[tuple[Any, datetime, datetime]]:

@@ -36,24 +36,32 @@ def conversations(query: Query, clause: Clause, *, started: bool = True) -> str:
     conditions += [_condition(where, query, clause) for where in query.where]
     whole = _with_properties(source, query, clause)
     rows = f"SELECT *, {_segment(query)} AS segment FROM ({whole}) WHERE {' AND '.join(conditions) or 'true'}"
-    return f"({rows})" if query.by is None else f"({_bounded(rows)})"
+    return f"({rows})" if query.by is None else f"({_bounded(rows, query, clause)})"
 
 
 def _with_properties(source: str, query: Query, clause: Clause) -> str:
     """The conversations with those properties that the query filters or splits by."""
     names = [name for name in (*(w.dimension for w in query.where), query.by or "") if name.startswith(PROPERTY)]
     for i, name in enumerate(dict.fromkeys(names)):
-        path = clause.add(f'$."{name.removeprefix(PROPERTY)}"')
+        path = clause.add("/" + name.removeprefix(PROPERTY).replace("~", "~0").replace("/", "~1"))
         source = f"""SELECT c{i}.*, p{i}.value AS "{_column(name)}" FROM ({source}) c{i}
             LEFT JOIN {sql.properties(path)} p{i} ON p{i}.of_key = c{i}.key AND p{i}.of_id = c{i}.id"""
     return source
 
 
-def _bounded(rows: str) -> str:
-    """The same with the rarer values of many taken together."""
+def _bounded(rows: str, query: Query, clause: Clause) -> str:
+    """The same with the rarer values of many taken together: those that fewer conversations of the period have.
+
+    A conversation with two of the rarer values is there once.
+    """
+    start, end = clause.add(naive(query.period.start)), clause.add(naive(query.period.end))
     return f"""WITH found AS ({rows}),
-      top AS (SELECT segment FROM found GROUP BY segment ORDER BY count(*) DESC, segment LIMIT {TOP})
-      SELECT * REPLACE (CASE WHEN segment IN (SELECT segment FROM top) THEN segment ELSE '{REST}' END AS segment)
+      top AS (
+        SELECT segment FROM found GROUP BY segment
+        ORDER BY count(*) FILTER (WHERE started_at >= {start} AND started_at < {end}) DESC, count(*) DESC, segment
+        LIMIT {TOP})
+      SELECT {"DISTINCT ON (key, id, segment)" if query.by in MULTIPLE else ""}
+        * REPLACE (CASE WHEN segment IN (SELECT segment FROM top) THEN segment ELSE '{REST}' END AS segment)
       FROM found"""
 
 
