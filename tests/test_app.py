@@ -11,6 +11,7 @@ from typing_extensions import is_typeddict
 
 from dropoff import access
 from dropoff.access import Access, create_key, revoke_key
+from dropoff.analyse.analytics import PARAMETERS
 from dropoff.app import Engine, ServerFile, check_exposure, first_admin_token, web
 from dropoff.dashboard import api
 from dropoff.dashboard.pages import CONTENT_SECURITY_POLICY
@@ -21,10 +22,13 @@ LOCAL = "local-token"
 HOST = "127.0.0.1:8787"
 START = {"event_type": "conversation_started", "conversation_id": "c/1", "channel": "sms", "is_test": False}
 REPLY = {"event_type": "message_received", "conversation_id": "c/1", "properties": {"content": "<b>hi</b>"}}
-PAGES = ("/", "/conversations", "/conversations/c%2F1", "/api/docs")
+PAGES = ("/", "/trends", "/conversations", "/conversations/c%2F1", "/api/docs")
 READS = (
     "/api/v1/funnel",
     "/api/v1/dropoffs",
+    "/api/v1/metrics",
+    "/api/v1/trend?metric=win_rate",
+    "/api/v1/definitions",
     "/api/v1/conversations",
     "/api/v1/rejected",
     "/api/openapi.json",
@@ -272,7 +276,7 @@ def test_a_dead_worker_is_not_ready(client, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "path", [*PAGES, "/login", "/nope", "/conversations/none", "/?from=x", "/conversations?after=x"]
+    "path", [*PAGES, "/login", "/nope", "/conversations/none", "/?from=x", "/conversations?after=x", "/trends?metric=x"]
 )
 def test_every_page_has_the_policy(client, path):
     response = client.get(path)
@@ -285,7 +289,17 @@ def test_every_page_has_the_policy(client, path):
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/nope", 404), ("/conversations/none", 404), ("/?from=x", 400), ("/?where=shoe=1", 400)]
+    ("path", "status"),
+    [
+        ("/nope", 404),
+        ("/conversations/none", 404),
+        ("/?from=x", 400),
+        ("/?where=shoe=1", 400),
+        ("/?by=shoe", 400),
+        ("/trends?metric=shoe", 400),
+        ("/trends?interval=year", 400),
+        ("/trends?from=x", 400),
+    ],
 )
 def test_a_page_that_cannot_be_says_so(client, path, status):
     assert client.get(path).status_code == status
@@ -301,6 +315,11 @@ def test_a_page_that_cannot_be_says_so(client, path, status):
         ("GET", "/api/v1/conversations?limit=0", 400, "invalid_input"),
         ("GET", "/api/v1/conversations?after=WyJ4IiwgInkiXQ", 400, "invalid_input"),
         ("GET", "/api/v1/dropoffs?threshold=7", 400, "invalid_input"),
+        ("GET", "/api/v1/metrics?metric=nope", 400, "invalid_input"),
+        ("GET", "/api/v1/metrics?metric=", 400, "invalid_input"),
+        ("GET", "/api/v1/trend", 400, "invalid_input"),
+        ("GET", "/api/v1/trend?metric=win_rate&metric=leads", 400, "invalid_input"),
+        ("GET", "/api/v1/trend?metric=win_rate&interval=year", 400, "invalid_input"),
         ("GET", "/api/v1/conversations/none", 404, "not_found"),
         ("GET", "/api/v1/conversations/%00", 404, "not_found"),
         ("GET", "/api/v1/nope", 404, "not_found"),
@@ -314,6 +333,14 @@ def test_a_page_that_cannot_be_says_so(client, path, status):
 )
 def test_programs_get_every_refusal_as_json(client, method, path, status, code):
     assert_refused(client(method, path, content=b"{" if method == "POST" else None), status, code)
+
+
+@pytest.mark.parametrize("question", [*sorted(PARAMETERS.keys() - {"conversation"}), "conversations/c%2F1"])
+def test_a_misspelt_parameter_is_refused(client, question):
+    message = assert_refused(client.get(f"/api/v1/{question}?form=2024-01-01&x=1"), 400, "invalid_input")
+    assert message.startswith("parameter == 'form, x', must be ")
+    for name in PARAMETERS.get(question, ()):
+        assert name in message
 
 
 def test_bodies_that_are_not_taken(client):
@@ -389,6 +416,11 @@ def strict(shape):
         ("/api/v1/funnel?from=2000-01-01&to=2000-01-02&by=outcome", api.FunnelAnswer),
         ("/api/v1/dropoffs", api.DropOffsAnswer),
         ("/api/v1/dropoffs?by=channel&include_test=1", api.DropOffsAnswer),
+        ("/api/v1/metrics", api.MetricsAnswer),
+        ("/api/v1/metrics?metric=leads&by=objection&include_test=1", api.MetricsAnswer),
+        ("/api/v1/trend?metric=response_time&interval=week", api.TrendAnswer),
+        ("/api/v1/trend?metric=revenue&interval=month", api.TrendAnswer),
+        ("/api/v1/definitions", api.DefinitionsAnswer),
         ("/api/v1/conversations", api.ConversationsAnswer),
         ("/api/v1/conversations?stage=responded&dropped=started&limit=1", api.ConversationsAnswer),
         ("/api/v1/funnel?from=x", api.Error),
@@ -405,14 +437,17 @@ def test_the_openapi_document_names_every_address_and_resolves(client):
     assert document["openapi"].startswith("3.")
     assert set(document["paths"]) == {
         "/v1/funnel", "/v1/dropoffs", "/v1/conversations", "/v1/conversations/{id}", "/v1/rejected",
+        "/v1/metrics", "/v1/trend", "/v1/definitions",
     }  # fmt: skip
     assert document["servers"] == [{"url": "/api"}]
     for reference in references(document):
         target = document
         for step in reference.removeprefix("#/").split("/"):
             target = target[step]
-    names = {p["name"] for p in document["paths"]["/v1/conversations"]["get"]["parameters"]}
-    assert {"from", "to", "timezone", "where", "include_test", "name", "stage", "dropped", "limit", "after"} == names
+    for question, known in PARAMETERS.items():
+        if question != "conversation":
+            declared = document["paths"][f"/v1/{question}"]["get"].get("parameters", [])
+            assert {p["name"] for p in declared} == set(known), question
     for path in document["paths"].values():
         assert {"400", "401", "503"} <= path["get"]["responses"].keys()
 

@@ -126,6 +126,13 @@ QUESTIONS = {
         "funnel?from=2024-01-15&to=2024-01-16&timezone=Asia/Kolkata",
     ("dropoffs", "--where", "channel=sms", "--where", "channel=chat", "--include-test"):
         "dropoffs?where=channel=sms&where=channel=chat&include_test=1",
+    ("metrics",): "metrics",
+    ("metrics", "win_rate", "leads", "--by", "channel", "--where", "direction=(none)", "--include-test"):
+        "metrics?metric=win_rate&metric=leads&by=channel&where=direction=(none)&include_test=1",
+    ("metrics", "--definitions"): "definitions",
+    ("trend", "response_rate"): "trend?metric=response_rate",
+    ("trend", "bot_messages", "--interval", "hour", "--from", "2024-01-15", "--to", "2024-01-16"):
+        "trend?metric=bot_messages&interval=hour&from=2024-01-15&to=2024-01-16",
     ("conversations", "list", "--stage", "qualified"): "conversations?stage=qualified",
     ("conversations", "list", "--dropped", "responded", "--name", "mission", "--limit", "1"):
         "conversations?dropped=responded&name=mission&limit=1",
@@ -158,6 +165,8 @@ def test_tables_say_the_same_with_and_without_a_server(data, server):
 @pytest.mark.parametrize(
     "arguments",
     [
+        ("metrics", "response_rate", "--by", "property:source"), ("metrics", "--by", "first_message_variant"),
+        ("trend", "human_messages", "--by", "channel"), ("metrics", "--definitions"),
         ("funnel", "--by", "channel"), ("dropoffs", "--by", "source"), ("conversations", "list"),
         ("conversations", "show", NASTY), ("conversations", "show", "booked"), ("rejected", "list"),
     ],
@@ -178,6 +187,16 @@ def test_an_unknown_conversation_is_shown_inert(data, server):
     answer = dropoff("conversations", "show", "\x1b[31m", "--data", data)
     assert answer.code == 2
     assert answer.err == "dropoff: there is no conversation '\\x1b[31m'\n"
+
+
+def test_values_are_written_in_their_unit(data, server):
+    answer = dropoff("metrics", "response_rate", "human_messages", "--data", data)
+    assert re.search(r"response_rate +100\.0\u00a0% +43\.9–100\.0\u00a0% +3\u00a0/\u00a03 +not enough data", answer.out)
+    assert re.search(r"human_messages +3 ", answer.out)
+    answer = dropoff("trend", "response_rate", "--from", "2024-01-14", "--to", "2024-01-16", "--data", data)
+    assert re.search(r"Sun 2024-01-14 +– +0\u00a0/\u00a00", answer.out)
+    assert re.search(r"Mon 2024-01-15 +100\.0\u00a0% ", answer.out)
+    assert "whole period: 100.0\u00a0%, 3\u00a0/\u00a03" in answer.out
 
 
 def test_import_counts_and_knows_duplicates(tmp_path, file):
@@ -260,6 +279,11 @@ def test_keys(tmp_path):
          "to == '2024-01-01', must be later than from (2024-02-01)"),
         (("funnel", "--timezone", "Mars/Base"), "timezone == 'Mars/Base', must be an IANA zone like 'Europe/Berlin'"),
         (("funnel", "--name", "salse"), "name == 'salse', must be one of sales, mission"),
+        (("metrics", "salse"), "metric == 'salse', must be one of conversations_started"),
+        (("metrics", "salse", "--definitions"), "metric == 'salse', must be one of conversations_started"),
+        (("trend", "leads", "--interval", "year"), "interval == 'year', must be one of hour, day, week, month"),
+        (("trend", "leads", "--interval", "hour", "--from", "2020-01-01", "--to", "2024-01-01"),
+         "interval == 'hour', must be one that gives at most 2000 points, not 35064"),
         (("dropoffs", "--threshold", "7"), "threshold == '7.0', must be a number from 0 to 1"),
         (("conversations", "list", "--stage", "won"), "stage == 'won', must be one of started, responded"),
         (("conversations", "list", "--after", "x"), "after == 'x', must be the 'next' of the page before"),
@@ -305,6 +329,33 @@ def test_a_setting_that_does_not_exist_is_named(tmp_path):
     (tmp_path / "dropoff.toml").write_text("timezone = \n")
     answer = dropoff("funnel", "--data", tmp_path / "data", env={"DROPOFF_CONFIG": str(tmp_path / "dropoff.toml")})
     assert (answer.code, answer.err.count("\n")) == (2, 1)
+
+
+def test_metrics_of_ones_own_and_rules_for_test_traffic(tmp_path, file):
+    """Both from `dropoff.toml`; a changed rule holds for what came before it."""
+    config, data = tmp_path / "dropoff.toml", tmp_path / "data"
+    own = '[metrics.texts]\ndescription = "x"\nunit = "count"\nnumerator = { event = "message_received" }\n'
+
+    def ask(*arguments):
+        answer = dropoff(*arguments, "--data", data, env={"DROPOFF_CONFIG": str(config)})
+        assert answer.code == 0, answer.err
+        return answer
+
+    config.write_text(own)
+    ask("import", file)
+    assert ask("metrics", "texts", "--json").json["metrics"][0]["value"] == 3
+    assert "texts" in ask("metrics", "--definitions").out
+    config.write_text('test_channels = ["SMS"]\n' + own)
+    found = ask("metrics", "texts", "conversations_started", "--json").json
+    assert [row["value"] for row in found["metrics"]] == [1, 1]
+    assert found["test_conversations"] == 2
+    assert ask("funnel", "--json").json["stages"][0]["count"] == 1
+    assert ask("conversations", "list", "--json").json["total"] == 1
+    assert ask("metrics", "texts", "--include-test", "--json").json["metrics"][0]["value"] == 3
+    assert ask("trend", "texts", "--include-test", "--json").json["total"][0]["value"] == 3
+    assert "2 test conversations" in ask("metrics", "texts").out
+    config.write_text("")
+    assert ask("funnel", "--json").json["stages"][0]["count"] == 3
 
 
 def test_a_port_that_is_taken(tmp_path, server):
@@ -380,9 +431,11 @@ def test_every_analysis_takes_the_same_options():
     found = {
         " ".join(name): {o for p in c.params for o in p.opts} for name, c in commands(typer.main.get_command(cli.app))
     }
-    common = {"--from", "--to", "--timezone", "--where", "--include-test", "--data", "--json", "--name"}
-    for name in ("funnel", "dropoffs", "conversations list"):
+    common = {"--from", "--to", "--timezone", "--where", "--include-test", "--data", "--json"}
+    for name in ("funnel", "dropoffs", "conversations list", "metrics", "trend"):
         assert common <= found[name], name
+    for name in ("funnel", "dropoffs", "conversations list"):
+        assert "--name" in found[name], name
 
 
 def test_the_program_itself(tmp_path):

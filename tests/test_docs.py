@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import typer
 
 from dropoff import events
 from dropoff.cli import app
+from dropoff.custom import SIGNS
+from dropoff.metrics import METRICS, Metric
 from dropoff.query import DIMENSIONS
-from dropoff.settings import Settings
+from dropoff.settings import Settings, load
 from servers import Server
 
 ROOT = Path(__file__).parents[1]
@@ -61,7 +64,9 @@ def test_every_setting_is_documented(name: str):
     assert field.description in row[name]
     if isinstance(field.default, dict):
         assert all(f"{key} {value}" in row[name] for key, value in field.default.items())
-    elif field.default != []:
+    elif isinstance(field.default, list):
+        assert all(f"`{value}`" in row[name] for value in field.default)
+    else:
         assert f"| `{field.default}` |" in row[name]
 
 
@@ -108,6 +113,34 @@ def test_every_field_of_the_envelope_is_documented(field: str):
 @pytest.mark.parametrize("dimension", DIMENSIONS)
 def test_every_dimension_is_documented(dimension: str):
     assert f"`{dimension}`" in text("docs/cli.md")
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
+def test_every_metric_is_documented(metric: Metric):
+    good = metric.good or "–"
+    row = f"| `{metric.name}` | {metric.unit} | {metric.clock} | {good} | {metric.description} |"
+    assert rows("docs/metrics.md")[metric.name] == row
+
+
+def test_no_metric_is_documented_that_does_not_exist():
+    table = text("docs/metrics.md").partition("| metric |")[2].partition("## ")[0]
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == list(METRICS)
+
+
+def test_the_metrics_of_the_example_are_taken():
+    (example,) = blocks("docs/metrics.md", "toml")
+    metrics = load(**tomllib.loads(example)).metrics
+    assert [(name, metric.unit) for name, metric in metrics.items()] == [
+        ("pro_share", "share"),
+        ("large_orders", "count"),
+    ]
+    table = text("docs/metrics.md").partition("| condition |")[2]
+    assert [sign for sign in SIGNS if f"`{sign}" not in table] == []
+
+
+def test_the_rules_for_test_traffic_of_the_example_are_taken():
+    (example,) = blocks("docs/operate.md", "toml")
+    assert all(load(**tomllib.loads(example)).test)
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))

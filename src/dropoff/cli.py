@@ -125,6 +125,41 @@ def dropoffs(
     _print(_ask(data, "dropoffs", params), json, _terminal().drop_offs)
 
 
+@app.command()
+def metrics(
+    names: Annotated[list[str] | None, typer.Argument(help="which metrics; default: all", show_default=False)] = None,
+    definitions: Annotated[bool, typer.Option("--definitions", help="say what each metric means")] = False,
+    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, by: By = None,
+    include_test: Test = False, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """The values of metrics in a period, with what they are made of."""
+    if definitions:
+        _print(_definitions(data, names or []), json, _terminal().definitions)
+        return
+    params = _params(start, end, timezone, where, include_test, by=by) | ({"metric": names} if names else {})
+    _print(_ask(data, "metrics", params), json, _terminal().metrics)
+
+
+def _definitions(data: Path | None, names: list[str]) -> dict[str, Any]:
+    found = {row["metric"]: row for row in _ask(data, "definitions", {})["metrics"]}
+    for name in names:
+        if name not in found:
+            raise InvalidInput("metric", name, f"one of {', '.join(found)}")
+    return {"metrics": [found[name] for name in names] if names else list(found.values())}
+
+
+@app.command()
+def trend(
+    metric: Annotated[str, typer.Argument(help="which metric", show_default=False)],
+    interval: Annotated[str, typer.Option(help="hour, day, week or month")] = "day",
+    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, by: By = None,
+    include_test: Test = False, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """A metric over time, beside the period before."""
+    params = _params(start, end, timezone, where, include_test, by=by, metric=metric, interval=interval)
+    _print(_ask(data, "trend", params), json, _terminal().trend)
+
+
 @conversations_app.command("list")
 def list_conversations(
     stage: Annotated[str | None, typer.Option(help="only those that reached this stage")] = None,

@@ -22,8 +22,12 @@ def table(title: str, columns: Mapping[str, bool], rows: list[list[object]], con
     """Print a table; `columns` says which are right-aligned."""
     heading = Text(title, style="bold")
     shown = Table(title=heading, title_justify="left", title_style="", header_style="dim", box=None, pad_edge=False)
+    first = min(max((len(plain(row[0])) for row in rows), default=0), 26)  # a name is cut last of all
     for name, right in columns.items():
-        shown.add_column(Text(name), justify="right" if right else "left", overflow="fold")
+        shown.add_column(
+            Text(name), justify="right" if right else "left", overflow="fold",
+            min_width=None if shown.columns else first,
+        )  # fmt: skip
     for row in rows:
         shown.add_row(*(Text(plain(cell)) for cell in row))
     console.print(shown)
@@ -95,6 +99,58 @@ def _drop_offs(title: str, part: Answer, console: Console) -> None:
         for d in part["drop_offs"]
     ]
     table(title, {"between": False, "drop rate": True, "95 %": False, "lost": True}, rows, console)
+
+
+def metrics(answer: Answer, console: Console) -> None:
+    """`dropoff metrics`."""
+    _head(answer, console)
+    by = answer["definition"]["by"]
+    if answer["definition"]["overlapping"]:
+        console.print(Text(f"a conversation stands under each of its values of {by}", style="dim"))
+    split = {by: False} if by else {}
+    columns = {"metric": False, **split, "value": True, "95 %": False, "of": True, "": False}
+    rows: list[list[object]] = [
+        [m["metric"], *([m["segment"]] if by else []), *_measured(m)] for m in answer["metrics"]
+    ]  # fmt: skip
+    table("metrics", columns, rows, console)
+
+
+def _measured(row: Answer) -> list[object]:
+    """Value, interval, what it is made of, and a warning."""
+    interval = formats.interval(row["interval"]) if row["interval"] else ""
+    return [formats.measure(row), interval, formats.basis(row), formats.remarks(row)]
+
+
+def _value(row: Answer) -> list[str]:
+    return [formats.measure(row), *([formats.basis(row)] if formats.sample(row) is not None else [])]
+
+
+def definitions(answer: Answer, console: Console) -> None:
+    """`dropoff metrics --definitions`."""
+    names = ("metric", "unit", "clock", "good", "description")
+    rows: list[list[object]] = [[m[name] for name in names] for m in answer["metrics"]]
+    table("metrics", dict.fromkeys(names, False), rows, console)
+
+
+def trend(answer: Answer, console: Console) -> None:
+    """`dropoff trend`."""
+    _head(answer, console)
+    zone, interval = answer["period"]["timezone"], answer["interval"]
+    split = any(point["segment"] for point in answer["points"])
+    columns = {"from": False, **({"segment": False} if split else {})}
+    columns |= {"value": True, "95 %": False, "of": True, "": False}
+    rows: list[list[object]] = [
+        [formats.bucket(p["from"], interval, zone), *([p["segment"]] if split else []), *_measured(p)]
+        for p in answer["points"]
+    ]  # fmt: skip
+    table(f"{answer['definition']['metric']} by {interval}", columns, rows, console)
+    console.print()
+    for name, total in (("whole period", answer["total"]), ("period before", answer["previous"]["total"])):
+        said = [", ".join(_value(row)) for row in total if not split]
+        if said:
+            console.print(Text(plain(f"{name}: {'; '.join(said)}")))
+    for deploy in answer["deploys"]:
+        console.print(Text(plain(f"{formats.instant(deploy['at'], zone)}: version {deploy['bot_version']}")))
 
 
 def conversations(answer: Answer, console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -12,6 +13,28 @@ from dropoff.metrics import METRICS, Metric, named
 from dropoff.periods import from_micros
 from dropoff.query import NO_TEST_RULES, Params, Query, TestTraffic, number, one, parse_query
 from dropoff.store.base import Store
+
+COMMON = ("from", "to", "timezone", "where", "include_test")
+PARAMETERS: Mapping[str, tuple[str, ...]] = {
+    "funnel": (*COMMON, "by", "name", "threshold"),
+    "dropoffs": (*COMMON, "by", "name", "threshold"),
+    "metrics": (*COMMON, "by", "metric"),
+    "trend": (*COMMON, "by", "metric", "interval"),
+    "definitions": (),
+    "conversations": (*COMMON, "name", "threshold", "stage", "dropped", "limit", "after"),
+    "conversation": (),
+    "rejected": ("limit",),
+}
+"""The parameters of each question. Another one is refused: a misspelt filter would otherwise filter nothing."""
+
+
+def check_parameters(question: str, params: Params) -> None:
+    """Refuse what the question does not know."""
+    unknown = [name for name in params if name not in PARAMETERS[question]]
+    if unknown:
+        known = PARAMETERS[question]
+        rule = f"one of {', '.join(known)}" if known else "left out: there are none here"
+        raise InvalidInput("parameter", ", ".join(unknown), rule)
 
 
 def utc_now() -> datetime:
@@ -38,6 +61,7 @@ class Analytics:
 
     def funnel(self, params: Params) -> dict[str, Any]:
         """Stages, rates and drop-offs of the funnel `name`."""
+        check_parameters("funnel", params)
         definition = funnel.named(one(params, "name") or "sales")
         answer = funnel.answer(self._store, self._query(params), definition, number(params, "threshold", 0, 0, 1))
         return msgspec.to_builtins(answer)
@@ -51,26 +75,33 @@ class Analytics:
 
     def metrics(self, params: Params) -> dict[str, Any]:
         """Every metric, or those named `metric`, of the query; split by `by`."""
-        wanted = self._metrics(params)
-        return msgspec.to_builtins(metrics.answer(self._store, self._query(params), wanted))
+        check_parameters("metrics", params)
+        wanted, query = self._metrics(params), self._query(params)
+        return self._with_test(query, metrics.answer(self._store, query, wanted))
 
     def trend(self, params: Params) -> dict[str, Any]:
         """One metric over time, beside the period before."""
-        wanted = self._metrics(params)
+        check_parameters("trend", params)
+        wanted, query = self._metrics(params), self._query(params)
         if len(wanted) != 1:
             raise InvalidInput("metric", list(params.get("metric", ())), "one metric")
-        interval = one(params, "interval") or "day"
-        return msgspec.to_builtins(metrics.trend(self._store, self._query(params), wanted[0], interval))
+        return self._with_test(query, metrics.trend(self._store, query, wanted[0], one(params, "interval") or "day"))
 
-    def definitions(self, _: Params) -> dict[str, Any]:
+    def definitions(self, params: Params) -> dict[str, Any]:
         """What every metric means."""
+        check_parameters("definitions", params)
         return {"metrics": [metrics.definition(metric) for metric in self._registry.values()]}
+
+    def _with_test(self, query: Query, answer: dict[str, Any]) -> dict[str, Any]:
+        counted = {"test_conversations": funnel.count_test(self._store, query)}
+        return msgspec.to_builtins({**answer, **counted})
 
     def _metrics(self, params: Params) -> list[Metric]:
         return named(params.get("metric", ()), self._registry)
 
     def conversations(self, params: Params) -> dict[str, Any]:
         """A page of the list of conversations."""
+        check_parameters("conversations", params)
         return conversations.listing(
             self._store,
             self._query(params),
@@ -81,8 +112,9 @@ class Analytics:
             after=one(params, "after"),
         )
 
-    def conversation(self, conversation_id: str) -> dict[str, Any]:
+    def conversation(self, conversation_id: str, params: Params = MappingProxyType({})) -> dict[str, Any]:
         """One conversation with its messages and events."""
+        check_parameters("conversation", params)
         return conversations.show(self._store, conversation_id, self._query({}))
 
     def filters(self) -> dict[str, Any]:
@@ -93,6 +125,7 @@ class Analytics:
 
     def rejected(self, params: Params) -> dict[str, Any]:
         """Refused events, the newest first, and their counts by reason."""
+        check_parameters("rejected", params)
         limit = int(number(params, "limit", 100, 1, 100_000))
         found = self._store.select(
             f"""SELECT id, epoch_us(received_at) AS received_at, reason, field, message, body FROM rejected_rows

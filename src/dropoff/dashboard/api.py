@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import msgspec
 from fastapi import Depends, FastAPI, Query, Request
@@ -109,6 +109,96 @@ class ConversationsAnswer(Answer):
     next: str | None
 
 
+class MetricShape(TypedDict):
+    """The value of a metric. Numerator and denominator are null for a median, which has `n` and quantiles.
+
+    `amount`: exact, in `currency`. `unknown`, `labelled_share`: what stands beside a metric that leaves rows out.
+    """
+
+    metric: str
+    segment: str
+    value: float | None
+    numerator: float | None
+    denominator: float | None
+    interval: tuple[float, float] | None
+    unit: str
+    clock: str
+    currency: NotRequired[str | None]
+    amount: NotRequired[str | None]
+    n: NotRequired[int]
+    p50: NotRequired[float | None]
+    p90: NotRequired[float | None]
+    p99: NotRequired[float | None]
+    unknown: NotRequired[float | None]
+    labelled_share: NotRequired[float | None]
+
+
+class SplitShape(TypedDict):
+    """By what the values are split; `overlapping`: a conversation can stand in several segments."""
+
+    by: str | None
+    overlapping: bool
+
+
+class MetricsAnswer(Answer):
+    """A row for each metric, segment and currency."""
+
+    definition: SplitShape
+    test_conversations: int
+    metrics: list[MetricShape]
+
+
+class MetricDefinition(TypedDict):
+    """What a metric means. `clock`: cohort (by the conversation's start) or activity (by the event's time)."""
+
+    metric: str
+    unit: str
+    clock: str
+    good: str
+    description: str
+    additive: bool
+
+
+class DefinitionsAnswer(TypedDict):
+    """Every metric there is."""
+
+    metrics: list[MetricDefinition]
+
+
+class PointShape(TypedDict("PointShape", {"from": str, "to": str}), MetricShape):
+    """One bucket of a trend. `partial`: cut by the period, or not over yet."""
+
+    partial: bool
+
+
+class PreviousShape(TypedDict):
+    """The period before."""
+
+    period: PeriodShape
+    total: list[MetricShape]
+    points: list[PointShape]
+
+
+class DeployShape(TypedDict):
+    """The first conversation of a bot version."""
+
+    bot_id: str | None
+    bot_version: str
+    at: str
+
+
+class TrendAnswer(Answer):
+    """A metric over time, its value in the whole period, the same of the period before, and deploys."""
+
+    definition: MetricDefinition
+    interval: str
+    test_conversations: int
+    total: list[MetricShape]
+    points: list[PointShape]
+    previous: PreviousShape
+    deploys: list[DeployShape]
+
+
 def _common(
     start: Annotated[str | None, Query(alias="from", description="first day, or an instant with an offset")] = None,
     end: Annotated[str | None, Query(alias="to", description="the day or instant after the last: exclusive")] = None,
@@ -117,6 +207,21 @@ def _common(
     include_test: Annotated[str | None, Query(description="1 puts test traffic back")] = None,
 ) -> None:
     """Declared for the schema alone: `Analytics` reads the URL itself, so every surface parses it in one place."""
+
+
+def _of_metrics(
+    metric: Annotated[list[str] | None, Query(description="a metric; repeatable; default: all of them")] = None,
+    by: Annotated[str | None, Query(description="dimension to split by")] = None,
+) -> None:
+    """As above."""
+
+
+def _of_trend(
+    metric: Annotated[str | None, Query(description="the metric")] = None,
+    interval: Annotated[str | None, Query(description="hour, day (default), week or month")] = None,
+    by: Annotated[str | None, Query(description="dimension to split by")] = None,
+) -> None:
+    """As above."""
 
 
 def _of_funnel(
@@ -129,6 +234,7 @@ def _of_funnel(
 
 def _of_listing(
     name: Annotated[str | None, Query(description="the funnel whose stages are meant; default sales")] = None,
+    threshold: Annotated[str | None, Query(description="of the funnel that led here; changes nothing")] = None,
     stage: Annotated[str | None, Query(description="only those that reached this stage")] = None,
     dropped: Annotated[str | None, Query(description="only those that reached this stage and not the next")] = None,
     limit: Annotated[str | None, Query(description="1 to 1000; default 50")] = None,
@@ -160,6 +266,23 @@ def api(analytics: Analytics) -> FastAPI:
         return _json(analytics.dropoffs(params(request)))
 
     @app.get(
+        "/v1/metrics", response_model=MetricsAnswer, responses=refusals, dependencies=[common, Depends(_of_metrics)]
+    )
+    def metrics(request: Request) -> Response:
+        """The values of metrics."""
+        return _json(analytics.metrics(params(request)))
+
+    @app.get("/v1/trend", response_model=TrendAnswer, responses=refusals, dependencies=[common, Depends(_of_trend)])
+    def trend(request: Request) -> Response:
+        """One metric over time."""
+        return _json(analytics.trend(params(request)))
+
+    @app.get("/v1/definitions", response_model=DefinitionsAnswer, responses=refusals)
+    def definitions(request: Request) -> Response:
+        """What every metric means."""
+        return _json(analytics.definitions(params(request)))
+
+    @app.get(
         "/v1/conversations", response_model=ConversationsAnswer, responses=refusals, dependencies=[common, of_listing]
     )
     def conversations(request: Request) -> Response:
@@ -167,9 +290,9 @@ def api(analytics: Analytics) -> FastAPI:
         return _json(analytics.conversations(params(request)))
 
     @app.get("/v1/conversations/{id:path}", responses=refusals | {404: {"model": Error}})
-    def conversation(id: str) -> Response:  # noqa: A002 - its name in the URL
+    def conversation(id: str, request: Request) -> Response:  # noqa: A002 - its name in the URL
         """All facts of one conversation, its messages and its events."""
-        return _json(analytics.conversation(id))
+        return _json(analytics.conversation(id, params(request)))
 
     @app.get("/v1/rejected", responses=refusals, dependencies=[Depends(_of_rejected)])
     def rejected(request: Request) -> Response:

@@ -27,7 +27,7 @@ def funnel_chart(answer: Mapping, link: Link | None = None) -> dict:
             "animation": False,
             "aria": {"enabled": True, "label": {"description": describe_funnel(answer)}},
             "textStyle": {"fontFamily": "var(--font)", "fontSize": 13, "color": "var(--text)"},
-            "tooltip": _tooltip(),
+            "tooltip": tooltip(),
             "grid": {"left": 0, "right": 0, "top": 0, "bottom": 0, "outerBoundsMode": "same"},
             "xAxis": {"type": "value", "show": False, "max": "dataMax"},
             "yAxis": [_names(stages), _figures([_wide(stage) for stage in stages])],
@@ -135,7 +135,8 @@ def _bars(name: str, data: list[dict]) -> dict:
     }
 
 
-def _tooltip() -> dict:
+def tooltip() -> dict:
+    """The box at the pointer."""
     # richText draws the tooltip on the canvas: the HTML one needs inline styles, which the policy forbids.
     return {
         "renderMode": "richText",

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 NONE = "–"
 ENOUGH = 30  # below this denominator a rate is shown with a warning
 _SPACE = "\u00a0"
+_BUCKETS = {"day": "%a %Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 _SYMBOLS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"} | {0x7F: "\u2421"}
 _CODES = [*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029]
@@ -48,6 +50,67 @@ def interval(bounds: Sequence[float] | None, digits: int = 1) -> str:
 def fraction(rate: Mapping) -> str:
     """Numerator and denominator of a NUMBER: `5,966 / 6,526`."""
     return f"{number(rate['numerator'])}{_SPACE}/{_SPACE}{number(rate['denominator'])}"
+
+
+def measure(row: Mapping) -> str:
+    """The value of a metric in its unit: `42.3 %`, `3 min 20 s`, `1,200.50 EUR`, `0.17`, `6,526`."""
+    if row["value"] is None:
+        return NONE
+    match row["unit"]:
+        case "share":
+            return percent(row["value"])
+        case "seconds":
+            return duration(row["value"])
+        case "money":
+            return f"{_grouped(row)}{_SPACE}{visible(row.get('currency') or '?')}"
+        case "count":
+            return number(row["value"])
+        case _:
+            return number(row["value"], 2)
+
+
+def _grouped(row: Mapping) -> str:
+    """An exact amount with its thousands marked; what is no sum (a cost for each meeting) with two decimals."""
+    if row["denominator"] is not None or row.get("amount") is None:
+        return number(row["value"], 2)
+    return _minus(f"{Decimal(row['amount']):,f}")
+
+
+def sample(row: Mapping) -> float | None:
+    """How many stand behind a metric's value; None for what is no rate and no mean: a count, a sum of money."""
+    return row["n"] if "n" in row else row["denominator"]
+
+
+def basis(row: Mapping) -> str:
+    """What a metric's value is made of: `5,966 / 6,526`, of a median `n = 300`, of a count nothing."""
+    if "n" in row:
+        return f"n = {number(row['n'])}"
+    if row["denominator"] is None:
+        return NONE
+    digits = 0 if float(row["numerator"]).is_integer() else 2
+    return f"{number(row['numerator'], digits)}{_SPACE}/{_SPACE}{number(row['denominator'])}"
+
+
+def remarks(row: Mapping) -> str:
+    """What is to be said of a value beside the number itself."""
+    n = sample(row)
+    small = n is not None and row["value"] is not None and is_small(n)
+    said = [
+        "not enough data" if small else "",
+        "not over or cut" if row.get("partial") else "",
+        f"unknown: {number(row['unknown'])}" if row.get("unknown") else "",
+        f"labelled: {percent(row['labelled_share'])}" if row.get("labelled_share") is not None else "",
+        f"p90 {duration(row['p90'])}, p99 {duration(row['p99'])}" if row.get("p90") else "",
+    ]
+    return ", ".join(text for text in said if text)
+
+
+def bucket(when: str, interval: str, timezone: str) -> str:
+    """What the part of a trend that begins then is called: `2024-01-15 09:00`, `Mon 2024-01-15`, `2024-W03`."""
+    moment = local(when, timezone)
+    if interval == "hour":  # the hour that the clock runs through twice has two names
+        return f"{moment:%Y-%m-%d %H:%M}" + (" (second)" if moment.fold else "")
+    return f"{moment:{_BUCKETS[interval]}}"
 
 
 def is_small(denominator: float | None) -> bool:
@@ -149,5 +212,9 @@ FILTERS: dict[str, Callable] = {
         label,
         visible,
         plain,
+        measure,
+        basis,
+        remarks,
+        bucket,
     )
 }

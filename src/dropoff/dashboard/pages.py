@@ -1,4 +1,4 @@
-"""The pages: funnel, conversations, one conversation, login, API documentation, errors.
+"""The pages: funnel, trends, conversations, one conversation, login, API documentation, errors.
 
 Every page is HTML made here from one answer of `Analytics`; its state lives in the URL, whose parameters are
 those of the API. Only the form differs: people pick an inclusive last day, `until`, and are sent on to the
@@ -25,9 +25,10 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dropoff.dashboard import formats, words
+from dropoff.dashboard import formats, trends, words
 from dropoff.dashboard.charts import funnel_chart
 from dropoff.errors import DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
+from dropoff.query import DIMENSIONS, MULTIPLE, REST
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -45,8 +46,10 @@ SECURITY_HEADERS = {
 Params = Mapping[str, Sequence[str]]
 
 _COMMON = ("from", "to", "timezone", "where", "include_test")  # what follows from page to page
-_FUNNEL = (*_COMMON, "name", "threshold")
-_LIST = (*_FUNNEL, "stage", "dropped", "limit", "after")
+_FUNNEL = (*_COMMON, "name", "threshold", "by")
+_TREND = (*_COMMON, "metric", "interval")
+_LIST = (*_COMMON, "name", "threshold", "stage", "dropped", "limit", "after")
+_FIRST_METRIC = "response_rate"
 
 
 class Analytics(Protocol):
@@ -57,6 +60,14 @@ class Analytics(Protocol):
 
     def funnel(self, params: Params) -> dict:
         """The funnel answer: period, as_of, definition, stages, rates, drop_offs, test_conversations."""
+        ...
+
+    def trend(self, params: Params) -> dict:
+        """A metric over time: period, as_of, definition, interval, total, points, previous, deploys."""
+        ...
+
+    def definitions(self, params: Params) -> dict:
+        """What every metric means."""
         ...
 
     def conversations(self, params: Params) -> dict:
@@ -87,6 +98,7 @@ def pages(analytics: Analytics) -> list[BaseRoute]:
 
     return [
         route("/", funnel_page),
+        route("/trends", trends_page),
         route("/conversations", conversations_page),
         route("/conversations/{id:path}", conversation_page),
         route("/login", login),
@@ -111,9 +123,61 @@ def funnel_page(analytics: Analytics, request: Request) -> Response:
         answer = analytics.funnel(params)
     except InvalidInput as error:
         return render("funnel.html", request, 400, **page | {"error": error})
-    chart = funnel_chart(answer, lambda **changes: url("/conversations", params, **changes))
+    listed = {name: texts for name, texts in params.items() if name != "by"}
+    chart = funnel_chart(answer, lambda **changes: url("/conversations", listed, **changes))
     shown = {"answer": answer, "chart": chart, "counts": _counts(answer), "rates": rate_rows(answer)}
+    shown |= {"listed": listed, "segments": segment_rows(answer, listed)}
     return render("funnel.html", request, **page | shown)
+
+
+def trends_page(analytics: Analytics, request: Request) -> Response:
+    """`/trends`: a metric over time."""
+    params = query(request, _TREND)
+    if "until" in request.query_params:
+        return _canonical(request, params)
+    asked = {"metric": [_FIRST_METRIC], "interval": ["day"]} | params
+    page = {
+        "params": params,
+        "asked": asked,
+        "filters": analytics.filters(),
+        "metrics": analytics.definitions({})["metrics"],
+        "answer": None,
+        "error": None,
+        "chips": condition_chips(params, "/trends"),
+    }
+    try:
+        answer = analytics.trend(asked)
+    except InvalidInput as error:
+        return render("trends.html", request, 400, **page | {"error": error})
+    return render("trends.html", request, **page | {"answer": answer} | _trend(answer, _common(params)))
+
+
+def _trend(answer: Mapping, common: Params) -> dict[str, Any]:
+    """Rows, charts and totals of a trend."""
+    zone = answer["period"]["timezone"]
+
+    def link(start: str, end: str) -> str:
+        ends = {"from": trends.end_of_link(start, zone), "to": trends.end_of_link(end, zone)}
+        return url("/conversations", common, **ends)
+
+    lines = trends.lines(answer, link)
+    charts = {currency: trends.trend_chart(rows, answer) for currency, rows in lines.items()}
+    return {"lines": lines, "charts": charts, "totals": trends.totals(answer)}
+
+
+def segment_rows(answer: Mapping, params: Params) -> list[dict[str, Any]]:
+    """The segments of a split funnel: value, how many started, the rates, and where the conversations are."""
+    by = answer.get("by")
+    others = [text for text in params.get("where", ()) if text.partition("=")[0].strip() != by]
+    return [
+        {
+            "value": value,
+            "started": part["stages"][0]["count"],
+            "rates": part["numbers"],
+            "url": None if value == REST else url("/conversations", {**params, "where": [*others, f"{by}={value}"]}),
+        }
+        for value, part in answer.get("segments", {}).items()
+    ]
 
 
 def conversations_page(analytics: Analytics, request: Request) -> Response:
@@ -388,7 +452,15 @@ def _templates() -> Environment:
     )
     environment.filters.update(formats.FILTERS, island=island)
     environment.globals.update(url=url, conversation_url=conversation_url, asset=_asset, styles=_styles)
-    environment.globals.update(words=words, is_small=formats.is_small, common=_common, form_day=_form_day)
+    environment.globals.update(
+        words=words,
+        dimensions=DIMENSIONS,
+        multiple=MULTIPLE,
+        is_small=formats.is_small,
+        sample=formats.sample,
+        common=_common,
+        form_day=_form_day,
+    )
     return environment
 
 

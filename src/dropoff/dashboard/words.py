@@ -13,11 +13,21 @@ class Page(NamedTuple):
 
 NAVIGATION = (
     Page("/", "Funnel"),
+    Page("/trends", "Trends"),
     Page("/conversations", "Conversations"),
     Page("/api/docs", "API docs", filtered=False),
 )
 
 FUNNELS = {"sales": "Sales (reached)", "mission": "Mission (recorded)"}
+
+INTERVALS = {"hour": "Hour", "day": "Day", "week": "Week", "month": "Month"}
+
+CLOCKS = {
+    "cohort": "By the start of the conversation",
+    "activity": "By the time of the event",
+}
+
+GOOD = {"up": "Higher is better.", "down": "Lower is better.", "": ""}
 
 STAGES = {
     "started": "The conversation began in the period.",
@@ -48,7 +58,17 @@ TERMS = {
     "Not enough data": "Fewer than 30 conversations stand below the line: the interval says more than the rate.",
     "Not recorded": "No event of this stage exists anywhere in the project, so no rate is claimed for it.",
     "Drop rate": "Share of those at a stage who did not reach the next one. Lost: how many that are.",
+    "Segment": "Conversations that have the value. (none): no value; (rest): all but the 50 most frequent together.",
     "Test traffic": "Conversations marked as tests are left out unless included above.",
+}
+
+TREND_TERMS = {
+    "Interval": "95 % interval (Wilson) of a share. Counts, ratios, means and medians have none here.",
+    "Partial": "The period cuts the span of the point, or it is not over yet: it will change.",
+    "Not enough data": "Fewer than 30 stand below the line: the interval says more than the value.",
+    "Period before": "As many days that end where this period begins, compared point by point.",
+    "Version": "A vertical line: the first conversation of a bot version.",
+    "Test traffic": TERMS["Test traffic"],
 }
 
 

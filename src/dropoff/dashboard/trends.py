@@ -1,0 +1,191 @@
+"""What the page of trends shows, as pure functions of the answer: table rows, and a chart for each currency."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import time
+from typing import Any, NamedTuple
+
+from dropoff.dashboard import formats
+from dropoff.dashboard.charts import tooltip
+from dropoff.dashboard.formats import bucket, label, visible
+
+Link = Callable[[str, str], str]
+"""From the two ends of a bucket to the address of the conversations that began in it."""
+
+MOST_DOTS = 92  # points; above, dots would hide the line, so only those that need care keep theirs
+_SCALES = (("d", 86400), ("h", 3600), ("min", 60))
+
+
+class Row(NamedTuple):
+    """A point, the one as far into the period before, and where its conversations are."""
+
+    name: str
+    point: Mapping
+    previous: Mapping | None
+    url: str | None
+
+
+def lines(answer: Mapping, link: Link) -> dict[str, list[Row]]:
+    """The rows of each line by currency ('' where there is none), the earliest first."""
+    zone, interval = answer["period"]["timezone"], answer["interval"]
+    before = _by_currency(answer["previous"]["points"])
+    linked = answer["definition"]["clock"] == "cohort"
+    return {
+        currency: [
+            Row(
+                bucket(point["from"], interval, zone),
+                point,
+                _at(before.get(currency, ()), place),
+                link(point["from"], point["to"]) if linked and point["value"] is not None else None,
+            )
+            for place, point in enumerate(points)
+        ]
+        for currency, points in _by_currency(answer["points"]).items()
+    }
+
+
+def end_of_link(moment: str, timezone: str) -> str:
+    """An end of a bucket as it stands in an address: a day where it is a midnight, else the instant."""
+    local = formats.local(moment, timezone)
+    return f"{local:%Y-%m-%d}" if local.time() == time() else moment
+
+
+def totals(answer: Mapping) -> dict[str, dict[str, Any]]:
+    """The value of the whole period beside that of the period before, by currency."""
+    before = {row.get("currency") or "": row for row in answer["previous"]["total"]}
+    return {
+        currency: {"row": row, "previous": before.get(currency)}
+        for row in answer["total"]
+        for currency in [row.get("currency") or ""]
+    }
+
+
+def trend_chart(rows: Sequence[Row], answer: Mapping) -> dict:
+    """A line with its points, the period before as a dashed one, and a vertical line for each deploy."""
+    unit = rows[0].point["unit"]
+    factor, suffix = _scale(unit, [row.point["value"] for row in rows])
+    text = {"color": "var(--muted)", "fontSize": 12, "hideOverlap": True}
+    grid_line, axis_line = {"lineStyle": {"color": "var(--line)"}}, {"lineStyle": {"color": "var(--line-strong)"}}
+    top = 30 if answer["deploys"] else 10
+    return {
+        "baseOption": {
+            "animation": False,
+            "aria": {"enabled": True, "label": {"description": describe_trend(rows, answer)}},
+            "textStyle": {"fontFamily": "var(--font)", "fontSize": 12, "color": "var(--text)"},
+            "tooltip": tooltip(),
+            "grid": {"left": 0, "right": 12, "top": top, "bottom": 0, "outerBoundsMode": "same"},
+            "xAxis": {
+                "type": "category", "data": [row.name for row in rows], "boundaryGap": False,
+                "axisLabel": text, "axisTick": {"show": False}, "axisLine": axis_line,
+            },
+            "yAxis": {"type": "value", "axisLabel": text | {"formatter": f"{{value}}{suffix}"}, "splitLine": grid_line},
+            "series": [_before(rows, factor), _now(rows, factor) | {"markLine": _marks(rows, answer)}],
+        },
+        "media": [],
+    }  # fmt: skip
+
+
+def describe_trend(rows: Sequence[Row], answer: Mapping) -> str:
+    """The chart in words, for those who do not see it."""
+    name, known = label(answer["definition"]["metric"]), [row for row in rows if row.point["value"] is not None]
+    if not known:
+        return f"Line chart of {name}: no values."
+    low, high = (pick(known, key=lambda row: row.point["value"]) for pick in (min, max))
+    ends = f"from {formats.measure(known[0].point)} to {formats.measure(known[-1].point)}"
+    return (
+        f"Line chart of {name} by {answer['interval']}, {len(rows)} points {ends}; lowest {low.name} with "
+        f"{formats.measure(low.point)}, highest {high.name} with {formats.measure(high.point)}. "
+        "The table below has the same numbers."
+    )
+
+
+def is_unsure(point: Mapping) -> bool:
+    """A bucket that is cut or not over, or a rate of too few: shown hollow."""
+    n = formats.sample(point)
+    return point["partial"] or (n is not None and formats.is_small(n))
+
+
+def _by_currency(points: Sequence[Mapping]) -> dict[str, list[Mapping]]:
+    found: dict[str, list[Mapping]] = {}
+    for point in points:
+        found.setdefault(point.get("currency") or "", []).append(point)
+    return found
+
+
+def _at(points: Sequence[Mapping], place: int) -> Mapping | None:
+    return points[place] if place < len(points) else None
+
+
+def _scale(unit: str, values: Sequence[float | None]) -> tuple[float, str]:
+    """What the axis multiplies by, and its unit: seconds are shown in the unit that suits the largest."""
+    if unit == "share":
+        return 100, " %"
+    if unit != "seconds":
+        return 1, ""
+    most = max((value for value in values if value is not None), default=0)
+    name, size = next(((name, size) for name, size in _SCALES if most >= 2 * size), ("s", 1))
+    return 1 / size, f" {name}"
+
+
+def _now(rows: Sequence[Row], factor: float) -> dict:
+    data = [_item(row, factor, dots=len(rows) <= MOST_DOTS) for row in rows]
+    color = {"color": "var(--chart-1)"}
+    return {
+        "type": "line", "name": "This period", "data": data, "showAllSymbol": True, "symbol": "circle",
+        "symbolSize": 8, "lineStyle": color | {"width": 2}, "itemStyle": color, "z": 3,
+    }  # fmt: skip
+
+
+def _item(row: Row, factor: float, *, dots: bool) -> dict:
+    point, value = row.point, row.point["value"]
+    if value is None:
+        return {"value": None}
+    unsure = is_unsure(point)
+    style = {"color": "var(--page)", "borderColor": "var(--line-strong)", "borderWidth": 2}
+    item: dict[str, Any] = {"value": _short(value * factor), "tooltip": {"formatter": _told(row)}}
+    item |= {"itemStyle": style} if unsure else {}
+    item |= {} if dots else {"symbolSize": 5 if unsure else 4}
+    return item | ({"url": row.url} if row.url else {})
+
+
+def _told(row: Row) -> str:
+    """The tooltip of a point. Braces would be read as a style."""
+    point = row.point
+    parts = [f"{row.name}: {formats.measure(point)}"]
+    parts += [formats.basis(point)] if formats.sample(point) is not None else []
+    parts += [f"95 %: {formats.interval(point['interval'])}"] if point["interval"] else []
+    parts += [formats.remarks(point)] if formats.remarks(point) else []
+    parts += [f"Before: {formats.measure(row.previous)}"] if row.previous else []
+    return _inert("\n".join(parts))
+
+
+def _before(rows: Sequence[Row], factor: float) -> dict:
+    values = [row.previous["value"] if row.previous else None for row in rows]
+    return {
+        "type": "line", "name": "The period before", "symbol": "none", "silent": True, "z": 2,
+        "data": [None if value is None else _short(value * factor) for value in values],
+        "lineStyle": {"color": "var(--line-strong)", "width": 1, "type": "dashed"},
+    }  # fmt: skip
+
+
+def _marks(rows: Sequence[Row], answer: Mapping) -> dict:
+    """A line at the bucket in which a version was first seen; neighbours have their names at two heights."""
+    data, last = [], -len(rows)
+    for deploy in answer["deploys"]:
+        place = sum(row.point["from"] <= deploy["at"] for row in rows) - 1
+        raised = place - last < len(rows) / 10 and (not data or data[-1]["label"]["distance"] < 14)
+        mark = {"xAxis": max(place, 0), "name": _inert(visible(deploy["bot_version"])[:16])}
+        data.append(mark | {"label": {"formatter": mark["name"], "distance": 16 if raised else 3}})
+        last = place
+    return {
+        "silent": True, "symbol": "none", "animation": False, "data": data,
+        "lineStyle": {"color": "var(--muted)", "type": "solid", "width": 1},
+        "label": {"color": "var(--muted)", "fontSize": 11, "position": "end"},
+    }  # fmt: skip
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def _inert(text: str) -> str:
+    return text.replace("{", "❴").replace("}", "❵")
