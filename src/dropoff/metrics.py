@@ -11,7 +11,9 @@ from typing import Literal
 from dropoff.errors import InvalidInput
 
 Unit = Literal["count", "share", "ratio", "seconds", "score", "money"]
-Source = Literal["conversations", "messages", "turns", "meetings", "due_meetings", "deals", "costs"]
+Source = Literal[
+    "conversations", "messages", "turns", "meetings", "due_meetings", "deals", "costs", "events", "events_by_start"
+]  # fmt: skip
 CLOCKS = {"cohort": "by the start of the conversation", "activity": "by the time of the event"}
 
 

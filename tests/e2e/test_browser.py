@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
+from dropoff.dashboard import formats
 from dropoff.dashboard.formats import visible
 
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
@@ -176,7 +177,18 @@ def tab_to(page, selector):
 
 def addresses(demo):
     one = demo.get("/api/v1/conversations?limit=1&stage=booked")["conversations"][0]["id"]
-    return ["/", "/?name=mission", "/conversations", f"/conversations/{one}", "/api/docs", "/login", "/nope"]
+    return [
+        "/",
+        "/?name=mission",
+        "/?by=medium",
+        "/trends",
+        "/trends?metric=revenue&interval=week",
+        "/conversations",
+        f"/conversations/{one}",
+        "/api/docs",
+        "/login",
+        "/nope",
+    ]
 
 
 def overflow(page):
@@ -226,8 +238,118 @@ def test_the_chart_leads_to_its_conversations(demo, page):
     page.wait_for_url(re.compile(r"/conversations\?stage=started"))
 
 
+def points(page):
+    return {name: row[0] for name, row in rows(page, re.compile(" by ")).items()}
+
+
+def as_points(trend):
+    zone, interval = trend["period"]["timezone"], trend["interval"]
+    return {formats.bucket(p["from"], interval, zone): formats.measure(p) for p in trend["points"]}
+
+
+def test_a_trend_is_the_same_on_page_api_and_command_line(demo, page):
+    page.goto(f"{demo.url}/trends")
+    api, cli = demo.get("/api/v1/trend?metric=response_rate"), demo.ask("trend", "response_rate")
+    assert {**api, "as_of": 0} == {**cli, "as_of": 0}
+    assert len(api["points"]) == 30
+    assert points(page) == as_points(api)
+    page.locator("select[name=metric]").select_option("bot_messages")
+    page.locator("select[name=interval]").select_option("week")
+    page.locator("select[name=where]").select_option("channel=sms")
+    apply(page)
+    assert parameters(page) == {
+        "from": [api["period"]["from"][:10]], "to": [api["period"]["to"][:10]], "metric": ["bot_messages"],
+        "interval": ["week"], "where": ["channel=sms"],
+    }  # fmt: skip
+    expect(page.get_by_role("heading", level=1)).to_have_text("Bot messages")
+    assert points(page) == as_points(demo.get(f"/api/v1/trend?{urlsplit(page.url).query}"))
+    page.go_back()
+    assert points(page) == as_points(api)
+
+
+def test_a_point_leads_to_its_conversations(demo, page):
+    page.goto(f"{demo.url}/trends?metric=conversations_started&where=channel=sms&interval=week")
+    first = page.get_by_role("region", name="Week by week").locator("tbody tr").nth(1).get_by_role("link")
+    count = first.inner_text()
+    first.click()
+    expect(page.get_by_role("heading", level=2)).to_have_text(f"{count} conversations")
+    assert parameters(page)["where"] == ["channel=sms"]
+    page.go_back()
+    option = json.loads(page.locator("#trend1-option").inner_text())
+    box, (x, y) = page.locator("canvas").bounding_box(), page.evaluate(RIGHT_END)
+    assert box is not None
+    page.mouse.click(box["x"] + x - 2, box["y"] + y)
+    page.wait_for_url(re.compile("/conversations"))
+    assert page.url == demo.url + option["baseOption"]["series"][1]["data"][-1]["url"]
+
+
+RIGHT_END = """() => {
+  const canvas = document.querySelector("canvas");
+  const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  for (let x = canvas.width - 1; x >= 0; x--)
+    for (let y = 0; y < canvas.height; y++) {
+      const at = 4 * (y * canvas.width + x);
+      if (pixels[at + 2] - pixels[at] > 100) return [x, y];
+    }
+}"""
+"""Where the blue line of the chart ends: at its last point."""
+
+
+def test_a_trend_with_the_keyboard_alone(demo, page):
+    page.goto(f"{demo.url}/trends")
+    tab_to(page, "select[name=metric]")
+    page.keyboard.press("ArrowDown")
+    tab_to(page, "form button")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("metric=qualification_rate"))
+    tab_to(page, "tbody td a")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/conversations\?.*from="))
+
+
+def test_a_trend_without_scripts_and_on_a_phone(demo, open_page):
+    page = open_page(java_script_enabled=False, **PHONE)
+    page.goto(f"{demo.url}/trends?metric=win_rate&interval=month")
+    assert not page.locator(".chart").is_visible()
+    assert points(page) == as_points(demo.get("/api/v1/trend?metric=win_rate&interval=month"))
+    page.locator("select[name=metric]").select_option("response_time")
+    apply(page)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Response time")
+    assert overflow(page) <= 0
+
+
+def test_trends_have_a_chart_for_each_currency_in_both_themes(demo, open_page):
+    shots = []
+    for scheme in ("light", "dark"):
+        page = open_page(color_scheme=scheme)
+        page.goto(f"{demo.url}/trends?metric=revenue&interval=month")
+        currencies = {p["currency"] for p in demo.get("/api/v1/trend?metric=revenue&interval=month")["points"]}
+        assert page.locator("canvas").count() == len(currencies) > 1
+        shots.append(page.locator(".plot").first.screenshot())
+    assert shots[0] != shots[1]
+
+
+def test_the_funnel_split_by_a_dimension(demo, page):
+    page.goto(demo.url)
+    page.locator("select[name=by]").select_option("medium")
+    apply(page)
+    assert parameters(page)["by"] == ["medium"]
+    segments = demo.get("/api/v1/funnel?by=medium")["segments"]
+    shown = {
+        name: [row[0], *(cell.splitlines()[0] for cell in row[1:])] for name, row in rows(page, "By medium").items()
+    }
+    assert shown == {
+        value: [formats.number(part["stages"][0]["count"]), *map(percent, part["rates"].values())]
+        for value, part in segments.items()
+    }
+    link = page.get_by_role("region", name="By medium").locator("tbody tr").first.get_by_role("link")
+    count = link.inner_text()
+    link.click()
+    expect(page.get_by_role("heading", level=2)).to_have_text(f"{count} conversations")
+
+
 def test_an_empty_server_says_what_to_do(empty, page):
-    for path in ("/", "/conversations"):
+    for path in ("/", "/trends", "/conversations"):
         page.goto(empty.url + path)
         expect(page.get_by_role("heading", name="No events yet")).to_be_visible()
         assert f"{empty.url}/v1/events" in page.locator("main").inner_text()
@@ -243,12 +365,17 @@ def test_a_wrong_filter_is_explained_in_its_place(demo, page, watch):
     assert page.locator("input[name=until]").get_attribute("aria-invalid") == "true"
     page.goto(f"{demo.url}/?from=2000-01-01&to=2000-02-01")
     expect(page.get_by_role("heading", name="No conversations in this period")).to_be_visible()
+    page.goto(f"{demo.url}/trends?metric=shoe")
+    expect(page.get_by_role("alert")).to_contain_text("must be one of conversations_started")
+    assert page.locator("select[name=metric]").get_attribute("aria-invalid") == "true"
+    page.goto(f"{demo.url}/trends?metric=revenue&from=2000-01-01&to=2000-02-01")
+    expect(page.get_by_role("heading", name="No values in this period")).to_be_visible()
 
 
 def test_the_api_reference_loads(demo, page):
     page.goto(f"{demo.url}/api/docs")
     expect(page.locator(".opblock-summary-path").first).to_be_visible()
-    assert page.locator(".opblock").count() == 5
+    assert page.locator(".opblock").count() == 8
     page.locator(".opblock-summary-control").first.click()
     expect(page.get_by_text("as_of").or_(page.get_by_text("timezone")).first).to_be_visible()
 
@@ -269,7 +396,8 @@ EVIL = (
 
 def test_text_from_events_is_shown_and_not_run(empty, page):
     empty.send(*(event for number, text in enumerate(EVIL) for event in evil(number, text)))
-    for path in ("/", "/?where=channel=%3Cb%3E", "/conversations?stage=responded", "/conversations"):
+    paths = ("/trends", "/trends?metric=bot_messages", "/?by=channel", "/?by=first_message_variant")
+    for path in (*paths, "/", "/?where=channel=%3Cb%3E", "/conversations?stage=responded", "/conversations"):
         page.goto(empty.url + path)
         assert page.evaluate("window.ran") is None
         assert page.locator("main img, main svg, main script:not([type='application/json'])").count() == 0
@@ -297,7 +425,7 @@ def look_at(page):
 
 
 def evil(number, text):
-    common = {"conversation_id": text, "contact_id": text, "channel": text}
+    common = {"conversation_id": text, "contact_id": text, "channel": text, "bot_id": text, "bot_version": text}
     at = 1_700_000_000_000 + number * 60_000
     said = {"content": text, "intent": text, "variant": text}
     return (

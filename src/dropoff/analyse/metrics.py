@@ -1,9 +1,8 @@
 """The values of metrics: one statement for all metrics of a request, the maths a pure function of its sums."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -155,6 +154,8 @@ _SOURCES = {
     "meetings": (sql.PHYSICAL["meetings"], "r.booked_at"),
     "due_meetings": (sql.PHYSICAL["meetings"], "coalesce(r.due_at, r.state_at)"),
     "deals": (sql.PHYSICAL["deals"], "r.won_at"),
+    "events": (sql.standing_events(), "r.timestamp"),
+    "events_by_start": (sql.standing_events(), "c.started_at"),
 }
 """The table of a source, and the instant by which its rows are counted."""
 
@@ -179,15 +180,15 @@ def describe(metric: Metric, cell: Cell, sums: Sums, recorded: Set[str] | None =
     if metric.by_currency:
         numerator /= MICROS
     known = recorded is None or recorded >= set(metric.stages)
-    shared = metric.unit == "share" and known
+    unit = metric.unit if metric.unit != "share" or numerator <= (denominator or 0) else "ratio"
     row = {
         "metric": metric.name,
         "segment": cell.segment,
         "value": value_of(metric, sums) if known else None,
         "numerator": float(numerator),
         "denominator": None if denominator is None else float(denominator),
-        "interval": wilson(float(numerator), float(denominator)) if shared and denominator else None,
-        "unit": metric.unit,
+        "interval": wilson(float(numerator), float(denominator)) if unit == "share" and denominator and known else None,
+        "unit": unit,
         "clock": metric.clock,
     }
     if metric.by_currency:
@@ -237,46 +238,67 @@ def definition(metric: Metric) -> dict[str, Any]:
 def trend(store: Store, query: Query, metric: Metric, interval: str) -> dict[str, Any]:
     """A metric by hour, day, week or month of the period's zone, and of the equally long period before.
 
-    Empty buckets are there, with 0 or null. A bucket that is not over yet is `partial`.
+    Empty buckets are there, with 0 or null. A bucket that the period cuts, or that is not over yet, is `partial`.
     """
     if interval not in INTERVALS:
         raise InvalidInput("interval", interval, f"one of {', '.join(INTERVALS)}")
-    before = replace(query, period=_before(query.period))
+    before = replace(query, period=_before(query.period, interval))
     return {
         "period": query.period.to_dict(),
         "as_of": instant(query.now),
         "definition": definition(metric),
         "interval": interval,
+        "total": answer(store, query, [metric])["metrics"],
         "points": _points(store, query, metric, interval),
-        "previous": {"period": before.period.to_dict(), "points": _points(store, before, metric, interval)},
+        "previous": {
+            "period": before.period.to_dict(),
+            "total": answer(store, before, [metric])["metrics"],
+            "points": _points(store, before, metric, interval),
+        },
         "deploys": _deploys(store, query),
     }
 
 
-def _before(period: Period) -> Period:
-    """The period before: as many local days, so that a change of the clock moves nothing."""
+def _before(period: Period, interval: str) -> Period:
+    """The period before: as many local days (of whole months, by month: as many months), whatever the clock does."""
     zone = ZoneInfo(period.timezone)
     first, last = period.start.astimezone(zone), period.end.astimezone(zone)
-    if first.time() == last.time() and first.time().isoformat() == "00:00:00":
-        return Period(midnight(first.date() - (last.date() - first.date()), zone), period.start, period.timezone)
-    return Period(period.start - (period.end - period.start), period.start, period.timezone)
+    if first.time() != time() or last.time() != time():
+        return Period(period.start - (period.end - period.start), period.start, period.timezone)
+    start = first.date() - (last.date() - first.date())
+    if interval == "month" and first.day == last.day == 1:
+        months = 2 * (first.year * 12 + first.month) - (last.year * 12 + last.month) - 1
+        start = date(months // 12, months % 12 + 1, 1)
+    return Period(midnight(start, zone), period.start, period.timezone)
 
 
 def _points(store: Store, query: Query, metric: Metric, interval: str) -> list[dict[str, Any]]:
     starts = buckets(query.period, interval)
     if len(starts) > MAX_POINTS:
         raise InvalidInput("interval", interval, f"one that gives at most {MAX_POINTS} points, not {len(starts)}")
+    found = measure(store, query, [metric], bucket_of(interval, query.period.timezone))[metric.name]
     recorded = _recorded(store, [metric])
-    bucket = bucket_of(interval, query.period.timezone)
-    found: dict[Any, list[tuple[Cell, Sums]]] = defaultdict(list)
-    for cell, sums in measure(store, query, [metric], bucket)[metric.name].items():
-        found[cell.bucket].append((cell, sums))
+    lines = {(cell.segment, cell.currency or "") for cell in found}
+    if not lines and not metric.by_currency and query.by is None:
+        lines = {("", "")}
+    nothing = Sums(Decimal(0), None if metric.denominator is None else Decimal(0))
     points = []
     for key, start, end in starts:
-        for cell, sums in sorted(found.get(key, []), key=lambda item: item[0].segment) or _empty(metric):
-            point = describe(metric, cell, sums, recorded)
-            points.append({"from": instant(start), "to": instant(end), "partial": end > query.now, **point})
+        span = _span(start, end, query)
+        for segment, currency in sorted(lines):
+            cell = Cell(segment, key, currency or None)
+            points.append({**span, **describe(metric, cell, found.get(cell, nothing), recorded)})
     return points
+
+
+def _span(start: datetime, end: datetime, query: Query) -> dict[str, Any]:
+    """Of a bucket the part that lies in the period. It is `partial` where it is cut, or not over yet."""
+    period = query.period
+    return {
+        "from": instant(max(start, period.start)),
+        "to": instant(min(end, period.end)),
+        "partial": start < period.start or end > min(period.end, query.now),
+    }
 
 
 def bucket_of(interval: str, zone: str) -> str:
