@@ -5,13 +5,14 @@ no care of their own. Which buckets are due the store notes in the transaction t
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from dropoff.analyse import select
 from dropoff.analyse.metrics import Cell, Sums, measure, value_of
 from dropoff.metrics import METRICS, Metric
 from dropoff.periods import Period
@@ -31,11 +32,13 @@ class Plan:
     dimensions: tuple[str, ...] = ("channel", "bot_version")
     test: TestTraffic = NO_TEST_RULES
 
-    @property
-    def fingerprint(self) -> str:
+    def metrics(self, recorded: Set[str]) -> list[Metric]:
+        """What can be summed, without the rates of stages that the project does not record: those are null."""
+        return [m for m in METRICS.values() if m.additive and recorded >= set(m.stages)]
+
+    def fingerprint(self, recorded: Set[str]) -> str:
         """Changes when both tables have to be made anew."""
-        parts = [self, *(m for m in METRICS.values() if m.additive)]
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr([self, *self.metrics(recorded)]).encode()).hexdigest()[:16]
 
 
 class Row(NamedTuple):
@@ -58,8 +61,9 @@ class Refreshed(NamedTuple):
 
 def refresh(store: Store, plan: Plan, now: datetime) -> Refreshed:
     """Bring both tables up to date: only the buckets that the store has noted, or all after a change of plan."""
-    if store.rollup_plan() != plan.fingerprint:
-        store.restart_rollups(plan.fingerprint)
+    recorded = select.recorded_stages(store)
+    if store.rollup_plan() != plan.fingerprint(recorded):
+        store.restart_rollups(plan.fingerprint(recorded))
     slots = store.dirty_slots()
     if not slots:
         return Refreshed(0, 0)
@@ -68,7 +72,9 @@ def refresh(store: Store, plan: Plan, now: datetime) -> Refreshed:
     days = sorted({hour.astimezone(zone).date() for hour in hours})
     for part in _runs(days):
         inside = [h for h in hours if part[0] <= h.astimezone(zone).date() <= part[-1]]
-        store.replace_rollups(inside, list(_hourly(store, plan, inside, now)), part, plan.timezone)
+        store.replace_rollups(
+            inside, list(_hourly(store, plan, plan.metrics(recorded), inside, now)), part, plan.timezone
+        )
     store.forget_slots(slots)
     return Refreshed(len(hours), len(days))
 
@@ -91,15 +97,16 @@ def _runs(days: Sequence[date]) -> Iterator[list[date]]:
         yield run
 
 
-def _hourly(store: Store, plan: Plan, hours: Sequence[datetime], now: datetime) -> Iterator[Row]:
+def _hourly(
+    store: Store, plan: Plan, metrics: Sequence[Metric], hours: Sequence[datetime], now: datetime
+) -> Iterator[Row]:
     """The rows of these hours. Days are the sums of their hours, so they need no look at the facts."""
     wanted = {hour.replace(tzinfo=None) for hour in hours}
     period = Period(hours[0], hours[-1] + HOUR, plan.timezone)
-    additive = [metric for metric in METRICS.values() if metric.additive]
     bucket = sql.local_hour("moment", plan.timezone)
     for dimension in (None, *plan.dimensions):
-        found = measure(store, Query(period, now, by=dimension, test=plan.test), additive, bucket)
-        for metric in additive:
+        found = measure(store, Query(period, now, by=dimension, test=plan.test), metrics, bucket, bounded=False)
+        for metric in metrics:
             yield from _of_metric(metric, dimension, (c for c in found[metric.name].items() if c[0].bucket in wanted))
 
 

@@ -76,9 +76,12 @@ def _recorded(store: Store, metrics: Sequence[Metric]) -> set[str] | None:
 
 
 def measure(
-    store: Store, query: Query, metrics: Sequence[Metric], bucket: str | None = None
+    store: Store, query: Query, metrics: Sequence[Metric], bucket: str | None = None, *, bounded: bool = True
 ) -> dict[str, dict[Cell, Sums]]:
-    """The sums of metrics by segment and, with `bucket` (SQL over the row's `moment`), by time."""
+    """The sums of metrics by segment and, with `bucket` (SQL over the row's `moment`), by time.
+
+    `bounded`: the rarer values of many are taken together.
+    """
     clause = select.Clause()
     by_source = sorted(metrics, key=lambda m: (m.source, m.by_currency))
     parts, groups = [], []
@@ -86,8 +89,8 @@ def measure(
         of_group = list(group)
         parts.append(_part(len(groups), source, currency, of_group, query, clause, bucket))
         groups.append(of_group)
-    base = select.conversations(query, clause, started=False)
-    rows = store.select(f"WITH c AS MATERIALIZED {base} {' UNION ALL '.join(parts)}", clause.parameters).rows
+    base = select.conversations(query, clause, started=False, bounded=bounded)
+    rows = store.select(f"WITH c AS NOT MATERIALIZED {base} {' UNION ALL '.join(parts)}", clause.parameters).rows
     found: dict[str, dict[Cell, Sums]] = {metric.name: {} for metric in metrics}
     for part, segment, moment, currency, numbers, quantiles in rows:
         for metric, sums in _read(groups[part], numbers, quantiles):
@@ -217,7 +220,8 @@ def value_of(metric: Metric, sums: Sums) -> float | None:
         numerator /= MICROS
     if metric.denominator is None:
         return float(numerator)
-    return float(numerator / sums.denominator) if sums.denominator else None
+    # Divided as floats, as SQL does over the rollups: the same number to the last digit.
+    return float(numerator) / float(sums.denominator) if sums.denominator else None
 
 
 def _amount(amount: Decimal) -> str:

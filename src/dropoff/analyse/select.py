@@ -23,10 +23,11 @@ class Clause:
         return f"${name}"
 
 
-def conversations(query: Query, clause: Clause, *, started: bool = True) -> str:
+def conversations(query: Query, clause: Clause, *, started: bool = True, bounded: bool = True) -> str:
     """The conversations of a query with all their facts, as a subquery; `segment` is the value of its `by`.
 
-    Test traffic is out unless asked for. Without `started` it is those of all time.
+    Test traffic is out unless asked for. Without `started` it is those of all time. `bounded`: the rarer values of
+    many are taken together.
     """
     source = sql.derived(f"{clause.add(naive(query.now))}::TIMESTAMP", query.test)
     conditions = [] if query.include_test else ["NOT is_test"]
@@ -36,7 +37,7 @@ def conversations(query: Query, clause: Clause, *, started: bool = True) -> str:
     conditions += [_condition(where, query, clause) for where in query.where]
     whole = _with_properties(source, query, clause)
     rows = f"SELECT *, {_segment(query)} AS segment FROM ({whole}) WHERE {' AND '.join(conditions) or 'true'}"
-    return f"({rows})" if query.by is None else f"({_bounded(rows, query, clause)})"
+    return f"({_bounded(rows, query, clause)})" if query.by is not None and bounded else f"({rows})"
 
 
 def _with_properties(source: str, query: Query, clause: Clause) -> str:
