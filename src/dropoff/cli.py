@@ -222,6 +222,17 @@ def revoke_key(name: Annotated[str, typer.Argument(help="its name")], data: Data
         access.revoke_key(control, name)
 
 
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="one SELECT over events, messages, conversations, metrics_daily, …")],
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Your own SQL over the views: read-only, 10 seconds, 10,000 rows."""
+    with _connect(data) as connection:
+        _print(connection.query(sql), json, _terminal().query)
+
+
 @rejected_app.command("list")
 def list_rejected(
     limit: Annotated[int, typer.Option(help="how many", min=1)] = 20, data: Data = None, json: Json = False

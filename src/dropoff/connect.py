@@ -38,6 +38,10 @@ class Connection(Protocol):
         """One conversation; raises `NotFound`."""
         ...
 
+    def query(self, text: str) -> dict[str, Any]:
+        """The rows of one SELECT."""
+        ...
+
     def send(self, lines: bytes, batch: str) -> dict[str, Any]:
         """Send events, a JSON line each, as part of the import `batch`: the answer of the door."""
         ...
@@ -120,10 +124,15 @@ class Remote:
     def keep_refused(self, rejections: Sequence[Rejection]) -> None:
         self._post("/api/v1/rejected/keep", rejections)
 
-    def _post(self, path: str, value: object) -> None:
-        status, answer, _ = self._request("POST", path, msgspec.json.encode(value), {})
+    def query(self, text: str) -> dict[str, Any]:
+        return self._post("/api/v1/query", {"sql": text})
+
+    def _post(self, path: str, value: object) -> dict[str, Any]:
+        body, headers = msgspec.json.encode(value), {"Content-Type": "application/json"}
+        status, answer, _ = self._request("POST", path, body, headers)
         if status != 200:
             raise _error(status, answer)
+        return answer
 
     def get(self, path: str) -> dict[str, Any]:
         """The JSON of a GET; raises the error that the server names."""
@@ -165,6 +174,9 @@ class Local:
 
     def conversation(self, conversation_id: str) -> dict[str, Any]:
         return self._engine.analytics.conversation(conversation_id)
+
+    def query(self, text: str) -> dict[str, Any]:
+        return self._engine.analytics.query(text)
 
     def send(self, lines: bytes, batch: str) -> dict[str, Any]:
         intake = read_events(lines, Receipt(time.time_ns() // 1000, 0, batch), ndjson=True)

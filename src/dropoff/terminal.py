@@ -209,3 +209,11 @@ def rejected(answer: Answer, console: Console) -> None:
         f"{formats.number(answer['total'])} refused events",
         {"received": False, "reason": False, "why": False, "event": False}, rows, console,
     )  # fmt: skip
+
+
+def query(answer: Answer, console: Console) -> None:
+    """`dropoff query`."""
+    rows: list[list[object]] = [[formats.plain(value) for value in row] for row in answer["rows"]]
+    table("", dict.fromkeys(answer["columns"], False), rows, console)
+    if answer["truncated"]:
+        console.print(Text("there are more rows", style="dim"))

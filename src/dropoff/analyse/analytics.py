@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from dropoff.analyse import conversations, funnel, metrics, select
+from dropoff.analyse import conversations, funnel, metrics, own, select
 from dropoff.errors import InvalidInput
 from dropoff.metrics import METRICS, Metric, named
 from dropoff.periods import from_micros
@@ -122,6 +122,10 @@ class Analytics:
         rows = self._store.select(f"SELECT DISTINCT {select.dimension('channel')} FROM conversation_rows ORDER BY 1")
         has_data = self._store.select("SELECT count(*) > 0 FROM conversation_rows").rows[0][0]
         return {"channels": [row[0] for row in rows.rows], "timezone": self._timezone, "has_data": has_data}
+
+    def query(self, text: str) -> dict[str, Any]:
+        """The rows of somebody's own SELECT."""
+        return own.answer(self._store, text)
 
     def rejected(self, params: Params) -> dict[str, Any]:
         """Refused events, the newest first, and their counts by reason."""

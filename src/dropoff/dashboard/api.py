@@ -199,6 +199,20 @@ class TrendAnswer(Answer):
     deploys: list[DeployShape]
 
 
+class OwnQuery(TypedDict):
+    """SQL in the store's own dialect: one SELECT."""
+
+    sql: str
+
+
+class QueryAnswer(TypedDict):
+    """Its rows; exact decimals as text, instants in RFC 3339. `truncated`: there are more."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+    truncated: bool
+
+
 def _common(
     start: Annotated[str | None, Query(alias="from", description="first day, or an instant with an offset")] = None,
     end: Annotated[str | None, Query(alias="to", description="the day or instant after the last: exclusive")] = None,
@@ -294,12 +308,20 @@ def api(analytics: Analytics) -> FastAPI:
         """All facts of one conversation, its messages and its events."""
         return _json(analytics.conversation(id, params(request)))
 
+    _operate(app, analytics, refusals)
+    return app
+
+
+def _operate(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
+    @app.post("/v1/query", response_model=QueryAnswer, responses=refusals)
+    def query(own: OwnQuery) -> Response:
+        """One SELECT over the views: read-only, no files, 10 seconds, 10,000 rows."""
+        return _json(analytics.query(own["sql"]))
+
     @app.get("/v1/rejected", responses=refusals, dependencies=[Depends(_of_rejected)])
     def rejected(request: Request) -> Response:
         """Refused events, the newest first, and how many there are for each reason."""
         return _json(analytics.rejected(params(request)))
-
-    return app
 
 
 def params(request: Request) -> Params:
