@@ -437,7 +437,7 @@ def test_the_openapi_document_names_every_address_and_resolves(client):
     assert document["openapi"].startswith("3.")
     assert set(document["paths"]) == {
         "/v1/funnel", "/v1/dropoffs", "/v1/conversations", "/v1/conversations/{id}", "/v1/rejected",
-        "/v1/metrics", "/v1/trend", "/v1/definitions",
+        "/v1/metrics", "/v1/trend", "/v1/definitions", "/v1/query",
     }  # fmt: skip
     assert document["servers"] == [{"url": "/api"}]
     for reference in references(document):
@@ -449,7 +449,8 @@ def test_the_openapi_document_names_every_address_and_resolves(client):
             declared = document["paths"][f"/v1/{question}"]["get"].get("parameters", [])
             assert {p["name"] for p in declared} == set(known), question
     for path in document["paths"].values():
-        assert {"400", "401", "503"} <= path["get"]["responses"].keys()
+        for operation in path.values():
+            assert {"400", "401", "503"} <= operation["responses"].keys()
 
 
 def references(value):
@@ -466,3 +467,9 @@ def test_the_server_file_is_for_its_owner_and_gone_afterwards(tmp_path):
         assert found == {"url": "http://127.0.0.1:1", "pid": os.getpid(), "token": file.token}
         assert (tmp_path / "server.json").stat().st_mode & 0o777 == 0o600
     assert not (tmp_path / "server.json").exists()
+
+
+def test_own_sql_is_one_select(client):
+    answer = client("POST", "/api/v1/query", json={"sql": "SELECT 1 AS n"})
+    assert (answer.status_code, answer.json()) == (200, {"columns": ["n"], "rows": [[1]], "truncated": False})
+    assert_refused(client("POST", "/api/v1/query", json={"sql": "DROP TABLE event_rows"}), 400, "invalid_input")

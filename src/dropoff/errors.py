@@ -61,4 +61,6 @@ class Conflict(DropoffError):
 
 def _short(value: object, limit: int = 80) -> str:
     text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit // 2]}…{text[1 - limit // 2 :]}"  # of a path it is the end that tells

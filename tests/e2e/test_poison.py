@@ -14,10 +14,10 @@ POISON = """
 from dropoff.process import fold
 real = fold.fold
 
-def fragile(events, rules):
+def fragile(events, *others):
     if events["event_type"].str.starts_with("poison").any():
         raise ZeroDivisionError("poison")
-    return real(events, rules)
+    return real(events, *others)
 
 fold.fold = fragile
 """
