@@ -32,8 +32,8 @@ from dropoff.dashboard.api import api, refuse
 from dropoff.dashboard.pages import error_page, login_page, pages, safe_path
 from dropoff.errors import DropoffError, InvalidInput, Unauthorized
 from dropoff.ingest import metrics
-from dropoff.ingest.door import Door, refused_payload
-from dropoff.intake import Rejection
+from dropoff.ingest.door import Door
+from dropoff.intake import Rejection, refused_payload
 from dropoff.process.fold import Rules
 from dropoff.process.worker import Tally, Worker
 from dropoff.queue.sqlite import SqliteQueue

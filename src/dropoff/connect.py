@@ -16,8 +16,7 @@ from dropoff.access import run_of
 from dropoff.app import SERVER_FILE, Engine
 from dropoff.errors import DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
 from dropoff.events import Receipt
-from dropoff.ingest.door import refused_payload
-from dropoff.intake import Rejection, read_events
+from dropoff.intake import Rejection, read_events, refused_payload
 from dropoff.query import Params
 from dropoff.settings import Settings
 

@@ -5,6 +5,7 @@ index, field, value and rule.
 """
 
 import re
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
@@ -39,6 +40,21 @@ class Rejection(Struct, frozen=True, kw_only=True):
     field: str
     message: str
     body: str
+
+
+class Rejected(Struct, frozen=True):
+    """A refused event on its way through the queue, in the columns of `rejected_events`."""
+
+    id: str
+    received_at: int
+    reason: str
+    field: str
+    message: str
+    body: str
+
+
+REFUSED = b"!"
+"""A queue payload that begins so holds refused events as one JSON array; any other holds events, a JSON line each."""
 
 
 class BadBody(Exception):
@@ -206,6 +222,12 @@ def read_each(parts: Sequence[bytes], receipt: Receipt) -> Intake:
         except InvalidEvent as error:
             rejections.append(rejection(index, error, part))
     return Intake(events, rejections)
+
+
+def refused_payload(rejections: Sequence[Rejection], received_at: int) -> bytes:
+    """The queue payload that carries refused events to the store."""
+    kept = [Rejected(secrets.token_hex(16), received_at, r.reason, r.field, r.message, r.body) for r in rejections]
+    return REFUSED + _encoder.encode(kept)
 
 
 def rejection(index: int, error: InvalidEvent, body: bytes) -> Rejection:

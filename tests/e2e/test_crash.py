@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 
 from dropoff.events import Receipt
-from dropoff.ingest.door import refused_payload
-from dropoff.intake import read_events
+from dropoff.intake import read_events, refused_payload
 from dropoff.process import fold, worker
 from dropoff.process.fold import Rules
 from dropoff.queue.sqlite import SqliteQueue

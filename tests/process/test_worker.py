@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 import naive
 from dropoff.errors import Unavailable
+from dropoff.intake import REFUSED, Rejected
 from dropoff.process import fold, worker
 from dropoff.process.fold import Rules
-from dropoff.process.worker import REJECTIONS, Rejected, Tally, Worker
+from dropoff.process.worker import Tally, Worker
 from dropoff.queue.sqlite import SqliteQueue
 from dropoff.store import tables
 from dropoff.store.base import Change
@@ -346,7 +347,7 @@ def refusal(name: str) -> Rejected:
 
 
 def test_refused_events_are_stored_once(world: World, monkeypatch: pytest.MonkeyPatch):
-    world.send_payload(REJECTIONS + msgspec.json.encode([refusal("r1"), refusal("r2")]), 0)
+    world.send_payload(REFUSED + msgspec.json.encode([refusal("r1"), refusal("r2")]), 0)
     world.send(started(event_id="a"))
     monkeypatch.setattr(world.queue, "commit", crash)
     with pytest.raises(KeyboardInterrupt):
@@ -358,14 +359,14 @@ def test_refused_events_are_stored_once(world: World, monkeypatch: pytest.Monkey
 
 
 def test_refused_events_alone_move_the_offset(world: World):
-    world.send_payload(REJECTIONS + msgspec.json.encode([refusal("r1")]), 0)
+    world.send_payload(REFUSED + msgspec.json.encode([refusal("r1")]), 0)
     world.step()
     assert world.store.offset() == 1
     assert world.count("rejected_events") == 1
 
 
 def test_refused_events_survive_a_poisoned_batch_once(world: World, poison: str):
-    world.send_payload(REJECTIONS + msgspec.json.encode([refusal("r1")]), 0)
+    world.send_payload(REFUSED + msgspec.json.encode([refusal("r1")]), 0)
     world.send(started(event_id="a"), sent(event_id=poison), booked(event_id="b", conversation_id="d"))
     world.step()
     assert (world.count("rejected_events"), world.ids()) == (1, ["a", "b"])

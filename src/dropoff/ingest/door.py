@@ -6,11 +6,9 @@ Plain ASGI, because at ten thousand requests a second every layer shows.
 import asyncio
 import gzip
 import io
-import secrets
 import time
 import zlib
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -20,7 +18,7 @@ from dropoff.access import Access
 from dropoff.errors import Unavailable
 from dropoff.events import MAX_BODY_BYTES, Receipt
 from dropoff.ingest.metrics import ACCEPTED, REJECTED
-from dropoff.intake import BadBody, Intake, Rejection, read_events
+from dropoff.intake import BadBody, Intake, read_events, refused_payload
 from dropoff.queue.base import Queue
 
 Scope = dict[str, Any]
@@ -40,23 +38,6 @@ class Refusal(Exception):
         self.status = status
         self.body = {"code": code, "message": message, **more}
         self.headers = [(b"retry-after", str(retry_after).encode())] if retry_after else []
-
-
-class RefusedEvent(msgspec.Struct):
-    """A refused event as the worker stores it in `rejected_events`."""
-
-    id: str
-    received_at: int
-    reason: str
-    field: str
-    message: str
-    body: str
-
-
-def refused_payload(rejections: Sequence[Rejection], received_at: int) -> bytes:
-    """The queue payload that carries refused events to the store."""
-    kept = [RefusedEvent(secrets.token_hex(16), received_at, r.reason, r.field, r.message, r.body) for r in rejections]
-    return b"!" + msgspec.json.encode(kept)
 
 
 class Door:

@@ -16,6 +16,7 @@ import polars as pl
 import structlog
 
 from dropoff.errors import Unavailable
+from dropoff.intake import REFUSED, Rejected
 from dropoff.process import changes, frames, steps
 from dropoff.process.contacts import Contacts
 from dropoff.process.fold import Rules
@@ -24,26 +25,12 @@ from dropoff.store.base import Change, Store
 
 log = structlog.get_logger()
 
-REJECTIONS = b"!"
-"""A payload that begins so holds refused events as one JSON array; any other holds events, a JSON line each."""
-
 MIN_EVENTS = 1_000
 MAX_EVENTS = 131_072  # over 122,880, from which DuckDB writes row groups past its WAL; more only takes memory
 MAX_DEAD = 20
 """After so many dead letters of a batch of which nothing could be stored, the worker waits for help instead."""
 _RETRY_SECONDS = 1.0
 _REST_SECONDS = 0.25
-
-
-class Rejected(msgspec.Struct, frozen=True):
-    """A refused event on its way through the queue, in the columns of `rejected_events`."""
-
-    id: str
-    received_at: int
-    reason: str
-    field: str
-    message: str
-    body: str
 
 
 class Tally(NamedTuple):
@@ -180,7 +167,7 @@ def _sort_out(payloads: Sequence[bytes]) -> tuple[list[bytes], list[Rejected]]:
     """Payloads of events, and refused events."""
     lines, rejected = [], []
     for payload in payloads:
-        if payload.startswith(REJECTIONS):
+        if payload.startswith(REFUSED):
             rejected += msgspec.json.decode(payload[1:], type=list[Rejected])
         else:
             lines.append(payload)
