@@ -195,6 +195,17 @@ def test_a_copy_of_a_contact_event_amid_others_changes_nothing(world: World):
     assert rows(world.store, "attribution_rows") == before
 
 
+def test_a_copy_of_an_event_amid_those_of_a_former_contact_changes_nothing(world: World):
+    first = started(contact_id="former", message_id="a")
+    world.send(first, sent(at=1, contact_id="p"), booked(at=3, conversation_id=None, contact_id="p"))
+    world.step()
+    before = rows(world.store, "meeting_rows")
+    assert before
+    world.send(first, booked(at=5, conversation_id=None, contact_id="former"))
+    world.step()
+    assert rows(world.store, "meeting_rows") == before
+
+
 def test_one_event_id_in_two_conversations_leaves_the_messages_of_each_alone(world: World):
     world.send(sent(event_id="a", at=1))
     world.step()

@@ -64,7 +64,7 @@ def _rows(
     united = dirty.clear()
     spoken = united
     if touched:
-        standing, united = _with_contacts(standing, touched, store)
+        standing, united = _with_contacts(standing, dirty, touched, store)
         dirty = pl.concat([dirty, united]).unique()
         loose = pl.concat([standing.select(_SHAPE), lost.select(_SHAPE)]).filter(~_NAMED)
         spoken = united if loose["event_type"].is_in(_OF_MESSAGES).any() else spoken
@@ -107,7 +107,9 @@ def _contacts_of(standing: pl.DataFrame, lost: pl.DataFrame, moved: pl.DataFrame
     return found | set(moved.filter(~_NAMED)["contact_id"])
 
 
-def _with_contacts(standing: pl.DataFrame, contacts: set[str], store: Store) -> tuple[pl.DataFrame, pl.Series]:
+def _with_contacts(
+    standing: pl.DataFrame, dirty: pl.Series, contacts: set[str], store: Store
+) -> tuple[pl.DataFrame, pl.Series]:
     """The events united with all of these contacts and their conversations; and the keys of those conversations."""
     conversations = store.conversations_of(sorted(contacts))
     loose = pl.Series("key", hashes("p" + contact for contact in sorted(contacts)), pl.UInt64)
@@ -117,8 +119,9 @@ def _with_contacts(standing: pl.DataFrame, contacts: set[str], store: Store) -> 
     more = store.history(missing)
     standing = pl.concat([standing, more], how="diagonal")
     theirs = pl.col("contact_id").is_in(list(contacts))
-    own = standing.filter(_NAMED & theirs)["key"]
-    # Copies of what is stored may have brought a part of other contacts' events.
+    # Copies of what is stored may have brought conversations that did not change, and that an event of theirs names one
+    # of these contacts does not make them theirs; and a part of other contacts' events.
+    own = standing.filter(_NAMED & theirs & pl.col("key").is_in(dirty.implode()))["key"]
     return standing.filter(_NAMED | theirs), pl.concat([conversations, own]).unique()
 
 
