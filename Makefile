@@ -54,7 +54,7 @@ system:                    ## Debian packages the tests use; without root the te
 	@.ci/system-packages
 
 lock:                      ## renew the lock file: hashes, no index addresses
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --group pyproject.toml:dev pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --group pyproject.toml:dev --all-extras pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf .venv node_modules dist $(STATIC) .pytest_cache .ruff_cache .hypothesis
