@@ -149,12 +149,16 @@ class MetricsAnswer(Answer):
 
 
 class MetricDefinition(TypedDict):
-    """What a metric means. `clock`: cohort (by the conversation's start) or activity (by the event's time)."""
+    """What a metric means. `clock`: cohort (by the conversation's start) or activity (by the event's time).
+
+    `maturity_days`: how long after a conversation's start its part may still change; 0 where events are counted.
+    """
 
     metric: str
     unit: str
     clock: str
     good: str
+    maturity_days: int
     description: str
     additive: bool
 
@@ -166,9 +170,10 @@ class DefinitionsAnswer(TypedDict):
 
 
 class PointShape(TypedDict("PointShape", {"from": str, "to": str}), MetricShape):
-    """One bucket of a trend. `partial`: cut by the period, or not over yet."""
+    """One bucket of a trend. `partial`: cut by the period, or not over yet; `immature`: what counts may still come."""
 
     partial: bool
+    immature: bool
 
 
 class PreviousShape(TypedDict):
