@@ -81,12 +81,11 @@ def _reached(name: str, top: str, bottom: str) -> Metric:
 
 
 def _share(
-    name: str, good: Literal["up", "down", ""], condition: str, of: str, text: str, additive: bool = True,
-    matures: str = "responded",
+    name: str, good: Literal["up", "down", ""], condition: str, of: str, text: str, additive: bool = True
 ) -> Metric:
     return Metric(
         name, "share", "cohort", good, "conversations", text, where(f"({condition}) AND ({of})"), where(of),
-        additive=additive, matures=matures,
+        additive=additive, matures="responded",
     )  # fmt: skip
 
 
