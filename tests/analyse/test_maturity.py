@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropoff.analyse import maturity
@@ -104,6 +104,7 @@ def markov(rows, kind):
     return found
 
 
+@settings(deadline=None)
 @given(FOLLOWED, st.integers(WON, LOST))
 def test_incidence_equals_exact_products_of_transitions(rows, kind):
     found = curve(entries(*rows), kind)
@@ -115,6 +116,7 @@ def test_incidence_equals_exact_products_of_transitions(rows, kind):
         assert list(column) == pytest.approx([float(number) for number in exact], rel=1e-9, abs=1e-14)
 
 
+@settings(deadline=None)
 @given(FOLLOWED)
 def test_incidences_rise_and_add_up_to_those_who_ended(rows):
     found = entries(*rows)
@@ -132,6 +134,7 @@ def test_incidences_rise_and_add_up_to_those_who_ended(rows):
         assert np.all(np.isin(np.round(each.value[~inside], 9), (0, 1)))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 8), st.sampled_from([OPEN, WON])), min_size=1, max_size=40))
 def test_without_competing_ends_it_is_one_minus_kaplan_meier(rows):
     found = curve(entries(*rows))
@@ -145,6 +148,7 @@ def test_without_competing_ends_it_is_one_minus_kaplan_meier(rows):
         assert found.variance[at] == pytest.approx(survival**2 * greenwood, abs=1e-14)
 
 
+@settings(deadline=None)
 @given(FOLLOWED.map(lambda rows: [(9 if end == OPEN else duration, end) for duration, end in rows]))
 def test_without_censoring_it_is_the_plain_share(rows):
     found, n = curve(entries(*rows)), len(rows)

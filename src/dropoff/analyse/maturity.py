@@ -129,7 +129,7 @@ class Projected:
     """The incidence of conversion at `horizon_days`, with its log(-log) 95 % interval.
 
     `n`: the cohort's entries; `conversions`: those the estimate rests on, its own and those behind what is borrowed;
-    `borrowed`: the part of the value, in [0, 1], that comes from ages the cohort has not had itself.
+    `borrowed`: the part of the value, in [0, 1], that comes from ages half of the cohort have not had.
     """
 
     value: float
@@ -213,12 +213,7 @@ def history(entries: Entries, now: int) -> History:
     """What is known of a step from its entries of the 12 months before `now`; one serves every cohort of the step."""
     recent = entries.where(entries.entered >= now - MEMORY)
     horizon = _reached(recent.durations, AT_RISK) if len(recent.durations) >= AT_RISK else 0
-    return History(table(recent.durations, recent.ends), min(horizon, LONGEST), followed(recent, now))
-
-
-def followed(entries: Entries, now: int) -> int:
-    """The age that 30 of the entries have had by `now`, all of them where they are fewer; 0 for none."""
-    return _reached(now - entries.entered, AT_RISK)
+    return History(table(recent.durations, recent.ends), min(horizon, LONGEST), _reached(now - recent.entered, AT_RISK))
 
 
 def _reached(ages: Ints, least: int) -> int:
@@ -259,12 +254,17 @@ def matured(cohort: Entries, now: int, maturity: Maturity) -> Matured:
 def projected(cohort: Entries, past: History, now: int, horizon: int, least: int = PROJECTED_FROM) -> Projected | None:
     """The cohort's incidence at `horizon`, an age in microseconds.
 
-    Up to the age that 30 of its entries have had (all, where they are fewer) its own table is used; beyond, that of the
-    history, where only those speak who entered earlier than the rest of the cohort. None where fewer than `least`
-    conversions are behind it, or where nobody has been followed up to the horizon.
+    Up to its own age, which half of its entries have had (at least 30 of them, all where they are fewer), its own table
+    is used; beyond, that of the history, where only those speak who entered before the cohort's younger half. None
+    where fewer than `least` conversions are behind it, or where nobody has been followed up to the horizon.
+
+    Why half: at ages that only its oldest few have had, a cohort shows no conversion or one that counts too much, and
+    the variance believes it. With 400 entries of ten days and a truth of 4 %, own rows down to 30 at risk gave
+    intervals that held the truth in 93.7 % of 10,000 simulations, down to half of the entries in 94.7 %.
     """
-    age = min(followed(cohort, now), horizon)
-    if not len(cohort.entered) or max(age, past.followed) < horizon:
+    n = len(cohort.entered)
+    age = min(_reached(now - cohort.entered, max(AT_RISK, (n + 1) // 2)), horizon)
+    if not n or max(age, past.followed) < horizon:
         return None
     own = table(cohort.durations, cohort.ends).between(-1, age)
     rows = own.then(past.table.between(age, horizon))
@@ -278,7 +278,7 @@ def projected(cohort: Entries, past: History, now: int, horizon: int, least: int
     # Where all converted the logarithm says nothing; with nobody lost from sight this is the interval of n of n.
     interval = wilson(conversions, conversions) if isnan(low) else (low, high)
     borrowed = 1 - float(curve.at(np.array([age]))[0]) / value
-    return Projected(value, len(cohort.entered), interval, horizon / DAY, borrowed, conversions)
+    return Projected(value, n, interval, horizon / DAY, borrowed, conversions)
 
 
 def rate(cohort: Entries, past: History, now: int, maturity: Maturity, horizon: int) -> Number:
