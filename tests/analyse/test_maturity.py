@@ -309,6 +309,20 @@ def test_beyond_its_own_age_a_cohort_goes_on_like_the_earlier_ones():
     assert (own_age.value, own_age.borrowed) == (pytest.approx(1 / 4), 0)
 
 
+@pytest.mark.parametrize(
+    ("n", "old", "own_age"),
+    # so many of n entries are 9 days old, the others a day: half must be, at least 30, all where there are fewer
+    [(100, 50, 9), (100, 49, 1), (40, 30, 9), (40, 29, 1), (20, 20, 9), (20, 19, 1)],
+)
+def test_a_cohort_speaks_for_itself_up_to_its_own_age(n, old, own_age):
+    # On day 5 all of the old ones convert, and of the earlier cohorts none does.
+    ages = np.repeat([9, 1], [old, n - old]) * DAY
+    cohort = Entries(NOW - ages, np.minimum(ages, 5 * DAY), np.where(ages > DAY, WON, OPEN).astype(np.int8))
+    past = history(entries(*[(DAY // 2, WON)] * 50, *[(9 * DAY, OPEN)] * 50))
+    found = maturity.projected(cohort, past, NOW, 9 * DAY)
+    assert (found is not None) == (own_age == 9), "nobody converts between the first day and the ninth but they"
+
+
 def test_a_rate_is_projected_from_10_conversions():
     for won, least in ((9, 9), (10, 10)):
         found = entries(*[(DAY, WON)] * won, *[(30 * DAY, OPEN)] * 90)

@@ -163,16 +163,12 @@ def follow(entered: Ints, converted: Ints, competing: Sequence[Ints], now: int) 
 
 def table(durations: Ints, ends: NDArray[np.int8], kind: int = CONVERTED) -> Table:
     """The life table of entries; `kind` is the end that counts as converted."""
-    followed = np.sort(durations)
-    ended = np.sort(durations[ends != OPEN])
-    chosen = np.sort(durations[ends == kind])
-    ages = ended[np.concatenate(([True], ended[1:] != ended[:-1]))] if len(ended) else ended
-    at_risk = len(followed) - np.searchsorted(followed, ages)
-    return Table(ages, at_risk, _at(chosen, ages), _at(ended, ages))
-
-
-def _at(ascending: Ints, ages: Ints) -> Ints:
-    return np.searchsorted(ascending, ages, "right") - np.searchsorted(ascending, ages)
+    ended, chosen = np.sort(durations[ends != OPEN]), np.sort(durations[ends == kind])
+    first = np.flatnonzero(np.diff(ended, prepend=-1))
+    ages = ended[first]
+    at_risk = len(durations) - np.searchsorted(np.sort(durations), ages)
+    converted = np.diff(np.searchsorted(chosen, ages), append=len(chosen))
+    return Table(ages, at_risk, converted, np.diff(first, append=len(ended)))
 
 
 def incidence(rows: Table) -> Incidence:
@@ -256,7 +252,7 @@ def projected(cohort: Entries, past: History, now: int, horizon: int, least: int
 
     Up to its own age, which half of its entries have had (at least 30 of them, all where they are fewer), its own table
     is used; beyond, that of the history, where only those speak who entered before the cohort's younger half. None
-    where fewer than `least` conversions are behind it, or where nobody has been followed up to the horizon.
+    where fewer than `least` conversions are behind it, or where neither reaches the horizon.
 
     Why half: at ages that only its oldest few have had, a cohort shows no conversion or one that counts too much, and
     the variance believes it. With 400 entries of ten days and a truth of 4 %, own rows down to 30 at risk gave
