@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 
+from dropoff.store.sql import Dialect
+
 
 class Rows(NamedTuple):
     """New rows of one table, after those of the keys in `gone` were deleted."""
@@ -50,6 +52,9 @@ class Store(Protocol):
     raises `Unavailable` where trying again may help (a full disk).
     """
 
+    dialect: Dialect
+    """In which a statement for `select` is written."""
+
     def offset(self) -> int:
         """The queue offset of the last commit, 0 at first: what lies at or before it is already stored."""
         ...
@@ -79,7 +84,7 @@ class Store(Protocol):
         ...
 
     def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Answer:
-        """Run one SELECT with named parameters (`$name`)."""
+        """Run one SELECT in the store's dialect, with the named parameters of `Dialect.parameter`."""
         ...
 
     def query(self, text: str, seconds: float, rows: int) -> Answer:

@@ -51,6 +51,9 @@ MOMENTS = {
 class DuckStore:
     """The store in the DuckDB file `path`. Raises `StoreBusy` while another process holds it."""
 
+    dialect = sql.DUCKDB
+    shared = False
+
     def __init__(self, path: Path, memory_limit: str = "2GB", test: TestTraffic = NO_TEST_RULES) -> None:
         try:
             self._connection = duckdb.connect(str(path), config={**_CONFIG, "memory_limit": memory_limit})
@@ -60,8 +63,8 @@ class DuckStore:
             raise Unavailable(f"{path} cannot be opened: {error}") from error
         self._local = threading.local()
         migrate(self._connection)
-        for view in views(test):
-            self._connection.execute(view)
+        for name, text in self.dialect.views(test).items():
+            self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS {text}")
         self._writer = self._connection.cursor()
         self._touched: set[datetime] = set()
         self._spans = KeySpans()
@@ -219,7 +222,7 @@ class DuckStore:
     def replace_rollups(
         self, hours: Sequence[datetime], rows: Sequence[tuple], days: Sequence[date], zone: str
     ) -> None:
-        day = f"{sql.local('timestamp', zone)}::DATE"
+        day = self.dialect.local_date("day", "timestamp", zone)
         with self._transaction():
             self._writer.execute("DELETE FROM metrics_hourly WHERE list_contains($1, timestamp)", [_naive(hours)])
             self._writer.execute("DELETE FROM metrics_daily WHERE list_contains($1, date)", [list(days)])
@@ -378,27 +381,6 @@ def migrations() -> list[str]:
     """The migration scripts in the order of their numbers."""
     folder = resources.files("dropoff.store") / "migrations"
     return [f.read_text() for f in sorted(folder.iterdir(), key=lambda f: f.name) if f.name.endswith(".sql")]
-
-
-def views(test: TestTraffic = NO_TEST_RULES) -> list[str]:
-    """The views a reader sees under the names of the tables: without test traffic, and `…_all` with it."""
-    whole = {
-        "conversations": sql.derived("timezone('UTC', now())", test),
-        "events": f"SELECT * FROM {sql.PHYSICAL['events']}",
-        "messages": f"""SELECT m.*, {sql.CONTENT} AS content FROM {sql.PHYSICAL["messages"]} m
-            LEFT JOIN {sql.PHYSICAL["events"]} e
-            ON e.key = m.key AND e.id = m.event_id AND e.conversation_id = m.conversation_id""",
-        **{name: f"SELECT * FROM {sql.PHYSICAL[name]}" for name in ("turns", "meetings", "deals", "attributions")},
-    }
-    real = "SELECT key FROM conversations_all WHERE is_test"
-    kept = dict.fromkeys(whole, f"key NOT IN ({real})") | {"conversations": "NOT is_test"}
-    kept["events"] += " AND NOT is_test"
-    kept["attributions"] = f"conversation_key IS NULL OR conversation_key NOT IN ({real})"
-    return [
-        *(f"CREATE OR REPLACE VIEW {name}_all AS {text}" for name, text in whole.items()),
-        *(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM {name}_all WHERE {kept[name]}" for name in whole),
-        f"CREATE OR REPLACE VIEW rejected_events AS SELECT * FROM {sql.PHYSICAL['rejected_events']}",
-    ]
 
 
 def _out(column: tables.Column) -> str:
