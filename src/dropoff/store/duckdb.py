@@ -38,15 +38,6 @@ _CONFIG = {
 _PASSING = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException)
 """What is the machine's fault and not the data's."""
 
-MOMENTS = {
-    "conversations": ["started_at"],
-    "messages": ["timestamp"],
-    "turns": ["timestamp"],
-    "meetings": ["booked_at", "due_at"],
-    "deals": ["won_at"],
-}
-"""The instants by which the rows of a table are counted: cohort metrics by start, activity by what happened when."""
-
 
 class DuckStore:
     """The store in the DuckDB file `path`. Raises `StoreBusy` while another process holds it."""
@@ -133,10 +124,10 @@ class DuckStore:
             return
         self._writer.register("gone", keys.to_frame("key").to_arrow())
         delete = f"DELETE FROM {sql.PHYSICAL[table]} WHERE key IN (SELECT key FROM gone)"
-        if table not in MOMENTS:
+        if table not in tables.MOMENTS:
             self._writer.execute(delete)
             return
-        self._writer.execute(f"{delete} RETURNING {', '.join(MOMENTS[table])}")
+        self._writer.execute(f"{delete} RETURNING {', '.join(tables.MOMENTS[table])}")
         for moments in self._writer.fetchnumpy().values():
             self._mark(pl.Series(np.ma.compressed(moments)))
 
@@ -157,7 +148,7 @@ class DuckStore:
             ready = rows.select(c.name for c in columns).with_columns(pl.col(instants).cast(pl.Datetime("us")))
             self._writer.register("fresh", ready.to_arrow(compat_level=pl.CompatLevel.newest()))
             self._writer.execute(f"INSERT INTO {sql.PHYSICAL[table]} SELECT * FROM fresh")
-            for name in MOMENTS.get(table, ()):
+            for name in tables.MOMENTS.get(table, ()):
                 self._mark(ready[name])
 
     def _prune_rejected(self) -> None:
@@ -208,7 +199,9 @@ class DuckStore:
 
     def restart_rollups(self, plan: str) -> None:
         moments = " UNION ALL ".join(
-            f"SELECT {name} AS moment FROM {sql.PHYSICAL[table]}" for table, names in MOMENTS.items() for name in names
+            f"SELECT {name} AS moment FROM {sql.PHYSICAL[table]}"
+            for table, names in tables.MOMENTS.items()
+            for name in names
         )
         with self._transaction():
             for table in ("metrics_hourly", "metrics_daily", "dirty_slots"):
