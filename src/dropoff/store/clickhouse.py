@@ -110,7 +110,7 @@ class Place(NamedTuple):
 
     def connect(self, password: str | None, ca: str | None, database: str | None) -> Client:
         """A client; without a session of its own, so that several threads may use it."""
-        settings = dict(sql.CLICKHOUSE.SETTINGS)
+        settings = {**sql.CLICKHOUSE.SETTINGS, **_WIDE}
         if self.cluster:
             settings |= _CLUSTER
         if self.scheme == "chdb":
@@ -124,6 +124,13 @@ class Place(NamedTuple):
         )  # fmt: skip
 
 
+_WIDE = {
+    # Statements hold the keys of a batch; a batch may bring the events of many months.
+    "max_query_size": 1 << 30,
+    "max_ast_elements": 10_000_000,
+    "max_expanded_ast_elements": 10_000_000,
+    "max_partitions_per_insert_block": 0,
+}
 _CLUSTER = {
     # What a worker has written all workers must see, on whichever replica they read.
     "insert_quorum": "auto",
@@ -191,8 +198,7 @@ class ClickHouseStore:
         parts = [values[at : at + _KEYS_AT_ONCE] for at in range(0, len(values), _KEYS_AT_ONCE)] or [["NULL"]]
         with _told("the store"):
             return pl.concat(
-                pl.DataFrame(self._client.query_arrow(statement.format(", ".join(map(str, part))), settings=_LONG))
-                for part in parts
+                pl.DataFrame(self._client.query_arrow(statement.format(", ".join(map(str, part))))) for part in parts
             )
 
     def conversations_of(self, contacts: Sequence[str]) -> pl.Series:
@@ -240,13 +246,11 @@ class ClickHouseStore:
     def _insert(self, table: str, rows: pl.DataFrame) -> None:
         if len(rows):
             with _told("the store"):
-                self._client.insert_arrow(
-                    table, rows.to_arrow(compat_level=pl.CompatLevel.oldest()), settings=_ANY_MONTHS
-                )
+                self._client.insert_arrow(table, rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
 
     def _command(self, statement: str) -> None:
         with _told("the store"):
-            self._client.command(statement, settings=_LONG)
+            self._client.command(statement)
 
     # What everybody asks
 
@@ -348,8 +352,6 @@ class ClickHouseStore:
         self._client.close()
 
 
-_LONG = {"max_query_size": 1 << 30, "max_ast_elements": 10_000_000, "max_expanded_ast_elements": 10_000_000}
-_ANY_MONTHS = {"max_partitions_per_insert_block": 0}
 _CELLS = tables.HOURLY[1:]
 _FRAME: Mapping[tables.Type, Any] = {
     "text": pl.String, "float": pl.Float64, "exact": pl.Decimal(38, 6),
