@@ -85,7 +85,7 @@ def test_the_recorded_funnel_is_as_expected(in_order: Store, expected: dict):
 def test_the_reached_funnel_is_as_expected(in_order: Store, expected: dict):
     stages = list(STAGES)
     counts = ", ".join(
-        f"count(*) FILTER (level >= {stages.index(stage)}) AS {stage}" for stage in expected["funnel_reached"]
+        f"count(*) FILTER (WHERE level >= {stages.index(stage)}) AS {stage}" for stage in expected["funnel_reached"]
     )
     assert in_order.select(f"SELECT {counts} FROM conversations").dicts() == [expected["funnel_reached"]]
 

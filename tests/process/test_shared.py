@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -107,54 +108,62 @@ def absorb(store: Store, batch: list[Dict]) -> None:
     store.commit(Change(work.events, work.superseded, work.rows, refusals(), 0, work.versions))
 
 
+class Racer:
+    """A thread with a store of its own. At the steps `dying` it is killed."""
+
+    def __init__(self, turns: Turns, name: str, directory: Path, dying: set[int]) -> None:
+        self._turns = turns
+        self._name = name
+        self._dying = dying
+        self._steps = 0
+        self.failure: BaseException | None = None
+        self.store = stepwise(directory)
+        self.store.before = self._step
+
+    def _step(self) -> None:
+        self._steps += 1
+        self._turns.wait(self._name)
+        if self._steps in self._dying:
+            raise Died
+
+    def run(self, work: Callable[[Stepwise], None]) -> None:
+        try:
+            work(self.store)
+        except BaseException as error:  # what it says must reach the test
+            self.failure = error
+        finally:
+            self._turns.leave()
+            self.store.close()
+
+
+def take(batches: list[list[Dict]], store: Stepwise) -> None:
+    """A worker and, where it is killed, the next one, to which its batch comes again."""
+    for batch in batches:
+        try:
+            absorb(store, batch)
+        except Died:
+            take([batch], store)
+
+
+def roll_up(store: Stepwise) -> None:
+    for _ in range(2):
+        refresh(store, PLAN, NOW)
+
+
 def race(directory: Path, random: Random, shares: list[list[list[Dict]]], deaths: int) -> None:
     """Workers take their shares of batches at once, while another process rolls up. Some die, and come again."""
-    turns = Turns(random, len(shares) + 1)
-    dying = {(random.randrange(len(shares)), random.randrange(1, 40)) for _ in range(deaths)}
-    failures: list[BaseException] = []
-
-    def alive(number: int, work: Callable[[Stepwise], None]) -> None:
-        steps = 0
-
-        def before() -> None:
-            nonlocal steps
-            steps += 1
-            turns.wait(str(number))
-            if (number, steps) in dying:
-                raise Died
-
-        store = stepwise(directory)
-        store.before = before
-        try:
-            work(store)
-        except BaseException as error:  # what it says must reach the test
-            failures.append(error)
-        finally:
-            turns.leave()
-            store.close()
-
-    def share(batches: list[list[Dict]]) -> Callable[[Stepwise], None]:
-        def work(store: Stepwise) -> None:
-            for batch in batches:
-                try:
-                    absorb(store, batch)
-                except Died:
-                    absorb(store, batch)
-
-        return work
-
-    def roll_up(store: Stepwise) -> None:
-        for _ in range(2):
-            refresh(store, PLAN, NOW)
-
-    jobs = [*map(share, shares), roll_up]
-    threads = [threading.Thread(target=alive, args=(number, job)) for number, job in enumerate(jobs)]
+    jobs: list[Callable[[Stepwise], None]] = [*(partial(take, share) for share in shares), roll_up]
+    turns = Turns(random, len(jobs))
+    dying = [{random.randrange(1, 40) for _ in range(deaths)} for _ in shares]
+    racers = [Racer(turns, str(i), directory, dying[i] if i < len(dying) else set()) for i in range(len(jobs))]
+    threads = [threading.Thread(target=racer.run, args=(job,)) for racer, job in zip(racers, jobs, strict=True)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    if failures:
-        raise failures[0]
+    for racer in racers:
+        if racer.failure is not None:
+            raise racer.failure
 
 
 def tables(store: Store) -> dict[str, list[Dict]]:
