@@ -89,6 +89,10 @@ class Queue(Protocol):
         """What waits to be committed. Where the queue is elsewhere it is asked, which may raise `Unavailable`."""
         ...
 
+    def backlog(self) -> int:
+        """The bytes that wait to be committed, as far as is known: asks nobody, and may be some seconds old."""
+        ...
+
     def dead_letter(self, payload: bytes, reason: str) -> None:
         """Set a payload aside, durably, that no attempt could process. Setting the same one aside twice keeps one."""
         ...

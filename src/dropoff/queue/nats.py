@@ -90,11 +90,11 @@ class NatsQueue:
         self.lock = threading.Lock()
         self.arrived = threading.Condition(self.lock)
         self._pending: dict[int, deque[_Append]] = {number: deque() for number in range(partitions)}
-        self._woken = self._closed = False
+        self._woken = self._closed = self._watched = False
         self._lanes: dict[int, _Lane] = {}  # replaced, never changed: other threads look at it
         self._gauges: dict[int, _Lane] = {}
         self._handed: deque[tuple[_Entry, _Lane]] = deque()
-        self._turn = 0
+        self._turn = self._backlog = 0
         self.broker = Broker(place)
         try:
             self.broker.call(self._open())
@@ -159,11 +159,12 @@ class NatsQueue:
 
     def lag(self) -> Lag:
         """What waits to be committed, in all partitions: exact unless very much waits. Asks the server."""
-        self.broker.call(self._measure())
-        with self.lock:
-            lags = [lane.lag(time.time()) for lane in self._all()]
-        events, sizes, seconds = zip(*lags, strict=True)
-        return Lag(sum(events), sum(sizes), max(seconds))
+        return self.broker.call(self._measure())
+
+    def backlog(self) -> int:
+        """The bytes that wait, as of about a second ago; from the first call on they are looked after."""
+        self._watched = True
+        return self._backlog
 
     def dead_letter(self, payload: bytes, reason: str) -> None:
         """Set `payload` aside, durably. The same payload again changes nothing. Raises `Unavailable`."""
@@ -343,11 +344,13 @@ class NatsQueue:
                 continue
             with suppress(Exception):  # it is tried again
                 await asyncio.gather(*(lane.tend() for lane in self._all()))
+                if self._watched:
+                    await self._measure()
                 if time.monotonic() >= trim_due:
                     await self._trim()
                     trim_due = time.monotonic() + _TRIM_SECONDS
 
-    async def _measure(self) -> None:
+    async def _measure(self) -> Lag:
         """Have gauges for the partitions that are not read here, and wait a moment for what is on its way."""
         others = [number for number in range(self.partitions) if number not in self._lanes]
         for number in others:
@@ -356,6 +359,11 @@ class NatsQueue:
         end = time.monotonic() + _ON_ITS_WAY_SECONDS
         while any(lane.behind for lane in self._all()) and time.monotonic() < end:
             await asyncio.sleep(0.002)
+        with self.lock:
+            lags = [lane.lag(time.time()) for lane in self._all()]
+        events, sizes, seconds = zip(*lags, strict=True)
+        self._backlog = sum(sizes)
+        return Lag(sum(events), sum(sizes), max(seconds))
 
     def _all(self) -> "list[_Lane]":
         """A lane or a gauge of each partition, as far as there are."""

@@ -187,6 +187,10 @@ class SqliteQueue:
             seconds = 0.0 if self._oldest is None else max(0.0, self._clock() - self._oldest)
             return Lag(self._events, self._bytes, seconds)
 
+    def backlog(self) -> int:
+        """The bytes of `lag`."""
+        return self.lag().bytes
+
     def dead_letter(self, payload: bytes, reason: str) -> None:
         """Set `payload` aside, durably. The same payload again changes nothing. Raises `Unavailable`."""
         self._file.dead_letter(payload, reason, self._clock())
