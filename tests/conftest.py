@@ -1,7 +1,11 @@
-"""Fixtures for all tests."""
+"""What tests of several folders share."""
+
+import os
+from collections.abc import Iterator
 
 import pytest
 
+from brokers import ADDRESS, KAFKA_ADDRESS, NatsServer, kafka_mock
 from worlds import ENGINES
 
 
@@ -9,3 +13,21 @@ from worlds import ENGINES
 def engine(request: pytest.FixtureRequest) -> str:
     """What keeps the store: the test runs on each."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A running server for the whole session; processes started by a test find its address in the environment."""
+    with NatsServer(tmp_path_factory.mktemp("nats")) as server:
+        os.environ[ADDRESS] = server.address
+        yield server
+        del os.environ[ADDRESS]
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[None]:
+    """The mock cluster inside librdkafka: it speaks the protocol, and is no Kafka."""
+    with kafka_mock() as address:
+        os.environ[KAFKA_ADDRESS] = address
+        yield
+        del os.environ[KAFKA_ADDRESS]

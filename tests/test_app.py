@@ -13,9 +13,10 @@ from typing_extensions import is_typeddict
 from dropoff import access
 from dropoff.access import Access, create_key, revoke_key
 from dropoff.analyse.analytics import PARAMETERS
-from dropoff.app import Engine, ServerFile, check_exposure, first_admin_token, web
+from dropoff.app import ServerFile, check_exposure, first_admin_token, web
 from dropoff.dashboard import api
 from dropoff.dashboard.pages import CONTENT_SECURITY_POLICY
+from dropoff.engine import Engine
 from dropoff.errors import InvalidInput, Unavailable
 from dropoff.events import Receipt
 from dropoff.intake import read_events

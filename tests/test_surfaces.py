@@ -14,9 +14,10 @@ import msgspec
 import pytest
 
 from dropoff.access import Access
-from dropoff.app import Engine, web
+from dropoff.app import web
 from dropoff.dashboard import formats
 from dropoff.demo import generate
+from dropoff.engine import Engine
 from dropoff.metrics import METRICS
 from dropoff.settings import load
 
