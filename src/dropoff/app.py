@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
 from dropoff import access
@@ -38,10 +38,22 @@ from dropoff.process.fold import Rules
 from dropoff.process.worker import Tally, Worker
 from dropoff.queue.sqlite import SqliteQueue
 from dropoff.settings import Settings
+from dropoff.store import stream
+from dropoff.store.base import Part
 from dropoff.store.duckdb import DuckStore
 
 SERVER_FILE = "server.json"
 MEGABYTE = 1_000_000
+
+
+def rules_of(settings: Settings) -> Rules:
+    """What the fold goes by."""
+    return Rules(settings.zone, settings.idle_seconds, settings.idle_default_seconds, settings.deal_horizon_days)
+
+
+def plan_of(settings: Settings) -> Plan:
+    """What is rolled up."""
+    return Plan(settings.timezone, tuple(settings.rollups))
 
 
 class Engine:
@@ -57,9 +69,8 @@ class Engine:
         self.imports = Imports()
         metrics_there_are = registry(settings.metrics)
         self.analytics = Analytics(self.store, settings.timezone, test=settings.test, registry=metrics_there_are)
-        rules = Rules(settings.zone, settings.idle_seconds, settings.idle_default_seconds, settings.deal_horizon_days)
-        self.worker = Worker(self.queue, self.store, rules, self._count)
-        self._rollups = Rollups(self.store, Plan(settings.timezone, tuple(settings.rollups)))
+        self.worker = Worker(self.queue, self.store, rules_of(settings), self._count)
+        self._rollups = Rollups(self.store, plan_of(settings))
         self._stop = threading.Event()
         self._thread = threading.Thread(
             target=self.worker.run, args=(self._stop, self._rollups.between), name="worker", daemon=True
@@ -188,8 +199,13 @@ def _for_the_command_line(engine: Engine) -> list[Route]:
         await asyncio.wrap_future(engine.queue.append(refused_payload(rejections, time.time_ns() // 1000), 0))
         return JSONResponse({"kept": len(rejections)})
 
+    def scan(request: Request) -> Response:
+        parts = [Part.parse(text) for text in request.query_params.getlist("part")]
+        return StreamingResponse(stream.encode(engine.store.scan(parts)), media_type=stream.MEDIA_TYPE)
+
     return [
         Route("/api/v1/imports/{name}", imported),
+        Route("/api/v1/scan", scan),
         Route("/api/v1/rejected/forget", forget, methods=["POST"]),
         Route("/api/v1/rejected/keep", keep, methods=["POST"]),
     ]
