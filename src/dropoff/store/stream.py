@@ -39,5 +39,7 @@ def decode(stream: IO[bytes], parts: Sequence[Part]) -> Iterator[tuple[Part, pl.
     """The scan of these parts; raises `OSError` or `pa.ArrowInvalid` where the stream ends before it."""
     for part in parts:
         with pa.ipc.open_stream(stream) as reader:
+            # Of an empty frame only its schema travels.
+            yield part, cast("pl.DataFrame", pl.from_arrow(reader.schema.empty_table()))
             for batch in reader:
                 yield part, cast("pl.DataFrame", pl.from_arrow(batch))
