@@ -51,8 +51,9 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Target(NamedTuple):
-    """Where to: its name for good, its store, and its control state, if that lies there too."""
+    """Where to, as it was given; its name for good; its store; and its control state, if that lies there too."""
 
+    given: str
     name: str
     store: Store
     control: Control | None
@@ -112,7 +113,7 @@ def copy(settings: Settings, to: str, console: Console) -> dict[str, Any]:
 def _open(to: str, settings: Settings) -> Iterator[Target]:
     if "://" in to:
         with closing(_open_clickhouse(to)) as store:
-            yield Target(to, store, None)
+            yield Target(to, to, store, None)
         return
     folder = Path(to)
     if folder.resolve() == settings.data.resolve():
@@ -122,7 +123,7 @@ def _open(to: str, settings: Settings) -> Iterator[Target]:
         closing(DuckStore(folder / "store.duckdb", settings.store_memory)) as store,
         closing(SqliteControl(folder / "control.db")) as control,
     ):
-        yield Target(identity(control), store, control)
+        yield Target(to, identity(control), store, control)
 
 
 class Rate(ProgressColumn):
@@ -150,10 +151,12 @@ class Copy:
 
     def _found_mark(self) -> Mark:
         entry = self._control.get(self._place)
-        held = self._target.store.next_seq()
+        held = self._held()
         if entry is None:
             if held:
-                raise InvalidInput("to", self._target.name, "empty, or what an earlier copy of this data made")
+                raise InvalidInput("to", self._target.given, "empty, or what an earlier copy of this data made")
+            # Before anything is there: from now on what is there is ours.
+            self._control.put(self._place, msgspec.json.encode(Mark()))
             return Mark()
         mark = msgspec.json.decode(entry.value, type=Mark)
         # Emptied since: from the start again. What is still there would be recognised.
@@ -196,7 +199,7 @@ class Copy:
             work = changes.prepare(frames.write_lines(frame), store, contacts, self._rules)
             store.commit(Change(work.events, work.superseded, work.rows, _no_refused(), store.offset()))
             contacts.keep(work.contacts)
-            self._mark = Mark(int(frame["seq"][-1]), store.next_seq())
+            self._mark = Mark(int(frame["seq"][-1]), self._held())
             self._control.put(self._place, msgspec.json.encode(self._mark))
             if digest is not None:
                 digest.add(frame)
@@ -247,6 +250,10 @@ class Copy:
             equal = None if rolling and name in _ROLLUPS else both["source"] == both["target"]
             found.append({"table": name, "equal": equal, **both})
         return found
+
+    def _held(self) -> int:
+        """How many events the target holds."""
+        return self._target.store.select("SELECT count(*) FROM events_all").rows[0][0]
 
     def _waiting(self) -> int:
         """How many events of the source lie behind the mark."""
