@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 
 from dropoff import access
@@ -31,6 +31,8 @@ from dropoff.ingest import metrics
 from dropoff.ingest.door import Door, append
 from dropoff.intake import Intake, Rejection
 from dropoff.settings import Settings
+from dropoff.store import stream
+from dropoff.store.base import Part
 
 SERVER_FILE = "server.json"
 MEGABYTE = 1_000_000
@@ -98,8 +100,13 @@ def _for_readers(engine: Engine) -> list[Route]:
         await run_in_threadpool(engine.store.delete_rejected, ids)
         return JSONResponse({"forgotten": len(ids)})
 
+    def scan(request: Request) -> Response:
+        parts = [Part.parse(text) for text in request.query_params.getlist("part")]
+        return StreamingResponse(stream.encode(engine.store.scan(parts)), media_type=stream.MEDIA_TYPE)
+
     return [
         Route("/api/v1/imports/{name}", imported),
+        Route("/api/v1/scan", scan),
         Route("/api/v1/rejected/forget", forget, methods=["POST"]),
     ]
 

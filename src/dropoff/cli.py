@@ -110,6 +110,36 @@ def import_files(
 
 
 @app.command()
+def export(
+    to: Annotated[Path, typer.Option("--to", help="a new or empty directory, or one with an unfinished export")],
+    tables: Annotated[str, typer.Option(help="which tables, with commas between; default: all")] = "",
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Write every table as a Parquet file, test traffic included, with a manifest of rows and checksums."""
+    from dropoff.exporting import export as export_all
+
+    names = [name.strip() for name in tables.split(",") if name.strip()]
+    console = Console(stderr=True, quiet=json, highlight=False)
+    _print(export_all(_settings(data=data), to, names, console), json, _terminal().exported)
+
+
+@app.command()
+def copy(
+    to: Annotated[str, typer.Option("--to", help="another data directory, clickhouse://… or chdb:///…")],
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Carry the data over to another store and compare both. Again, it goes on where it stopped."""
+    from dropoff.copying import copy as copy_all
+
+    result = copy_all(_settings(data=data), to, Console(stderr=True, quiet=json, highlight=False))
+    _print(result, json, _terminal().copied)
+    if not result["equal"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def funnel(
     name: Name = "sales", threshold: Threshold = 0.0, start: From = None, end: To = None, timezone: Zone = None,
     where: WhereOption = None, by: By = None, include_test: Test = False, data: Data = None, json: Json = False,

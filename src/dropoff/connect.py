@@ -5,27 +5,34 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
+import polars as pl
+import pyarrow as pa
 
 from dropoff.access import run_of
 from dropoff.app import SERVER_FILE
+from dropoff.control.base import Control
 from dropoff.engine import Engine, Jobs
-from dropoff.errors import DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
+from dropoff.errors import Conflict, DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
 from dropoff.events import Receipt
 from dropoff.ingest.door import append
 from dropoff.intake import Intake, Rejection, read_events
 from dropoff.parts import has_shared_store
 from dropoff.query import Params
 from dropoff.settings import Settings
+from dropoff.store import stream
+from dropoff.store.base import Part
 
 _ERRORS: dict[str, type[DropoffError]] = {
     "invalid_input": InvalidInput, "unauthorized": Unauthorized, "not_found": NotFound, "unavailable": Unavailable,
 }  # fmt: skip
+_SCAN_SECONDS = 900.0  # a large join may take long before its first row
+_IDENTITY = "identity"
 _DONE = ("stored", "duplicate", "conflict", "dead")
 
 
@@ -42,6 +49,10 @@ class Connection(Protocol):
 
     def query(self, text: str) -> dict[str, Any]:
         """The rows of one SELECT."""
+        ...
+
+    def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
+        """As `Store.scan`."""
         ...
 
     def send(self, lines: bytes, batch: str) -> dict[str, Any]:
@@ -96,6 +107,15 @@ def find_server(data: Path) -> "Remote | None":
     return server
 
 
+def identity(control: Control) -> str:
+    """The random name of an installation, by which what belongs to it is known again."""
+    with suppress(Conflict):
+        control.put(_IDENTITY, secrets.token_hex(16).encode(), 0)
+    found = control.get(_IDENTITY)
+    assert found is not None  # noqa: S101
+    return found.value.decode()
+
+
 class Remote:
     """A running server."""
 
@@ -133,6 +153,27 @@ class Remote:
     def query(self, text: str) -> dict[str, Any]:
         return self._post("/api/v1/query", {"sql": text})
 
+    def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
+        connection = self._connect(_SCAN_SECONDS)
+        path = f"/api/v1/scan?{urlencode({'part': parts}, doseq=True)}"
+        try:
+            connection.request("GET", path, headers=self._authorization)
+            response = connection.getresponse()
+            if response.status != 200:
+                raise _error(response.status, msgspec.json.decode(response.read(), type=dict[str, Any]))
+            yield from stream.decode(response, parts)
+        except (OSError, http.client.HTTPException, pa.ArrowInvalid) as error:
+            raise Unavailable(f"the server at {self.url} broke off: {error}") from error
+        finally:
+            connection.close()
+
+    @property
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}"}
+
+    def _connect(self, timeout: float) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=timeout)
+
     def _post(self, path: str, value: object) -> dict[str, Any]:
         body, headers = msgspec.json.encode(value), {"Content-Type": "application/json"}
         status, answer, _ = self._request("POST", path, body, headers)
@@ -150,9 +191,9 @@ class Remote:
     def _request(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> tuple[int, dict[str, Any], float]:
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
+        connection = self._connect(60)
         try:
-            connection.request(method, path, body, {"Authorization": f"Bearer {self._token}", **headers})
+            connection.request(method, path, body, {**self._authorization, **headers})
             response = connection.getresponse()
             after = float(response.headers.get("Retry-After") or 1)
             return response.status, msgspec.json.decode(response.read(), type=dict[str, Any]), after
@@ -183,6 +224,9 @@ class Local:
 
     def query(self, text: str) -> dict[str, Any]:
         return self._engine.analytics.query(text)
+
+    def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
+        return self._engine.store.scan(parts)
 
     def send(self, lines: bytes, batch: str) -> dict[str, Any]:
         receipt = Receipt(time.time_ns() // 1000, 0, batch)

@@ -41,6 +41,16 @@ class Jobs(NamedTuple):
 ROLES = {"all": Jobs(True, True, True), "ingest": Jobs(door=True), "worker": Jobs(work=True), "web": Jobs(read=True)}
 
 
+def rules_of(settings: Settings) -> Rules:
+    """What the fold goes by."""
+    return Rules(settings.zone, settings.idle_seconds, settings.idle_default_seconds, settings.deal_horizon_days)
+
+
+def plan_of(settings: Settings) -> Plan:
+    """What is rolled up."""
+    return Plan(settings.timezone, tuple(settings.rollups))
+
+
 class Engine:
     """The parts of one process. `jobs`: those of the role in the settings, unless given.
 
@@ -137,10 +147,8 @@ class Engine:
 
     def _workers(self) -> "Threads":
         settings = self.settings
-        rules = Rules(settings.zone, settings.idle_seconds, settings.idle_default_seconds, settings.deal_horizon_days)
-        plan = Plan(settings.timezone, tuple(settings.rollups))
-        rollups = Rollups(self.store, plan, self._may_roll_up if self.shared else None)
-        worker = Worker(self.queue, self.store, rules, self._count)
+        rollups = Rollups(self.store, plan_of(settings), self._may_roll_up if self.shared else None)
+        worker = Worker(self.queue, self.store, rules_of(settings), self._count)
         return Threads(worker, rollups, self._shares(), self.imports)
 
     def _shares(self) -> Shares | None:

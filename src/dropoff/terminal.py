@@ -194,6 +194,30 @@ def imported(answer: Answer, console: Console) -> None:
     table("import", {"events": False, "": True}, rows, console)
 
 
+def exported(answer: Answer, console: Console) -> None:
+    """`dropoff export`."""
+    rows: list[list[object]] = [
+        [name, formats.number(one["rows"]), formats.number(one["bytes"])] for name, one in answer["tables"].items()
+    ]
+    table("export", {"table": False, "rows": True, "bytes": True}, rows, console)
+
+
+def copied(answer: Answer, console: Console) -> None:
+    """`dropoff copy`."""
+    rows: list[list[object]] = [
+        [one["table"], *(formats.number(one[side]["rows"]) for side in ("source", "target")), _VERDICTS[one["equal"]]]
+        for one in answer["tables"]
+    ]
+    table("copy", {"table": False, "source": True, "target": True, "": False}, rows, console)
+    for name, count in answer["carried"].items():
+        console.print(Text(f"{name} carried: {formats.number(count)}"))
+    if answer["later"]:
+        console.print(Text(f"{formats.number(answer['later'])} events came later: the same command carries them, too"))
+
+
+_VERDICTS = {True: "equal", False: "DIFFERENT", None: "not compared: the source was still rolling up"}
+
+
 def keys(answer: Answer, console: Console) -> None:
     """`dropoff keys list`."""
     rows: list[list[object]] = [[k["name"], k["kind"], k["created_at"]] for k in answer["keys"]]

@@ -41,6 +41,13 @@ def read_lines(lines: bytes) -> pl.DataFrame:
     return with_key(frame).select(*(n for n in tables.names("events") if n != "seq"), "batch")
 
 
+def write_lines(events: pl.DataFrame) -> bytes:
+    """Stored events, instants as datetimes, as the queue payload that makes the same of them again."""
+    instants = pl.col(column.name for column in tables.EVENTS if column.type == "instant")
+    lines = events.with_columns(instants.cast(pl.Datetime("us")).cast(pl.Int64))
+    return lines.select(pl.col(name).alias(line) for line, name in _COLUMN_OF_LINE.items()).write_ndjson().encode()
+
+
 def with_key(frame: pl.DataFrame) -> pl.DataFrame:
     """Add `key`, the hash of what owns the event."""
     owner = pl.coalesce(pl.concat_str(pl.lit("c"), "conversation_id"), pl.concat_str(pl.lit("p"), "contact_id"))

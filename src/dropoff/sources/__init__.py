@@ -1,4 +1,4 @@
-"""Files that bring events: NDJSON as it is, CSV, Parquet and JSON records through a mapping.
+"""Files that bring events: native ones as they are, CSV, Parquet and JSON records through a mapping.
 
 with open_source(Path("export.csv"), mapping=load_mapping(Path("export.toml"))) as source:
     for chunk in source:
@@ -30,12 +30,13 @@ def open_source(path: Path, format: str = "auto", mapping: MappingFile | None = 
     """The events of a file, plain or gzip.
 
     `format` "auto" goes by the suffix. NDJSON and JSON hold native events, or records if there is a mapping; a JSON
-    array is recognised under both names. CSV and Parquet need a mapping. Raises `InvalidInput`: an unknown format, a
-    file that cannot be read, a column of the mapping that the file does not have.
+    array is recognised under both names. CSV needs a mapping, and so does Parquet whose rows are not native events.
+    Raises `InvalidInput`: an unknown format, a file that cannot be read, a column of the mapping that the file does
+    not have.
     """
     kind = _format(path, format)
-    if mapping is None and kind in ("csv", "parquet"):
-        raise InvalidInput("mapping", None, f"given for a {kind} file (docs/import.md)")
+    if mapping is None and kind == "csv":
+        raise InvalidInput("mapping", None, "given for a csv file (docs/import.md)")
     opened = open_bytes(path)
     try:
         with unpacking(path):
@@ -90,9 +91,14 @@ def _csv(path: Path, opened: Opened, mapping: MappingFile | None) -> Source:
 
 
 def _parquet(path: Path, opened: Opened, mapping: MappingFile | None) -> Source:
-    assert mapping is not None  # noqa: S101
     table = ParquetTable(str(path), opened.stream)
-    row = mapping.bind(of_records(mapping.settings.empty, table.header))
+    if mapping is not None:
+        row = mapping.bind(of_records(mapping.settings.empty, table.header))
+    elif native.is_table(table.header):
+        row, table.columns = native.table_row, [name for name in native.COLUMNS if name in table.header]
+    else:
+        rule = "given for a parquet file without the columns event_type and conversation_id or contact_id"
+        raise InvalidInput("mapping", None, f"{rule} (docs/import.md)")
     source = _source(path, "parquet", "row", opened, mapped(table, row))
     source.tell = lambda: round(source.size * table.done)
     return source

@@ -113,7 +113,10 @@ def _delimiter(sample: str) -> str:
 
 
 class ParquetTable:
-    """A Parquet file, read some thousand rows at a time. `done` is the share that has been read, 0 to 1."""
+    """A Parquet file, read some thousand rows at a time, all columns or those in `columns`.
+
+    `done` is the share that has been read, 0 to 1.
+    """
 
     def __init__(self, name: str, stream: io.BufferedReader) -> None:
         """Reads the schema; raises `InvalidInput` for a file that is not Parquet."""
@@ -123,12 +126,13 @@ class ParquetTable:
             raise InvalidInput(name, str(error), "a Parquet file") from None
         self._name = name
         self.header = self._file.schema_arrow.names
+        self.columns: Sequence[str] | None = None
         self.done = 0.0
 
     def __iter__(self) -> Iterator[Numbered]:
         number, total = 0, max(1, self._file.metadata.num_rows)
         try:
-            for batch in self._file.iter_batches(batch_size=_PARQUET_ROWS):
+            for batch in self._file.iter_batches(batch_size=_PARQUET_ROWS, columns=self.columns):
                 for record in batch.to_pylist():
                     number += 1
                     yield number, record

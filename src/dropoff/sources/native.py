@@ -1,19 +1,20 @@
-"""Events in our own form: NDJSON, whose bytes pass through undecoded, and JSON arrays."""
+"""Events in our own form: NDJSON, whose bytes pass through undecoded, JSON arrays, and rows of Parquet."""
 
 import io
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw
 
 from dropoff.errors import InvalidEvent, InvalidInput
-from dropoff.events import MAX_BATCH_EVENTS, MAX_EVENT_BYTES
+from dropoff.events import MAX_BATCH_EVENTS, MAX_EVENT_BYTES, Envelope
 from dropoff.sources.base import MAX_CHUNK_BYTES, Batch, Chunk, Refused
 
 MAX_DOCUMENT_BYTES = 1_000_000_000
 T = TypeVar("T")
 BOM = b"\xef\xbb\xbf"
+ENVELOPE = Envelope.__struct_fields__
 _BLOCK = 2_000_000
 _LONGEST_LINE = MAX_CHUNK_BYTES - _BLOCK
 
@@ -94,6 +95,38 @@ def _decoded(name: str, document: bytes | Raw, kind: type[T], rule: str) -> T:
         return msgspec.json.decode(document, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput(name, str(error), rule) from None
+
+
+def is_table(header: Sequence[str]) -> bool:
+    """Whether rows with these columns are native events, as `dropoff export` writes them."""
+    return "event_type" in header and not {"conversation_id", "contact_id"}.isdisjoint(header)
+
+
+COLUMNS = (*(name for name in ENVELOPE if name != "event_id"), "id", "event_id", "facts")
+"""What is read of such a row: the envelope, its id under either name, and the stored facts."""
+
+
+def table_row(record: dict[str, Any], _: int) -> Iterator[dict[str, Any]]:
+    """The event of a row: the fields of the envelope, and the properties as JSON text or as a value of their own."""
+    event = {name: record[name] for name in ENVELOPE if record.get(name) is not None}
+    properties = event.get("properties", "{}")
+    if isinstance(properties, str):
+        # A line break can only stand between the tokens of valid JSON.
+        event["properties"] = Raw(properties.replace("\n", " ").encode())
+    if record.get("id") is not None:
+        event.setdefault("event_id", record["id"])
+    if record.get("facts") is not None and event.get("event_type") in ("deal_closed", "message_status"):
+        event["event_type"] = _spelling(event["event_type"], record["facts"], properties)
+    yield event
+
+
+def _spelling(event_type: str, facts: str, properties: Any) -> str:
+    """The event type as it was sent, where nothing but its spelling told a fact: `deal_lost`, `message_delivered`."""
+    told = msgspec.json.decode(facts)
+    given = msgspec.json.decode(properties) if isinstance(properties, str) else properties
+    if event_type == "deal_closed":
+        return "deal_lost" if told.get("won") is False and given.get("won") is None else event_type
+    return event_type if given.get("status") is not None else f"message_{told['status']}"
 
 
 def events(records: Iterable[Raw]) -> Iterator[Chunk]:

@@ -1,11 +1,13 @@
 """The store: where events and what is made of them rest. The worker writes it, every question reads it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 
+from dropoff.errors import InvalidInput
+from dropoff.store import tables
 from dropoff.store.sql import Dialect
 
 
@@ -47,6 +49,28 @@ class Answer(NamedTuple):
     def dicts(self) -> list[dict[str, Any]]:
         """The rows by column name."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+class Part(NamedTuple):
+    """What a scan reads: all rows of a table as they are stored, or of a view `…_all` as a reader sees them.
+
+    Of `events` only those with a `seq` above `after`.
+    """
+
+    table: str
+    after: int = -1
+
+    def __str__(self) -> str:
+        return f"{self.table}:{self.after}" if self.after >= 0 else self.table
+
+    @classmethod
+    def parse(cls, text: str) -> "Part":
+        """The part that `str` wrote; raises `InvalidInput` for what is neither a table nor a view."""
+        table, _, after = text.partition(":")
+        views = (f"{name}_all" for name in ("events", *tables.OF_CONVERSATIONS, "attributions"))
+        if table not in (*tables.TABLES, *views, "dirty_slots") or not (after or "0").isdecimal():
+            raise InvalidInput("table", text, f"one of {', '.join(tables.TABLES)}")
+        return cls(table, int(after)) if after else cls(table)
 
 
 class Store(Protocol):
@@ -91,6 +115,15 @@ class Store(Protocol):
 
     def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Answer:
         """Run one SELECT in the store's dialect, with the named parameters of `Dialect.parameter`."""
+        ...
+
+    def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
+        """The parts one after the other, in frames of bounded size, as they all were when the first was read.
+
+        Each part gives at least one frame, if an empty one. Instants are naive datetimes in UTC, of microseconds;
+        events come in the order of `seq`. Called by any thread. Where the engine has no such snapshot over several
+        tables, each is as it was when it was read.
+        """
         ...
 
     def query(self, text: str, seconds: float, rows: int) -> Answer:

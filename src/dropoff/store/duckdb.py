@@ -15,11 +15,13 @@ import polars as pl
 from dropoff.errors import InvalidInput, NewerSchema, StoreBusy, Unavailable
 from dropoff.query import NO_TEST_RULES, TestTraffic
 from dropoff.store import sql, tables
-from dropoff.store.base import Answer, Change
+from dropoff.store.base import Answer, Change, Part
 
 ROW_GROUP = 122_880  # DuckDB's: from so many rows an insert writes row groups directly, past the WAL
 _MAX_SPANS = 48  # more OR-ed spans than this cost more to plan than they save to read
 _SCATTERED = 3  # from so many row groups on, a key's own list is worth keeping
+_SCANNED = 65_536
+_SCANNED_LARGE = 2_048  # of refused events, which may have 32 kB each
 REJECTED_KEPT = 100_000
 REJECTED_DAYS = 30
 
@@ -169,6 +171,20 @@ class DuckStore:
         cursor.execute(sql, dict(parameters) if parameters else None)
         rows = cursor.fetchall()
         return Answer([column[0] for column in cursor.description or ()], rows)
+
+    def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            for part in parts:
+                for frame in (
+                    _stored_events(cursor, part.after) if part.table == "events" else _rows(cursor, part.table)
+                ):
+                    yield part, frame
+        except _PASSING as error:
+            raise Unavailable(f"the store cannot be read: {error}") from error
+        finally:
+            cursor.close()
 
     def query(self, text: str, seconds: float, rows: int) -> Answer:
         cursor = self._connection.cursor()
@@ -377,6 +393,28 @@ def migrations() -> list[str]:
     """The migration scripts in the order of their numbers."""
     folder = resources.files("dropoff.store") / "migrations"
     return [f.read_text() for f in sorted(folder.iterdir(), key=lambda f: f.name) if f.name.endswith(".sql")]
+
+
+def _stored_events(cursor: duckdb.DuckDBPyConnection, after: int) -> Iterator[pl.DataFrame]:
+    """The events after a `seq`, in order: row group by row group, so that nothing large is sorted."""
+    table = sql.PHYSICAL["events"]
+    first, last = cursor.execute(f"SELECT min(seq), max(seq) FROM {table} WHERE seq > $1", [after]).fetchall()[0]
+    if first is None:
+        yield pl.DataFrame(cursor.sql(f"SELECT * FROM {table} WHERE false").to_arrow_table())
+        return
+    for group in range(first // ROW_GROUP, last // ROW_GROUP + 1):
+        low, high = max(after + 1, group * ROW_GROUP), (group + 1) * ROW_GROUP - 1
+        found = cursor.sql(f"SELECT * FROM {table} WHERE seq BETWEEN {low} AND {high} ORDER BY seq")
+        yield pl.DataFrame(found.to_arrow_table())
+
+
+def _rows(cursor: duckdb.DuckDBPyConnection, table: str) -> Iterator[pl.DataFrame]:
+    """All rows of a table or view, as they come; a relation's reader streams, where a cursor's makes a copy of all."""
+    size = _SCANNED_LARGE if table == "rejected_events" else _SCANNED
+    reader = cursor.sql(f"SELECT * FROM {sql.PHYSICAL.get(table, table)}").to_arrow_reader(size)
+    yield pl.DataFrame(reader.schema.empty_table())
+    for batch in reader:
+        yield pl.DataFrame(batch)
 
 
 def _out(column: tables.Column) -> str:
