@@ -81,7 +81,12 @@ def _reached(name: str, top: str, bottom: str) -> Metric:
 
 
 def _share(
-    name: str, good: Literal["up", "down", ""], condition: str, of: str, text: str, additive: bool = True,
+    name: str,
+    good: Literal["up", "down", ""],
+    condition: str,
+    of: str,
+    text: str,
+    additive: bool = True,
     matures: str = "responded",
 ) -> Metric:
     return Metric(
