@@ -188,7 +188,7 @@ def _check_mode(funnel: Funnel, name: str) -> None:
     rule = f"left out: in mode {funnel.mode} order and time do not matter"
     for key in ("window", "exclusions", "hold_constant"):
         if getattr(funnel, key):
-            raise InvalidInput(f"{name}.{key}", msgspec.to_builtins(getattr(funnel, key)), rule)
+            raise InvalidInput(f"{name}.{key}", _plain(getattr(funnel, key)), rule)
     if funnel.re_entry == "every":
         raise InvalidInput(f"{name}.re_entry", "every", f"first: in mode {funnel.mode} a unit counts once")
 
@@ -206,8 +206,9 @@ def _check_breakdown(funnel: Funnel, name: str) -> None:
     elif attribution not in ATTRIBUTIONS:
         raise InvalidInput(f"{name}.attribution", attribution, _ATTRIBUTION)
     if attribution != "first" and not (funnel.by or "").startswith(EVENT):
-        given = msgspec.to_builtins(attribution)
-        raise InvalidInput(f"{name}.attribution", given, f"left out, unless by is {EVENT} and a property's name")
+        raise InvalidInput(
+            f"{name}.attribution", _plain(attribution), f"left out, unless by is {EVENT} and a property's name"
+        )
 
 
 def _check_happening(happening: Happening, path: str) -> None:
@@ -231,6 +232,11 @@ def _check_duration(path: str, text: str | None) -> None:
 
 def _micros(text: str | None) -> int | None:
     return None if text is None else parse_duration("window", text) // MICROSECOND
+
+
+def _plain(value: object) -> object:
+    """As it stands in JSON."""
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _is_property(name: str) -> bool:
@@ -264,7 +270,7 @@ def _refusal(given: object, message: str, name: str) -> InvalidInput:
     """What `message`, a text of msgspec's, means: the path, the value that stands there, and the rule it breaks."""
     place = _PLACE.search(message)
     path = place[1] if place else ""
-    wrong = _FIELD.search(message)
+    wrong = _FIELD.search(_PLACE.sub("", message))
     owner = _at(given, path)
     if wrong and wrong[1] == "unknown":
         value = owner.get(wrong[2]) if isinstance(owner, Mapping) else None

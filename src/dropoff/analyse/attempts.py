@@ -233,10 +233,7 @@ def _counting(funnel: Funnel) -> list[int]:
 
 def _starts(rows: _Rows, funnel: Funnel, period: tuple[int, int]) -> Array:
     """The places at which attempts begin: any step's event in mode `any`, once for each instant, else the first's."""
-    if funnel.mode == "any":
-        starts = _runs(rows.group, rows.at)[:-1]
-    else:
-        starts = _hits(rows, 0)[:-1]
+    starts = (_runs(rows.group, rows.at) if funnel.mode == "any" else _hits(rows, 0))[:-1]
     at = rows.at[starts]
     return starts[(period[0] <= at) & (at < period[1])]
 
@@ -261,27 +258,27 @@ def _limit(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
 
 def _ordered(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
     place = np.full((len(starts), len(funnel.steps)), -1)
-    required = list(funnel.required)
-    hits = [_hits(rows, step) for step in required]
-    waits = [funnel.within_micros[step] for step in required]
+    hits = [_hits(rows, step) for step in funnel.required]
+    waits = [funnel.within_micros[step] for step in funnel.required]
+    if not any(waits):  # the earliest event of a step is then also the best to go on from
+        place[:, funnel.required] = _follow(rows, hits, starts, _limit(rows, funnel, starts))
+        return _with_optional(rows, funnel, place)
     left = np.arange(len(starts))
-    for depth in range(len(required), 0, -1):
-        # Without waits the earliest way to a step is also the way past it. With them an early event may lead nowhere.
-        led = hits if not any(waits) else _leading(rows, hits[:depth], waits)
-        found = _follow(rows, led, _limit(rows, funnel, starts[left]), starts[left])
-        settled = (found[:, depth - 1] >= 0) | (not any(waits))
-        place[np.ix_(left[settled], required[: len(led)])] = found[settled]
-        left = left[~settled]
-        if not len(left):
-            break
+    for depth in range(len(hits), 0, -1):
+        leading = _leading(rows, hits[:depth], waits)
+        found = _follow(rows, leading, starts[left], _limit(rows, funnel, starts[left]))
+        arrived = found[:, -1] >= 0
+        for i, step in enumerate(funnel.required[:depth]):
+            place[left[arrived], step] = found[arrived, i]
+        left = left[~arrived]
     return _with_optional(rows, funnel, place)
 
 
-def _follow(rows: _Rows, hits: list[Array], limit: Array, starts: Array) -> Array:
-    """From each start the first hit of every further step after that of the one before, as far as it goes."""
+def _follow(rows: _Rows, hits: list[Array], starts: Array, limit: Array) -> Array:
+    """From each start among the first hits, step by step the next hit that is in time, as far as it goes."""
     place = np.full((len(starts), len(hits)), -1)
-    place[:, 0] = starts
-    going = np.arange(len(starts))
+    going = np.flatnonzero(_next(hits[0], starts, "left") == starts)
+    place[going, 0] = starts[going]
     for i in range(1, len(hits)):
         found = _next(hits[i], place[going, i - 1])
         goes = (rows.group[found] == rows.group[starts[going]]) & (rows.at[found] <= limit[going])
@@ -356,11 +353,11 @@ def _untied(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
     asked = np.unique(np.stack([rows.owner[starts], rows.group[starts], rows.at[starts]]), axis=1).T.tolist()
     found: list[list[int]] = []
     for (owner, group), instants in groupby(asked, key=itemgetter(0, 1)):
-        own = slice(bounds[owner], bounds[owner + 1])
-        steps = np.where(rows.group[own] == group, rows.steps[own], 0)
-        history = ties.History(rows.at[own].tolist(), steps.tolist(), rows.value[own].tolist(), funnel)
+        first, last = int(bounds[owner]), int(bounds[owner + 1])
+        steps = np.where(rows.group[first:last] == group, rows.steps[first:last], 0)
+        history = ties.History(rows.at[first:last].tolist(), steps.tolist(), rows.value[first:last].tolist(), funnel)
         for _, _, at in instants:
-            found.append([place if place < 0 else place + own.start for place in history.attempt(at)])
+            found.append([place if place < 0 else place + first for place in history.attempt(at)])
     return np.array(found)
 
 
@@ -386,7 +383,9 @@ def _exclusions(events: pl.DataFrame, table: pl.DataFrame, funnel: Funnel) -> li
 def _void(rows: _Rows, funnel: Funnel, found: _Found, exclusions: list[tuple[Array, Array]]) -> Array:
     """Which attempts have an exclusion between its two steps."""
     void = np.zeros(len(found.depth), bool)
-    end = _end(rows, funnel, found) if exclusions else None
+    if not exclusions:
+        return void
+    end = _end(rows, funnel, found)
     for exclusion, (group, at) in zip(funnel.exclusions, exclusions, strict=True):
         first, last = (found.place[:, step] for step in exclusion.between)
         after = _first_later(group, at, rows.group[first], rows.at[first])

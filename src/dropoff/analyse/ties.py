@@ -47,7 +47,7 @@ class History:
         raise AssertionError("an attempt begins where the first step is satisfied")
 
     def _earliest(self, steps: Sequence[int], first: int, limit: int) -> list[int] | None:
-        """The earliest instants at which all of these steps can be filled, the first at `first`; None if they cannot."""
+        """The earliest instants at which all of these steps are filled, the first at `first`; None if they cannot be."""
         dead_ends: set[tuple[int, int]] = set()
 
         def fill(done: int, instant: int) -> list[int] | None:
@@ -104,7 +104,7 @@ class History:
         return _match([[e for e in self._events[instant] if self._steps[e] >> step & 1] for step in steps])
 
     def _filled(self, plan: dict[int, int]) -> list[int]:
-        """The events that fill the steps as planned; where several can, that with the first value for the first step."""
+        """The events that fill the steps as planned; of several the one with the first value, step by step."""
         filled = [-1] * len(self._funnel.steps)
         for instant in set(plan.values()):
             steps = sorted(step for step in plan if plan[step] == instant)
