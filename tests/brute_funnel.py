@@ -147,19 +147,26 @@ def _ordered(group: list[Event], _: list[Event], funnel: Funnel, start: int, lim
     chains = [way for event in group if event["at"] == start and 0 in event["steps"] for way in ways([event])]
     depth = max(map(len, chains))
     instants = min([event["at"] for event in chain] for chain in chains if len(chain) == depth)
-    plan = dict(zip(required, instants, strict=False))
+    plan = _with_optional(group, funnel, dict(zip(required, instants, strict=False)), limit)
+    return _attempt(group, funnel, plan, depth, limit)
+
+
+def _with_optional(group: list[Event], funnel: Funnel, plan: dict[int, int], limit: float) -> dict[int, int]:
+    """Each optional step at the first instant at which some way to fill all planned ones leaves an event for it."""
+    required = [i for i, step in enumerate(funnel.steps) if not step.optional]
     for i, step in enumerate(funnel.steps):
         before = max((r for r in required if r < i), default=-1)
         if step.optional and before in plan:
             until = min([plan[r] for r in required if r > i and r in plan] + [limit])
-            if funnel.within_micros[i] is not None:
-                until = min(until, plan[before] + funnel.within_micros[i])
+            within = funnel.within_micros[i]
+            if within is not None:
+                until = min(until, plan[before] + within)
             since = max(plan[r] for r in plan if r < i)
             for at in sorted({event["at"] for event in group if since <= event["at"] <= until}):
                 if next(_assignments(group, {**plan, i: at}), None) is not None:
-                    plan[i] = at
+                    plan = {**plan, i: at}
                     break
-    return _attempt(group, funnel, plan, depth, limit)
+    return plan
 
 
 def _assignments(group: list[Event], plan: dict[int, int]) -> Iterator[dict[int, Event]]:
@@ -175,8 +182,9 @@ def _attempt(group: list[Event], funnel: Funnel, plan: dict[int, int], depth: in
     filled = min(_assignments(group, plan), key=lambda way: [_rank(way[step]) for step in sorted(way)])
     required = [i for i, step in enumerate(funnel.steps) if not step.optional]
     end = limit
-    if depth < len(required) and funnel.within_micros[required[depth]] is not None:
-        end = min(end, plan[required[depth - 1]] + funnel.within_micros[required[depth]])
+    within = funnel.within_micros[required[depth]] if depth < len(required) else None
+    if within is not None:
+        end = min(end, plan[required[depth - 1]] + within)
     return Attempt(filled, depth, plan[0], end)
 
 

@@ -33,9 +33,9 @@ DECLINED = {
     "ch-wf-order-strict": FOREIGN,
     "ch-wf-same-cond-3x": SEVERAL,
     "ch-wf-same-cond-3x-increase": "strict_increase: steps at one instant do not follow one another: not offered",
-    "ch-wf-once-strict_once-strict_increase": "strict_once, strict_increase: options that Dropoff does not offer",
-    "ch-wf-once-strict_once-strict_deduplication": "strict_once, strict_deduplication: options that Dropoff does not offer",
-    "ch-wf-ecom-reentry": "strict_order, allow_reentry: options that Dropoff does not offer",
+    "ch-wf-once-strict_once-strict_increase": "strict_once, strict_increase: not offered",
+    "ch-wf-once-strict_once-strict_deduplication": "strict_once, strict_deduplication: not offered",
+    "ch-wf-ecom-reentry": "strict_order, allow_reentry: not offered",
 }
 """Cases about what Dropoff does not offer, and what that is."""
 

@@ -47,7 +47,7 @@ class History:
         raise AssertionError("an attempt begins where the first step is satisfied")
 
     def _earliest(self, steps: Sequence[int], first: int, limit: int) -> list[int] | None:
-        """The earliest instants at which all of these steps are filled, the first at `first`; None if they cannot be."""
+        """The earliest instants at which all these steps can be filled, the first at `first`; None if they cannot."""
         dead_ends: set[tuple[int, int]] = set()
 
         def fill(done: int, instant: int) -> list[int] | None:
