@@ -154,19 +154,46 @@ def _kept(funnel: Funnel) -> list[str]:
 
 
 def _sorted(events: pl.DataFrame, funnel: Funnel, period: tuple[int, int]) -> pl.DataFrame:
+    """The events in the order of `_Rows`, with the numbers `counted`, `group` and `owner`."""
     if funnel.mode != "strict":
         events = events.filter(pl.col("steps") > 0)
     if funnel.mode in UNTIMED:
         events = events.filter(pl.col("started").is_between(*period, closed="left"))
     counted, kept = _counted(funnel), _kept(funnel)
-    table = events.sort(*kept, *(name for name in _ORDER if name not in kept))
-    table = table.with_columns(counted=_number(counted), group=_number(kept))
+    table = _ordered_by(kept, events).with_columns(counted=_number(counted), group=_number(kept))
     if funnel.mode == "strict":  # what breaks an attempt need not be of its group
-        table = table.sort("unit", *_ORDER)
+        table = _ordered_by(["unit"], table)
     return table.with_columns(owner=_number(["unit"] if funnel.mode == "strict" else kept))
 
 
-_ORDER = ("at", "steps", "code")
+def _ordered_by(columns: list[str], events: pl.DataFrame) -> pl.DataFrame:
+    """The events by these columns, then by instant, steps and value."""
+    # Events mostly come in order already, or in that of time, and few share an instant: sorts by one column, which cost
+    # nothing where they change nothing, take less than half of the time of one by four.
+    is_sorted = len(columns) == 1 and events[columns[0]].is_sorted() and _is_sorted_within(events, columns[0])
+    table = events if is_sorted else events.sort("at").sort(columns, maintain_order=True)
+    tied = _same(*(table[name] for name in (*columns, "at")))
+    if not tied.any():
+        return table
+    places = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
+    run = np.cumsum(np.append(True, ~tied))[places]
+    steps, code = (table[name].to_numpy()[places] for name in ("steps", "code"))
+    order = np.arange(table.height)
+    order[places] = places[np.lexsort((code, steps, run))]
+    return table[order]
+
+
+def _is_sorted_within(events: pl.DataFrame, column: str) -> bool:
+    at = events["at"].to_numpy()
+    return bool((~_same(events[column]) | (at[1:] >= at[:-1])).all())
+
+
+def _same(*columns: pl.Series) -> Array:
+    """Of each row but the first whether it equals the one before."""
+    same = np.ones(max(len(columns[0]) - 1, 0), bool)
+    for column in columns:
+        same &= column.head(len(same)).eq_missing(column.tail(len(same))).to_numpy()
+    return same
 
 
 def _number(columns: list[str]) -> pl.Expr:
@@ -218,8 +245,8 @@ def _timed(rows: _Rows, funnel: Funnel, period: tuple[int, int]) -> _Found:
     place = way(rows, funnel, starts[~is_knotted])
     if is_knotted.any():
         place = np.concatenate([place, _untied(rows, funnel, starts[is_knotted])])
-    order = np.lexsort((rows.at[place[:, 0]], rows.group[place[:, 0]]))
-    place = place[order]
+    if is_knotted.any() or funnel.mode == "strict":
+        place = place[np.lexsort((rows.at[place[:, 0]], rows.group[place[:, 0]]))]
     depth = (place[:, _counting(funnel)] >= 0).sum(axis=1)
     # Of the events at one instant one begins the attempt, the one that leads furthest.
     segment = _segments(rows.group[place[:, 0]], rows.at[place[:, 0]])
@@ -366,6 +393,8 @@ def _untied(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
 
 def _exclusions(events: pl.DataFrame, table: pl.DataFrame, funnel: Funnel) -> list[tuple[Array, Array]]:
     """Of each exclusion the groups and instants of its events. One that lacks a held property is of each group."""
+    if not funnel.exclusions:
+        return []
     kept = _kept(funnel)
     groups = table.select(*kept, "group").unique()
     found = []
