@@ -198,9 +198,7 @@ class Copy:
             if frame.is_empty():
                 continue
             work = changes.prepare(frames.write_lines(frame))
-            store.commit(
-                Change(work.events, work.superseded, work.rows, _no_refused(), store.offset(), work.versions)
-            )
+            store.commit(Change(work.events, work.superseded, work.rows, _no_refused(), store.offset(), work.versions))
             changes.keep(work)
             self._mark = Mark(int(frame["seq"][-1]), self._held())
             self._control.put(self._place, msgspec.json.encode(self._mark))

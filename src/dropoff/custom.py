@@ -42,13 +42,13 @@ class Counted(BaseModel):
     @field_validator("where")
     @classmethod
     def _comparisons(cls, where: dict[str, Any]) -> dict[str, Any]:
-        list(_conditions(where))
+        list(conditions(where))
         return where
 
     @property
     def conditions(self) -> list[Condition]:
         """All comparisons."""
-        return _conditions(self.where)
+        return conditions(self.where)
 
 
 class CustomMetric(BaseModel):
@@ -81,7 +81,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def _conditions(where: Mapping[str, Any]) -> list[Condition]:
+def conditions(where: Mapping[str, Any]) -> list[Condition]:
     """`{plan = "pro", amount = {">=" = 50}}` as comparisons."""
     found = []
     for name, wanted in where.items():

@@ -23,11 +23,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 import polars as pl
+import polars.selectors as cs
 
 from dropoff.errors import InvalidInput, NewerSchema, Unavailable
 from dropoff.query import NO_TEST_RULES, TestTraffic
 from dropoff.store import sql, tables
-from dropoff.store.base import Answer, Change
+from dropoff.store.base import Answer, Change, Part
 from dropoff.store.tables import OF_CONVERSATIONS, Column
 
 try:
@@ -145,7 +146,7 @@ _CLUSTER = {
 class ClickHouseStore:
     """The store behind this client, which it owns. See `open_store`."""
 
-    dialect = sql.CLICKHOUSE
+    dialect: sql.Dialect = sql.CLICKHOUSE
     shared = True
 
     def __init__(self, client: Client, test: TestTraffic = NO_TEST_RULES, cluster: str | None = None) -> None:
@@ -265,6 +266,21 @@ class ClickHouseStore:
             found = self._client.query(f"SELECT * FROM (\n{text}\n) LIMIT 0", parameters=values)
         return Answer(list(found.column_names), [tuple(row) for row in found.result_rows])
 
+    def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
+        for part in parts:
+            for frame in self._scanned(part):
+                yield part, frame
+
+    def _scanned(self, part: Part) -> Iterator[pl.DataFrame]:
+        """The rows of a table or view, in blocks as the server sends them."""
+        name = sql.PHYSICAL.get(part.table, part.table)
+        after = f" WHERE seq > {part.after} ORDER BY seq" if part.table == "events" else ""
+        with _told("the store"):
+            yield _without_zone(pl.DataFrame(self._client.query_arrow(f"SELECT * FROM {name} LIMIT 0")))
+            with self._client.query_arrow_stream(f"SELECT * FROM {name}{after}") as blocks:
+                for block in blocks:
+                    yield _without_zone(pl.DataFrame(block))
+
     def query(self, text: str, seconds: float, rows: int) -> Answer:
         limits = {
             "max_execution_time": seconds, "max_result_rows": rows, "result_overflow_mode": "break",
@@ -362,6 +378,10 @@ _FRAME: Mapping[tables.Type, Any] = {
 
 
 # Frames
+
+
+def _without_zone(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(cs.datetime(time_zone="*").dt.replace_time_zone(None))
 
 
 def _with_instants(rows: pl.DataFrame, columns: Iterable[Column]) -> pl.DataFrame:

@@ -44,7 +44,7 @@ _PASSING = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionE
 class DuckStore:
     """The store in the DuckDB file `path`. Raises `StoreBusy` while another process holds it."""
 
-    dialect = sql.DUCKDB
+    dialect: sql.Dialect = sql.DUCKDB
     shared = False
 
     def __init__(self, path: Path, memory_limit: str = "2GB", test: TestTraffic = NO_TEST_RULES) -> None:

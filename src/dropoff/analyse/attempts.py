@@ -1,0 +1,602 @@
+"""A funnel of one's own over the events of its units: who came how far, when, and under which value.
+
+An *attempt* begins at an event of the first step that lies in the period. It fills the required steps after it as far
+as they can be filled, each by another event at or after the one before and within the limits of time. Of all ways to
+get that far it takes the earliest: there is one that is the earliest in every step at once. Optional steps are filled
+afterwards, in their order, from what is left. Every instant that has such an event is tried; events of one instant
+happened in whatever order helps.
+
+An attempt is *void* if an exclusion lies strictly between the two steps that it watches; where the second was not
+reached, after the first and not after the attempt's end. A void attempt takes with it those before it that got less
+far. Of the others the furthest counts, the earliest of equals. Where every entry counts, void ones are left out, and
+the furthest is followed by those that lie wholly before or after it, again the furthest first.
+
+In mode `any` an attempt begins at any step's event, and the k-th step is the k-th that is filled. In the modes without
+order a unit has one attempt: its first event of each step, whichever event that is.
+
+All units are done at once in numpy, over rows in order of unit and time: one search per step finds what follows each
+attempt. Where one instant's events could fill several steps in several ways, who fills what is a matching, and the
+units that have such an instant go one by one through `dropoff.analyse.ties`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import ceil, floor
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from dropoff.analyse import ties
+from dropoff.errors import InvalidInput
+from dropoff.events import MICROS
+from dropoff.funnels import EVENT, UNTIMED, AtStep, Funnel
+
+CHUNK = 2_000_000
+"""How many events are looked at together; more are cut by unit, so that memory stays bounded."""
+
+FAR = 2**62
+"""An instant after all others: that of what never happened."""
+
+Array = np.ndarray[Any, Any]
+
+
+class _Rows(NamedTuple):
+    """Events in order of owner, instant, steps and value, then one row that is nobody's: what stands at place -1."""
+
+    counted: Array  # number of what is counted: the unit, with attribution `all` under one of its values
+    group: Array  # number of what an attempt stays in: the counted one's events with the same held values
+    owner: Array  # number of what lies together: the group, in mode `strict` the unit
+    at: Array  # microseconds
+    steps: Array  # bit i: satisfies step i
+    value: Array  # number in the order of the values, the highest for none
+
+
+class _Found(NamedTuple):
+    """Attempts, in order of group and start."""
+
+    place: Array  # (attempts, steps): which row fills each step, or -1
+    depth: Array  # how many required steps it came: filled, or in mode `reached` implied by a later one
+
+
+def attempts(
+    events: pl.DataFrame, funnel: Funnel, period: tuple[int, int], cuts: Sequence[int] | None = None
+) -> pl.DataFrame:
+    """What counts: a row per unit, or per attempt where every entry counts. The order of `events` does not matter.
+
+    `events` holds, of each unit, what satisfies a step or an exclusion (in mode `strict` all that happened), from the
+    period's start to a window after its end: `unit` (any type), `at` (Int64, microseconds), `steps` (UInt32, bit i:
+    satisfies step i); where the definition asks for it `exclusions` (UInt32, bit i: exclusion i), `held` (any type;
+    null where it has none of the held properties), `value` (text; of the breakdown) and, in modes without order,
+    `started` (Int64: when the unit began). `period` is [from, to) in microseconds.
+
+    Gives `unit`; `value` with a breakdown, null for none; `bucket` with `cuts`, the ascending instants at which buckets
+    begin (a unit then counts once in each); `entry`, the instant that lies in the period; `furthest`, the last required
+    step that was reached, counted from 0; `at_0`, `at_1` … the instants of the steps, null where not filled.
+    """
+    _check(events, funnel)
+    found = [_of_part(part, funnel, period, cuts) for part in _parts(events)]
+    return pl.concat(found)
+
+
+def _check(events: pl.DataFrame, funnel: Funnel) -> None:
+    asked = {"exclusions": funnel.exclusions, "held": funnel.hold_constant, "value": funnel.by}
+    asked["started"] = funnel.mode in UNTIMED
+    needed = ["unit", "at", "steps", *(name for name, is_asked in asked.items() if is_asked)]
+    if not set(needed) <= set(events.columns):
+        raise InvalidInput("events", events.columns, f"a frame with the columns {', '.join(needed)}")
+
+
+def _parts(events: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    count = -(-events.height // CHUNK)
+    if count <= 1:
+        yield events
+        return
+    part = events["unit"].hash() % count
+    for i in range(count):
+        yield events.filter(part == i)
+
+
+def _of_part(events: pl.DataFrame, funnel: Funnel, period: tuple[int, int], cuts: Sequence[int] | None) -> pl.DataFrame:
+    events, values = _coded(events, funnel)
+    table = _sorted(events, funnel, period)
+    rows = _rows(table, len(values) - 1)
+    if funnel.mode in UNTIMED:
+        found = _firsts(rows, funnel)
+        entry = table["started"].to_numpy()[found.place.max(axis=1)]
+    else:
+        found = _timed(rows, funnel, period)
+        entry = rows.at[found.place[:, 0]]
+    bucket = np.zeros(len(entry), np.int64) if cuts is None else np.searchsorted(np.array(cuts), entry, "right") - 1
+    void = _void(rows, funnel, found, _exclusions(events, table, funnel))
+    chosen = _chosen(rows, funnel, found, void, bucket)
+    place = found.place[chosen]
+    columns: dict[str, Any] = {"unit": table["unit"].gather(place.max(axis=1))}
+    if funnel.by is not None:
+        columns["value"] = values.gather(_attributed(rows, funnel, place))
+    if cuts is not None:
+        columns["bucket"] = bucket[chosen]
+    columns["entry"] = entry[chosen]
+    columns["furthest"] = _furthest(funnel, found.depth[chosen])
+    for i in range(len(funnel.steps)):
+        columns[f"at_{i}"] = rows.at[place[:, i]]
+    answer = pl.DataFrame(columns).with_columns(
+        pl.when(pl.col(f"at_{i}") < FAR).then(f"at_{i}").alias(f"at_{i}") for i in range(len(funnel.steps))
+    )
+    if isinstance(funnel.attribution, AtStep):
+        answer = answer.filter(pl.col(f"at_{funnel.attribution.step}").is_not_null())
+    return answer
+
+
+# from events to rows
+
+
+def _coded(events: pl.DataFrame, funnel: Funnel) -> tuple[pl.DataFrame, pl.Series]:
+    """The events with `code`, their value's number in the order of the values, and the values by number."""
+    events = events.cast({"at": pl.Int64, "steps": pl.UInt32})
+    if funnel.by is None:
+        return events.with_columns(code=pl.lit(0, pl.UInt32)), pl.Series([None], dtype=pl.String)
+    values = events["value"].drop_nulls().unique().sort()
+    code = events["value"].cast(pl.Enum(values)).to_physical().fill_null(len(values)).cast(pl.UInt32)
+    return events.with_columns(code=code), values.extend(pl.Series([None], dtype=pl.String))
+
+
+def _counted(funnel: Funnel) -> list[str]:
+    """What is counted: a unit; with all its values, a unit under each."""
+    return ["unit", "code"] if funnel.attribution == "all" else ["unit"]
+
+
+def _kept(funnel: Funnel) -> list[str]:
+    """What all events of one attempt have in common."""
+    return _counted(funnel) + (["held"] if funnel.hold_constant else [])
+
+
+def _sorted(events: pl.DataFrame, funnel: Funnel, period: tuple[int, int]) -> pl.DataFrame:
+    """The events in the order of `_Rows`, with the numbers `counted`, `group` and `owner`."""
+    if funnel.mode != "strict":
+        events = events.filter(pl.col("steps") > 0)
+    if funnel.mode in UNTIMED:
+        events = events.filter(pl.col("started").is_between(*period, closed="left"))
+    counted, kept = _counted(funnel), _kept(funnel)
+    table = _ordered_by(kept, events).with_columns(counted=_number(counted), group=_number(kept))
+    if funnel.mode == "strict":  # what breaks an attempt need not be of its group
+        table = _ordered_by(["unit"], table)
+    return table.with_columns(owner=_number(["unit"] if funnel.mode == "strict" else kept))
+
+
+def _ordered_by(columns: list[str], events: pl.DataFrame) -> pl.DataFrame:
+    """The events by these columns, then by instant, steps and value."""
+    # Events mostly come in order already, or in that of time, and few share an instant: sorts by one column, which cost
+    # nothing where they change nothing, take less than half of the time of one by four.
+    is_sorted = len(columns) == 1 and events[columns[0]].is_sorted() and _is_sorted_within(events, columns[0])
+    table = events if is_sorted else events.sort("at").sort(columns, maintain_order=True)
+    tied = _same(*(table[name] for name in (*columns, "at")))
+    if not tied.any():
+        return table
+    places = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
+    run = np.cumsum(np.append(True, ~tied))[places]
+    steps, code = (table[name].to_numpy()[places] for name in ("steps", "code"))
+    order = np.arange(table.height)
+    order[places] = places[np.lexsort((code, steps, run))]
+    return table[order]
+
+
+def _is_sorted_within(events: pl.DataFrame, column: str) -> bool:
+    at = events["at"].to_numpy()
+    return bool((~_same(events[column]) | (at[1:] >= at[:-1])).all())
+
+
+def _same(*columns: pl.Series) -> Array:
+    """Of each row but the first whether it equals the one before."""
+    same = np.ones(max(len(columns[0]) - 1, 0), bool)
+    for column in columns:
+        same &= column.head(len(same)).eq_missing(column.tail(len(same))).to_numpy()
+    return same
+
+
+def _number(columns: list[str]) -> pl.Expr:
+    """Numbers from 0 for the values of sorted columns."""
+    return (pl.col(columns[0]) if len(columns) == 1 else pl.struct(columns)).rle_id()
+
+
+def _rows(table: pl.DataFrame, none: int) -> _Rows:
+    codes = {name: np.append(table[name].to_numpy().astype(np.int64), -1) for name in ("counted", "group", "owner")}
+    return _Rows(
+        **codes,
+        at=np.append(table["at"].to_numpy(), np.int64(FAR)),
+        steps=np.append(table["steps"].to_numpy(), np.uint32(0)),
+        value=np.append(table["code"].to_numpy(), np.uint32(none)),
+    )
+
+
+# from rows to attempts
+
+
+def _hits(rows: _Rows, step: int) -> Array:
+    """The places of all events that satisfy a step, and that of nobody's row."""
+    return np.append(np.flatnonzero(rows.steps & np.uint32(1 << step)), len(rows.at) - 1)
+
+
+def _next(hits: Array, place: Array, side: Literal["left", "right"] = "right") -> Array:
+    """The first hit after each place; from the left also the place itself."""
+    return hits[np.minimum(np.searchsorted(hits, place, side), len(hits) - 1)]
+
+
+def _firsts(rows: _Rows, funnel: Funnel) -> _Found:
+    """Of each group the first event of each step."""
+    count = len(funnel.steps)
+    place = np.full((rows.group.max() + 1, count), -1)
+    for i in range(count):
+        hits = _hits(rows, i)[:-1]
+        group, first = np.unique(rows.group[hits], return_index=True)
+        place[group, i] = hits[first]
+    return _Found(place, (np.arange(1, count + 1) * (place >= 0)).max(axis=1))
+
+
+def _timed(rows: _Rows, funnel: Funnel, period: tuple[int, int]) -> _Found:
+    """The attempt of each group and instant that begins one."""
+    starts = _starts(rows, funnel, period)
+    knotted = np.zeros(rows.owner.max() + 2, bool)
+    knotted[rows.owner[_knots(rows, funnel)]] = True
+    is_knotted = knotted[rows.owner[starts]]
+    way = {"ordered": _ordered, "strict": _strict, "any": _any}[funnel.mode]
+    place = way(rows, funnel, starts[~is_knotted])
+    if is_knotted.any():
+        place = np.concatenate([place, _untied(rows, funnel, starts[is_knotted])])
+    if is_knotted.any() or funnel.mode == "strict":
+        place = place[np.lexsort((rows.at[place[:, 0]], rows.group[place[:, 0]]))]
+    depth = (place[:, _counting(funnel)] >= 0).sum(axis=1)
+    # Of the events at one instant one begins the attempt, the one that leads furthest.
+    segment = _segments(rows.group[place[:, 0]], rows.at[place[:, 0]])
+    best = _first_of_best(segment, depth)
+    return _Found(place[best], depth[best])
+
+
+def _counting(funnel: Funnel) -> list[int]:
+    return list(range(len(funnel.steps))) if funnel.mode == "any" else list(funnel.required)
+
+
+def _starts(rows: _Rows, funnel: Funnel, period: tuple[int, int]) -> Array:
+    """The places at which attempts begin: any step's event in mode `any`, once for each instant, else the first's."""
+    starts = (_runs(rows.group, rows.at) if funnel.mode == "any" else _hits(rows, 0))[:-1]
+    at = rows.at[starts]
+    return starts[(period[0] <= at) & (at < period[1])]
+
+
+def _knots(rows: _Rows, funnel: Funnel) -> Array:
+    """The places at which it is a question who fills what."""
+    several = (rows.steps & (rows.steps - np.uint32(1))) != 0
+    if funnel.mode == "any":
+        return np.flatnonzero(several)
+    tied = (rows.owner[1:] == rows.owner[:-1]) & (rows.at[1:] == rows.at[:-1])
+    if funnel.mode == "strict":
+        return np.flatnonzero(tied & ((rows.steps[1:] | rows.steps[:-1]) != 0))
+    alike = (rows.steps[1:] == rows.steps[:-1]) & (len(funnel.required) == len(funnel.steps))
+    return np.flatnonzero(tied & (several[1:] | several[:-1]) & ~alike)
+
+
+def _limit(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
+    """The last instant of each attempt."""
+    window = funnel.window_micros
+    return np.full(len(starts), FAR) if window is None else rows.at[starts] + window
+
+
+def _ordered(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
+    place = np.full((len(starts), len(funnel.steps)), -1)
+    hits = [_hits(rows, step) for step in funnel.required]
+    waits = [funnel.within_micros[step] for step in funnel.required]
+    if not any(waits):  # the earliest event of a step is then also the best to go on from
+        place[:, funnel.required] = _follow(rows, hits, starts, _limit(rows, funnel, starts))
+        return _with_optional(rows, funnel, place)
+    left = np.arange(len(starts))
+    for depth in range(len(hits), 0, -1):
+        leading = _leading(rows, hits[:depth], waits)
+        found = _follow(rows, leading, starts[left], _limit(rows, funnel, starts[left]))
+        arrived = found[:, -1] >= 0
+        for i, step in enumerate(funnel.required[:depth]):
+            place[left[arrived], step] = found[arrived, i]
+        left = left[~arrived]
+    return _with_optional(rows, funnel, place)
+
+
+def _follow(rows: _Rows, hits: list[Array], starts: Array, limit: Array) -> Array:
+    """From each start among the first hits, step by step the next hit that is in time, as far as it goes."""
+    place = np.full((len(starts), len(hits)), -1)
+    going = np.flatnonzero(_next(hits[0], starts, "left") == starts)
+    place[going, 0] = starts[going]
+    for i in range(1, len(hits)):
+        found = _next(hits[i], place[going, i - 1])
+        goes = (rows.group[found] == rows.group[starts[going]]) & (rows.at[found] <= limit[going])
+        going = going[goes]
+        place[going, i] = found[goes]
+    return place
+
+
+def _leading(rows: _Rows, hits: list[Array], waits: list[int | None]) -> list[Array]:
+    """Of the hits of each step those from which the last of these steps is reached without waiting too long."""
+    led = hits[-1:]
+    for i in range(len(hits) - 2, -1, -1):
+        found, wait = _next(led[0], hits[i]), waits[i + 1]
+        leads = rows.group[found] == rows.group[hits[i]]
+        if wait is not None:
+            leads &= rows.at[found] - rows.at[hits[i]] <= wait
+        leads[-1] = True  # nobody's row
+        led = [hits[i][leads], *led]
+    return led
+
+
+def _with_optional(rows: _Rows, funnel: Funnel, place: Array) -> Array:
+    """Fills the optional steps, each by the first event between what is filled before it and the next required step."""
+    limit = _limit(rows, funnel, place[:, 0])
+    for i, step in enumerate(funnel.steps):
+        if not step.optional:
+            continue
+        before = max(r for r in funnel.required if r < i)
+        after = min((r for r in funnel.required if r > i), default=None)
+        found = _next(_hits(rows, i), place[:, before:i].max(axis=1))
+        fits = (place[:, before] >= 0) & (rows.group[found] == rows.group[place[:, 0]]) & (rows.at[found] <= limit)
+        if after is not None:
+            fits &= (place[:, after] < 0) | (found < place[:, after])
+        wait = funnel.within_micros[i]
+        if wait is not None:
+            fits &= rows.at[found] - rows.at[place[:, before]] <= wait
+        place[fits, i] = found[fits]
+    return place
+
+
+def _strict(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
+    place = np.full((len(starts), len(funnel.steps)), -1)
+    place[:, 0] = starts
+    limit = _limit(rows, funnel, starts)
+    going = np.arange(len(starts))
+    for i, wait in enumerate(funnel.within_micros[1:], 1):
+        found = starts[going] + i
+        found = np.minimum(found, len(rows.at) - 1)
+        goes = (rows.group[found] == rows.group[starts[going]]) & (rows.at[found] <= limit[going])
+        goes &= rows.steps[found] & np.uint32(1 << i) != 0
+        if wait is not None:
+            goes &= rows.at[found] - rows.at[found - 1] <= wait
+        going = going[goes]
+        place[going, i] = found[goes]
+    return place
+
+
+def _any(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
+    limit, nobody = _limit(rows, funnel, starts), len(rows.at) - 1
+    place = np.empty((len(starts), len(funnel.steps)), np.int64)
+    for i in range(len(funnel.steps)):
+        found = _next(_hits(rows, i), starts, "left")
+        fits = (rows.group[found] == rows.group[starts]) & (rows.at[found] <= limit)
+        place[:, i] = np.where(fits, found, nobody)
+    place.sort(axis=1)
+    return np.where(place == nobody, -1, place)
+
+
+def _untied(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
+    """The attempts of those owners whose events cannot be told apart by their place, one owner after the other."""
+    bounds = np.append(_runs(rows.owner)[:-1], len(rows.at) - 1)
+    asked = np.unique(np.stack([rows.owner[starts], rows.group[starts], rows.at[starts]]), axis=1).T.tolist()
+    found: list[list[int]] = []
+    for (owner, group), instants in groupby(asked, key=itemgetter(0, 1)):
+        first, last = int(bounds[owner]), int(bounds[owner + 1])
+        steps = np.where(rows.group[first:last] == group, rows.steps[first:last], 0)
+        history = ties.History(rows.at[first:last].tolist(), steps.tolist(), rows.value[first:last].tolist(), funnel)
+        for _, _, at in instants:
+            found.append([place if place < 0 else place + first for place in history.attempt(at)])
+    return np.array(found)
+
+
+# which attempts count
+
+
+def _exclusions(events: pl.DataFrame, table: pl.DataFrame, funnel: Funnel) -> list[tuple[Array, Array]]:
+    """Of each exclusion the groups and instants of its events. One that lacks a held property is of each group."""
+    if not funnel.exclusions:
+        return []
+    kept = _kept(funnel)
+    groups = table.select(*kept, "group").unique()
+    found = []
+    for i in range(len(funnel.exclusions)):
+        one = events.filter(pl.col("exclusions") & (1 << i) != 0).join(groups, on="unit", suffix="_of_group")
+        if "held" in kept:
+            one = one.filter(pl.col("held").is_null() | (pl.col("held") == pl.col("held_of_group")))
+        if "code" in kept:
+            one = one.filter(pl.col("value").is_null() | (pl.col("code") == pl.col("code_of_group")))
+        one = one.sort("group", "at")
+        found.append((one["group"].to_numpy().astype(np.int64), one["at"].to_numpy()))
+    return found
+
+
+def _void(rows: _Rows, funnel: Funnel, found: _Found, exclusions: list[tuple[Array, Array]]) -> Array:
+    """Which attempts have an exclusion between its two steps."""
+    void = np.zeros(len(found.depth), bool)
+    if not exclusions:
+        return void
+    end = _end(rows, funnel, found)
+    for exclusion, (group, at) in zip(funnel.exclusions, exclusions, strict=True):
+        first, last = (found.place[:, step] for step in exclusion.between)
+        after = _first_later(group, at, rows.group[first], rows.at[first])
+        before_last = after < np.where(last < 0, np.minimum(end, FAR - 1) + 1, rows.at[last])
+        void |= (first >= 0) & before_last
+    return void
+
+
+def _end(rows: _Rows, funnel: Funnel, found: _Found) -> Array:
+    """The last instant at which each attempt could have gone on."""
+    end = _limit(rows, funnel, found.place[:, 0])
+    if funnel.mode == "any":
+        return end
+    required = np.array(funnel.required)
+    waits = np.array([FAR if (wait := funnel.within_micros[step]) is None else wait for step in required[1:]] + [FAR])
+    reached = rows.at[found.place[np.arange(len(end)), required[found.depth - 1]]]
+    return np.minimum(end, np.minimum(reached + waits[found.depth - 1], FAR))
+
+
+def _first_later(group: Array, at: Array, own: Array, since: Array) -> Array:
+    """For each `own` and `since` the first `at` of that group later than it, `FAR` for none."""
+    clock = np.unique(np.concatenate([at, since]))  # groups and instants together exceed 64 bits; ranks do not
+    span = len(clock) + 1
+    keys = group * span + np.searchsorted(clock, at)
+    wanted = own * span + np.searchsorted(clock, since)
+    place = np.searchsorted(keys, wanted, "right")
+    group, at = np.append(group, -1), np.append(at, FAR)
+    return np.where(group[place] == own, at[place], FAR)
+
+
+def _chosen(rows: _Rows, funnel: Funnel, found: _Found, void: Array, bucket: Array) -> Array:
+    """The attempts that count, in order of unit and start."""
+    if funnel.mode in UNTIMED:
+        return np.arange(len(found.depth))
+    group, start = rows.group[found.place[:, 0]], rows.at[found.place[:, 0]]
+    if funnel.re_entry == "every":
+        valid = np.flatnonzero(~void)
+        end = rows.at[found.place[valid]]
+        end = np.where(end < FAR, end, -1).max(axis=1)
+        return valid[_apart(group[valid], found.depth[valid], start[valid], end)]
+    valid = np.flatnonzero(~void & ~_taken_along(_segments(group, bucket), found.depth, void))
+    unit = rows.counted[found.place[valid, 0]]
+    if funnel.hold_constant:  # equals of several groups: the one that is earlier, step by step
+        places = [found.place[valid, i] for i in range(len(funnel.steps))]
+        keys = [unit, bucket[valid], *(rows.at[place] for place in places), *(rows.value[place] for place in places)]
+        order = np.lexsort(keys[::-1])
+        valid, unit = valid[order], unit[order]
+    return valid[_first_of_best(_segments(unit, bucket[valid]), found.depth[valid])]
+
+
+def _taken_along(segment: Array, depth: Array, void: Array) -> Array:
+    """Which attempts a later void one of the segment surpasses."""
+    if not void.any():
+        return void
+    # The highest depth from behind, beginning anew with each segment since its number weighs more.
+    weight = (segment[-1] - segment) * 64
+    behind = np.maximum.accumulate((weight + np.where(void, depth, 0))[::-1])[::-1]
+    later = np.append(behind[1:], 0)
+    return later - weight > depth
+
+
+def _apart(group: Array, depth: Array, start: Array, end: Array) -> Array:
+    """Of each group the furthest attempt, the earliest of equals; then the same of those wholly before or after it."""
+    left, taken = np.arange(len(group)), []
+    while len(left):
+        segment = _segments(group[left])
+        best = left[_first_of_best(segment, depth[left])]
+        taken.append(best)
+        mine = best[segment]
+        left = left[(end[left] < start[mine]) | (start[left] > end[mine])]
+    return np.sort(np.concatenate(taken)) if taken else left
+
+
+def _runs(*columns: Array) -> Array:
+    """Where a new combination of values begins."""
+    changes = np.ones(len(columns[0]), bool)
+    changes[1:] = False
+    for column in columns:
+        changes[1:] |= column[1:] != column[:-1]
+    return np.flatnonzero(changes)
+
+
+def _segments(*columns: Array) -> Array:
+    """Numbers from 0 for runs of equal values."""
+    changes = np.zeros(len(columns[0]), np.int64)
+    changes[_runs(*columns)] = 1
+    return np.cumsum(changes) - 1
+
+
+def _first_of_best(segment: Array, depth: Array) -> Array:
+    """In each run of a segment the place of the first with the highest depth."""
+    if not len(segment):
+        return segment
+    best = np.maximum.reduceat(depth, _runs(segment))
+    candidates = np.flatnonzero(depth == best[segment])
+    return candidates[_runs(segment[candidates])]
+
+
+# from attempts to answers
+
+
+def _furthest(funnel: Funnel, depth: Array) -> Array:
+    return np.array(funnel.required)[depth - 1] if funnel.mode == "ordered" else depth - 1
+
+
+def _attributed(rows: _Rows, funnel: Funnel, place: Array) -> Array:
+    """The code of the value under which each attempt counts."""
+    by, attribution = funnel.by or "", funnel.attribution
+    if not by.startswith(EVENT) or attribution == "all":
+        return rows.value[place.max(axis=1)] if funnel.mode in UNTIMED else rows.value[place[:, 0]]
+    if isinstance(attribution, AtStep):
+        return rows.value[place[:, attribution.step]]
+    if funnel.mode in UNTIMED:  # elsewhere the steps are in order of time
+        place = np.sort(place, axis=1)
+    found = rows.value[place]
+    has = found < rows.value[-1]
+    column = has.argmax(axis=1) if attribution == "first" else has.shape[1] - 1 - has[:, ::-1].argmax(axis=1)
+    return np.take_along_axis(found, column[:, None], axis=1)[:, 0]
+
+
+def count(found: pl.DataFrame, funnel: Funnel, by: Sequence[str] = ()) -> pl.DataFrame:
+    """How many of `attempts` came to each step, for each combination of the columns `by` (`value`, `bucket`).
+
+    Gives `by`, `step` (from 0), `count`, and `recorded`: those that have an event of the step. The two differ in mode
+    `reached`, where a later step implies the earlier ones.
+    """
+    filled = [pl.col(f"at_{i}").is_not_null() for i in range(len(funnel.steps))]
+    came = [pl.col("furthest") >= i for i in range(len(filled))] if funnel.mode == "reached" else filled
+    steps = [
+        found.group_by(by).agg(pl.lit(i).alias("step"), count.sum().alias("count"), own.sum().alias("recorded"))
+        if by
+        else found.select(pl.lit(i).alias("step"), count.sum().alias("count"), own.sum().alias("recorded"))
+        for i, (count, own) in enumerate(zip(came, filled, strict=True))
+    ]
+    return pl.concat(steps).sort(*by, "step")
+
+
+def trend(found: pl.DataFrame, funnel: Funnel, buckets: int) -> Array:
+    """The counts of `attempts` with `cuts`, as (buckets, steps): 0 where nobody entered."""
+    counts = np.zeros((buckets, len(funnel.steps)), np.int64)
+    by_bucket = count(found, funnel, ["bucket"])
+    counts[by_bucket["bucket"].to_numpy(), by_bucket["step"].to_numpy()] = by_bucket["count"].to_numpy()
+    return counts
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long it took from one step to another, in seconds; None where nobody came.
+
+    `histogram`: (start, count) of bins of equal width, as many as the cube root of `n`, and one from the maximum on.
+    """
+
+    n: int
+    average: float | None
+    median: float | None
+    p90: float | None
+    histogram: tuple[tuple[int, int], ...]
+
+
+def times(found: pl.DataFrame, source: int, target: int) -> Times:
+    """The times between two steps (from 0) of the attempts that filled both in this order."""
+    taken = (found[f"at_{target}"] - found[f"at_{source}"]).drop_nulls()
+    seconds = taken.filter(taken >= 0) / MICROS
+    if not len(seconds):
+        return Times(0, None, None, None, ())
+    return Times(
+        n=len(seconds),
+        average=_float(seconds.mean()),
+        median=_float(seconds.median()),
+        p90=_float(seconds.quantile(0.9, "linear")),
+        histogram=_histogram(seconds.to_numpy()),
+    )
+
+
+def _float(value: Any) -> float:
+    return float(value)
+
+
+def _histogram(seconds: Array) -> tuple[tuple[int, int], ...]:
+    low, high = floor(seconds.min()), floor(seconds.max())
+    bins = ceil(round(len(seconds) ** (1 / 3), 9))
+    width = ceil((high - low) / bins) or 60
+    starts = [*range(low, max(high, low + 1), width), max(high, low + width)]
+    counts = np.histogram(seconds, [*starts, np.inf])[0]
+    return tuple(zip(starts, counts.tolist(), strict=True))
