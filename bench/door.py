@@ -8,7 +8,8 @@ from pathlib import Path
 
 from bench.processes import serve
 from dropoff.access import Access
-from dropoff.app import Engine, web
+from dropoff.app import web
+from dropoff.engine import Engine
 from dropoff.settings import load
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """From the queue to the store, by the worker; then the default funnel over what it stored."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -45,7 +45,7 @@ class Run(NamedTuple):
 
 def measure(plan: Plan, timeline: Timeline, folder: Path) -> Iterator[Row]:
     """Batch sizes in turns, each run into a new store."""
-    payloads = [_payload(part) for part in parts(timeline.copies(plan.copies), APPENDED)]
+    payloads = [payload_of(part) for part in parts(timeline.copies(plan.copies), APPENDED)]
     few = payloads[: plan.small_batch_events // APPENDED]
     some = payloads[: len(payloads) // 2]
     cases = {"batches of 1,000": (1_000, few), "batches of 10,000": (10_000, some), "backlog": (None, payloads)}
@@ -61,7 +61,8 @@ def measure(plan: Plan, timeline: Timeline, folder: Path) -> Iterator[Row]:
     yield from _funnel(folder / f"{plan.rounds - 1}-None")
 
 
-def _payload(lines: Sequence[bytes]) -> tuple[bytes, int]:
+def payload_of(lines: Sequence[bytes]) -> tuple[bytes, int]:
+    """What the door puts into the queue for these lines, and how many events that is."""
     intake = read_events(b"\n".join(lines), Receipt(time.time_ns() // 1000), ndjson=True)
     assert not intake.rejections
     return intake.lines, len(intake.events)
@@ -98,9 +99,9 @@ def _funnel(folder: Path) -> Iterator[Row]:
     everything = {"from": [first.date().isoformat()], "to": ["2100-01-01"]}
     ours, raw = [], []
     for _ in range(QUERIES):
-        ours.append(_milliseconds(lambda: analytics.funnel(everything)))
-        raw.append(_milliseconds(lambda: store.select(RAW)))
-    month = median(_milliseconds(lambda: analytics.funnel({})) for _ in range(QUERIES))
+        ours.append(milliseconds(lambda: analytics.funnel(everything)))
+        raw.append(milliseconds(lambda: store.select(RAW)))
+    month = median(milliseconds(lambda: analytics.funnel({})) for _ in range(QUERIES))
     store.close()
     yield Row(
         f"default funnel, {total:,} conversations", "ms", median(ours), median(raw), median(ours) / median(raw),
@@ -108,8 +109,8 @@ def _funnel(folder: Path) -> Iterator[Row]:
     )  # fmt: skip
 
 
-def _milliseconds(question: object) -> float:
-    assert callable(question)
+def milliseconds(question: Callable[[], object]) -> float:
+    """How long it takes to answer."""
     begin = time.perf_counter()
     question()
     return (time.perf_counter() - begin) * 1e3

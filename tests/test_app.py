@@ -2,6 +2,7 @@ import asyncio
 import gzip
 import json
 import os
+import time
 from concurrent.futures import Future
 
 import httpx
@@ -12,10 +13,13 @@ from typing_extensions import is_typeddict
 from dropoff import access
 from dropoff.access import Access, create_key, revoke_key
 from dropoff.analyse.analytics import PARAMETERS
-from dropoff.app import Engine, ServerFile, check_exposure, first_admin_token, web
+from dropoff.app import ServerFile, check_exposure, first_admin_token, web
 from dropoff.dashboard import api
 from dropoff.dashboard.pages import CONTENT_SECURITY_POLICY
+from dropoff.engine import Engine
 from dropoff.errors import InvalidInput, Unavailable
+from dropoff.events import Receipt
+from dropoff.intake import read_events
 from dropoff.settings import load
 
 LOCAL = "local-token"
@@ -437,9 +441,13 @@ def test_the_openapi_document_names_every_address_and_resolves(client):
     assert document["openapi"].startswith("3.")
     assert set(document["paths"]) == {
         "/v1/funnel", "/v1/dropoffs", "/v1/conversations", "/v1/conversations/{id}", "/v1/rejected",
-        "/v1/metrics", "/v1/trend", "/v1/definitions", "/v1/query",
+        "/v1/metrics", "/v1/trend", "/v1/definitions", "/v1/query", "/v1/events",
     }  # fmt: skip
     assert document["servers"] == [{"url": "/api"}]
+    door = document["paths"]["/v1/events"]["post"]
+    assert door["servers"] == [{"url": "/"}]
+    example = door["requestBody"]["content"]["application/json"]["schema"]["anyOf"][0]["example"]
+    assert not read_events(json.dumps(example).encode(), Receipt(time.time_ns() // 1000)).rejections
     for reference in references(document):
         target = document
         for step in reference.removeprefix("#/").split("/"):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from dropoff.app import Engine
 from dropoff.cli import app
+from dropoff.engine import Engine
 from dropoff.metrics import METRICS
 from dropoff.settings import load
 from worlds import booked, received, sent, started

@@ -6,10 +6,11 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 
 from dropoff.control.base import Control
-from dropoff.errors import InvalidInput, NotFound, Unauthorized
+from dropoff.errors import InvalidInput, NotFound, Unauthorized, Unavailable
 
 WRITE = "write"
 ADMIN = "admin"
@@ -77,6 +78,7 @@ class Access:
         self._lock = threading.Lock()
         self._keys: dict[str, str] = {}
         self._loaded = float("-inf")
+        self._known = False
 
     @property
     def open(self) -> bool:
@@ -123,8 +125,11 @@ class Access:
     def _by_hash(self) -> dict[str, str]:
         with self._lock:
             if self._clock() - self._loaded > _RELOAD_SECONDS:
-                entries = self._control.list("key/")
-                self._keys = {k.removeprefix("key/"): json.loads(e.value)["kind"] for k, e in entries.items()}
+                # While the control state is away, what was known last counts.
+                with suppress(Unavailable) if self._known else nullcontext():
+                    entries = self._control.list("key/")
+                    self._keys = {k.removeprefix("key/"): json.loads(e.value)["kind"] for k, e in entries.items()}
+                    self._known = True
                 self._loaded = self._clock()
             return self._keys
 

@@ -62,11 +62,15 @@ def serve(
     data: Data = None,
     host: Annotated[str | None, typer.Option(help="address to listen on [127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="port to listen on; 0 takes a free one [8787]")] = None,
+    role: Annotated[str | None, typer.Option(help="all, ingest, worker or web [all]")] = None,
+    queue: Annotated[str | None, typer.Option(help="address of the queue: nats://HOST:PORT/NAME, … [embedded]")] = None,
+    store: Annotated[str | None, typer.Option(help="address of the store: clickhouse://…, … [embedded]")] = None,
 ) -> None:
-    """Take events, process them, and show the dashboard."""
+    """Take events, process them, and show the dashboard; or one of these alone."""
     from dropoff import serve as server
 
-    server.run(_settings(data=data, host=host, port=port), Console(stderr=True, highlight=False))
+    settings = _settings(data=data, host=host, port=port, role=role, queue=queue, store=store)
+    server.run(settings, Console(stderr=True, highlight=False))
 
 
 @app.command()
@@ -295,11 +299,9 @@ def _connect(data: Path | None) -> Any:
 def _control(data: Path | None) -> Any:
     from contextlib import closing
 
-    from dropoff.control.sqlite import SqliteControl
+    from dropoff.parts import open_control
 
-    settings = _settings(data=data)
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return closing(SqliteControl(settings.data / "control.db"))
+    return closing(open_control(_settings(data=data)))
 
 
 def _terminal() -> Any:

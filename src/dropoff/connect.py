@@ -15,11 +15,14 @@ import polars as pl
 import pyarrow as pa
 
 from dropoff.access import run_of
-from dropoff.app import SERVER_FILE, Engine
 from dropoff.control.base import Control
 from dropoff.errors import Conflict, DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
+from dropoff.app import SERVER_FILE
+from dropoff.engine import Engine, Jobs
 from dropoff.events import Receipt
-from dropoff.intake import Rejection, read_events, refused_payload
+from dropoff.ingest.door import append
+from dropoff.intake import Intake, Rejection, read_events
+from dropoff.parts import has_shared_store
 from dropoff.query import Params
 from dropoff.settings import Settings
 from dropoff.store import stream
@@ -82,6 +85,10 @@ def connect(settings: Settings) -> Iterator[Connection]:
     server = find_server(settings.data)
     if server is not None:
         yield server
+        return
+    if has_shared_store(settings):  # its own workers do the work
+        with Engine(settings, Jobs(door=True, read=True)) as engine:
+            yield Local(engine)
         return
     with Engine(settings) as engine:
         engine.drain()
@@ -222,10 +229,9 @@ class Local:
         return self._engine.store.scan(parts)
 
     def send(self, lines: bytes, batch: str) -> dict[str, Any]:
-        intake = read_events(lines, Receipt(time.time_ns() // 1000, 0, batch), ndjson=True)
-        if intake.events:
-            self._engine.queue.append(intake.lines, len(intake.events)).result()
-        self.keep_refused(intake.rejections)
+        receipt = Receipt(time.time_ns() // 1000, 0, batch)
+        intake = read_events(lines, receipt, ndjson=True)
+        self._append(intake, receipt)
         reasons = Counter(r.reason for r in intake.rejections)
         errors = [{"index": r.index, "message": r.message} for r in intake.rejections[:100]]
         return {
@@ -233,8 +239,11 @@ class Local:
         }  # fmt: skip
 
     def keep_refused(self, rejections: Sequence[Rejection]) -> None:
-        if rejections:
-            self._engine.queue.append(refused_payload(rejections, time.time_ns() // 1000), 0).result()
+        self._append(Intake([], list(rejections)), Receipt(time.time_ns() // 1000))
+
+    def _append(self, intake: Intake, receipt: Receipt) -> None:
+        for future in append(self._engine.queue, intake, receipt):
+            future.result()
 
     def imported(self, batch: str) -> dict[str, int]:
         return self._engine.imports.get(batch)

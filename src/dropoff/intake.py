@@ -6,9 +6,10 @@ index, field, value and rule.
 
 import re
 import secrets
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import msgspec
 from msgspec import Raw, Struct
@@ -76,6 +77,14 @@ class Intake:
     def lines(self) -> bytes:
         """The accepted events as the queue carries them: one JSON line each."""
         return encode(self.events)
+
+
+class Part(NamedTuple):
+    """What is appended to one partition of the queue at once: a payload, and how many events it stands for."""
+
+    payload: bytes
+    events: int
+    partition: int
 
 
 _encoder = msgspec.json.Encoder()
@@ -222,6 +231,41 @@ def read_each(parts: Sequence[bytes], receipt: Receipt) -> Intake:
         except InvalidEvent as error:
             rejections.append(rejection(index, error, part))
     return Intake(events, rejections)
+
+
+def event_parts(events: Sequence[Event], partitions: int, most: int) -> list[Part]:
+    """Accepted events as the queue carries them: those of a conversation always in the same partition and in order.
+
+    An event without a conversation goes with its contact. `most`: bytes of a payload, enough for any one event.
+    """
+    if partitions == 1:
+        return _fitting(events, 0, most)
+    groups: dict[int, list[Event]] = {}
+    for event in events:
+        owner = event.conversation_id or event.contact_id or ""
+        # Never another hash: while the log holds events, a conversation must stay where it is.
+        groups.setdefault(zlib.crc32(owner.encode()) % partitions, []).append(event)
+    return [part for partition, group in groups.items() for part in _fitting(group, partition, most)]
+
+
+def _fitting(events: Sequence[Event], partition: int, most: int) -> list[Part]:
+    lines = encode(events)
+    if len(lines) <= most or len(events) < 2:
+        return [Part(lines, len(events), partition)] if events else []
+    half = len(events) // 2
+    return [*_fitting(events[:half], partition, most), *_fitting(events[half:], partition, most)]
+
+
+def refused_parts(rejections: Sequence[Rejection], received_at: int, partitions: int, most: int) -> list[Part]:
+    """Refused events as the queue carries them."""
+    payload = refused_payload(rejections, received_at)
+    if len(payload) <= most or len(rejections) < 2:
+        return [Part(payload, 0, received_at % partitions)] if rejections else []
+    half = len(rejections) // 2
+    return [
+        part for some in (rejections[:half], rejections[half:])
+        for part in refused_parts(some, received_at, partitions, most)
+    ]  # fmt: skip
 
 
 def refused_payload(rejections: Sequence[Rejection], received_at: int) -> bytes:

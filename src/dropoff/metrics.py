@@ -6,6 +6,7 @@ What can be summed is rolled up by hour and day; medians, distinct counts and wh
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 from dropoff.errors import InvalidInput
@@ -25,7 +26,8 @@ class Metric:
     the SQL of a value whose median (and p90, p99) is the metric. `by_currency`: one number for each currency, its
     numerator in millionths. `beside`: the SQL of a count shown with it: rows that are left out because nobody knows
     (`unknown`), or all rows, of which the denominator is the `labelled_share`. `stages`: it is null where the project
-    records none of the events of one of them.
+    records none of the events of one of them. `matures`: the stage up to which a conversation is still to be waited
+    for before it can count as one that did not.
     """
 
     name: str
@@ -41,6 +43,20 @@ class Metric:
     additive: bool = True
     beside: tuple[Literal["unknown", "labelled_share"], str] | None = None
     stages: tuple[str, ...] = ()
+    matures: str = ""
+
+    @property
+    def maturity(self) -> timedelta:
+        """How long after a conversation's start its part in the metric may still change; 0 for what counts events."""
+        if not self.matures:
+            return timedelta(0)
+        return timedelta(days=sum(STEP_DAYS[stage] for stage in _STAGES[1 : _STAGES.index(self.matures) + 1]))
+
+
+STEP_DAYS: Mapping[str, int] = {
+    "responded": 1, "qualified": 3, "booked": 7, "attended": 14, "opportunity": 14, "converted": 60,
+}  # fmt: skip
+"""How many days a stage is waited for after the one before it, where the project says nothing and has no history."""
 
 
 def exact(value: str) -> str:
@@ -53,14 +69,14 @@ def where(condition: str) -> str:
     return f"count(*) FILTER (WHERE {condition})"
 
 
-_STAGES = ("started", "responded", "qualified", "booked", "attended", "opportunity", "converted")
+_STAGES = ("started", *STEP_DAYS)
 
 
 def _reached(name: str, top: str, bottom: str) -> Metric:
     numerator, denominator = (where(f"level >= {_STAGES.index(stage)}") for stage in (top, bottom))
     return Metric(
         name, "share", "cohort", "up", "conversations", f"{top} / {bottom}", numerator, denominator,
-        stages=(top, bottom),
+        stages=(top, bottom), matures=top,
     )  # fmt: skip
 
 
@@ -69,7 +85,7 @@ def _share(
 ) -> Metric:
     return Metric(
         name, "share", "cohort", good, "conversations", text, where(f"({condition}) AND ({of})"), where(of),
-        additive=additive,
+        additive=additive, matures="responded",
     )  # fmt: skip
 
 
@@ -91,10 +107,11 @@ _ALL = (
     Metric(
         "qualified_leads", "count", "cohort", "up", "conversations", "distinct contacts that reached qualified",
         "count(DISTINCT coalesce('p' || contact_id, 'c' || id)) FILTER (WHERE level >= 2)", additive=False,
+        matures="qualified",
     ),
     Metric(
         "messages_per_conversation", "ratio", "cohort", "", "conversations", "messages / conversations",
-        "sum(message_count)", "count(*)",
+        "sum(message_count)", "count(*)", matures="responded",
     ),
     _count("bot_messages", "messages", "sender = 'bot'", "messages of the bot", ""),
     _count("human_messages", "messages", "sender <> 'bot'", "messages of prospects and agents", ""),
@@ -133,11 +150,11 @@ _ALL = (
     ),
     Metric(
         "sentiment_trend", "score", "cohort", "up", "conversations", "mean of end - start over conversations",
-        exact("sentiment_trend"), "count(sentiment_trend)",
+        exact("sentiment_trend"), "count(sentiment_trend)", matures="responded",
     ),
     Metric(
         "csat", "score", "cohort", "up", "conversations", "mean of the last feedback, on the scale 0 to 1",
-        exact("csat"), "count(csat)",
+        exact("csat"), "count(csat)", matures="responded",
     ),
     _share("escalation_rate", "down", "escalated", "true", "escalated / started"),
     _share("human_takeover_rate", "down", "taken_over", "true", "escalated and later an agent message / started"),
@@ -177,25 +194,25 @@ _ALL = (
     ),
     Metric(
         "time_to_qualification", "seconds", "cohort", "down", "conversations", "from start to qualified: median",
-        quantile=_SECONDS.format("qualified_at"), additive=False,
+        quantile=_SECONDS.format("qualified_at"), additive=False, matures="qualified",
     ),
     Metric(
         "time_to_booking", "seconds", "cohort", "down", "conversations", "from start to booked: median",
-        quantile=_SECONDS.format("booked_at"), additive=False,
+        quantile=_SECONDS.format("booked_at"), additive=False, matures="booked",
     ),
     Metric(
         "conversation_duration", "seconds", "cohort", "", "conversations", "of closed conversations: median",
-        quantile="CASE WHEN status = 'closed' THEN duration_seconds END", additive=False,
+        quantile="CASE WHEN status = 'closed' THEN duration_seconds END", additive=False, matures="responded",
     ),
     Metric(
         "touches_per_conversion", "ratio", "cohort", "down", "conversations",
         "bot and agent messages up to the win / converted",
-        "sum(touches)", where("converted_at IS NOT NULL"),
+        "sum(touches)", where("converted_at IS NOT NULL"), matures="converted",
     ),
     Metric(
         "cost_per_meeting", "money", "cohort", "down", "costs",
         "what the messages of the conversations cost / meetings of theirs that were attended",
-        "sum(micros)", "sum(attended)", by_currency=True, additive=False,
+        "sum(micros)", "sum(attended)", by_currency=True, additive=False, matures="attended",
     ),
 )  # fmt: skip
 

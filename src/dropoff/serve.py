@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dropoff.access import Access
-from dropoff.app import Engine, ServerFile, check_exposure, first_admin_token, web
+from dropoff.app import ServerFile, check_exposure, first_admin_token, web
 from dropoff.demo import generate
+from dropoff.engine import Engine
 from dropoff.errors import InvalidInput, Unavailable
 from dropoff.settings import Settings
 
@@ -35,9 +36,9 @@ def run(settings: Settings, console: Console, on_ready: Callable[[Engine, Server
         check_exposure(settings, engine)
         token = first_admin_token(engine)
         url = _url(settings.host, listening.getsockname()[1])
-        with ServerFile(settings.data, url) as file:
+        with ServerFile(settings.data if settings.role == "all" else None, url) as file:
             reader = Access(engine.control, file.token, may_be_open=settings.is_loopback)
-            _announce(console, url, reader.open, token)
+            _announce(console, url, settings.role, reader.open, token)
             config = uvicorn.Config(
                 web(engine, reader), log_level="warning", access_log=False, server_header=False, lifespan="off",
                 timeout_graceful_shutdown=5,
@@ -84,8 +85,9 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _announce(console: Console, url: str, is_open: bool, token: str | None) -> None:
-    console.print(f"Dropoff is at {url}", markup=False, soft_wrap=True)
+def _announce(console: Console, url: str, role: str, is_open: bool, token: str | None) -> None:
+    part = "" if role == "all" else f" ({role})"
+    console.print(f"Dropoff{part} is at {url}", markup=False, soft_wrap=True)
     if is_open:
         console.print("No key is configured: every program of this machine can read and write.", soft_wrap=True)
         console.print("To change that: dropoff keys create NAME", soft_wrap=True)

@@ -4,10 +4,10 @@ import os
 from functools import cached_property
 from pathlib import Path
 from tomllib import TOMLDecodeError
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from dropoff.custom import CustomMetric, check_name
@@ -27,6 +27,29 @@ class Settings(BaseSettings):
     data: Path = Field(Path("dropoff-data"), description="directory that holds everything Dropoff keeps")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8787, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    role: Literal["all", "ingest", "worker", "web", "alerts"] = Field(
+        "all", description="what this process does ([scale.md](scale.md)): all, ingest, worker or web"
+    )
+    queue: str = Field(
+        "embedded", description="where events wait: embedded, or nats://HOST:PORT/NAME, nats+tls://…, kafka://…"
+    )
+    queue_partitions: int = Field(
+        16, ge=1, le=1024, description="parts of a queue on NATS or Kafka, fixed when it is made"
+    )
+    queue_replicas: int = Field(1, ge=1, le=5, description="servers that keep a copy of it")
+    queue_credentials: Path | None = Field(None, description="file of NATS credentials (.creds)")
+    queue_password: SecretStr | None = Field(None, description="password of the user in the queue's address")
+    queue_password_file: Path | None = Field(None, description="file that holds it")
+    queue_ca: Path | None = Field(None, description="file of certificates that sign the queue's")
+    store: str = Field(
+        "embedded", description="where facts rest: embedded, or clickhouse://HOST:PORT/DB, clickhouses://…, chdb:///DIR"
+    )
+    store_password: SecretStr | None = Field(None, description="password of the user in the store's address")
+    store_password_file: Path | None = Field(None, description="file that holds it")
+    store_ca: Path | None = Field(None, description="file of certificates that sign the store's")
+    control: str = Field(
+        "", description="where keys and leases rest: nats://HOST:PORT/NAME, or embedded; else beside the queue"
+    )
     allowed_hosts: list[str] = Field([], description="names under which the server may be reached, beside its address")
     timezone: str = Field("UTC", description="IANA zone of days, hours and weeks")
     idle_seconds: dict[str, int] = Field(
@@ -100,6 +123,17 @@ class Settings(BaseSettings):
         """What counts as test traffic beside events that say so."""
         rules = (self.test_contacts, self.test_domains, self.test_channels, self.test_bots)
         return TestTraffic(*map(tuple, rules))
+
+    def secret(self, name: str) -> str | None:
+        """The setting `name`, or what its file holds; None if neither is given. Raises `InvalidInput`."""
+        given: SecretStr | None = getattr(self, name)
+        file: Path | None = getattr(self, f"{name}_file")
+        if given is not None or file is None:
+            return given.get_secret_value() if given is not None else None
+        try:
+            return file.read_text().strip()
+        except (OSError, UnicodeDecodeError):
+            raise InvalidInput(f"{name}_file", str(file), "a text file that can be read") from None
 
     @property
     def is_loopback(self) -> bool:

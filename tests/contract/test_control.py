@@ -8,18 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from brokers import nats_control
 from dropoff.control.base import Control
 from dropoff.control.sqlite import SqliteControl
 from dropoff.errors import Conflict, Unavailable
 
 ADAPTERS: dict[str, Callable[[Path], Control]] = {
     "sqlite": lambda directory: SqliteControl(directory / "control.db"),
+    "nats": nats_control,
 }
 Open = Callable[[], Control]
 
 
 @pytest.fixture(params=ADAPTERS)
 def adapter(request: pytest.FixtureRequest) -> str:
+    if request.param == "nats":
+        request.getfixturevalue("nats")
     return request.param
 
 

@@ -7,15 +7,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dropoff.errors import Unavailable
+from brokers import nats_queue
+from dropoff.errors import InvalidInput, Unavailable
 from dropoff.queue.base import Queue, Record
 from dropoff.queue.sqlite import SqliteQueue
 
 ADAPTERS: dict[str, Callable[[Path], Queue]] = {
     "sqlite": lambda directory: SqliteQueue(directory / "queue.db"),
+    "nats": nats_queue,
 }
 Open = Callable[[], Queue]
 SOON = 10.0
@@ -23,6 +25,8 @@ SOON = 10.0
 
 @pytest.fixture(params=ADAPTERS)
 def adapter(request: pytest.FixtureRequest) -> str:
+    if request.param == "nats":
+        request.getfixturevalue("nats")
     return request.param
 
 
@@ -89,7 +93,7 @@ def test_a_record_larger_than_max_events_comes_alone(queue: Queue):
 
 
 def test_large_payloads(queue: Queue):
-    sent = [bytes([number]) * 3_000_000 for number in range(3)]
+    sent = [bytes([number]) * min(3_000_000, queue.max_bytes) for number in range(3)]
     put(queue, *sent, events=10_000)
     assert payloads(drain(queue)) == sent
 
@@ -139,8 +143,23 @@ def test_an_old_commit_takes_nothing_back(open_queue: Open):
     assert payloads(drain(open_queue())) == [b"c"]
 
 
-def test_commit_of_unread_records_skips_them(queue: Queue):
+def test_what_cannot_be_is_refused(queue: Queue):
+    for payload, events, partition in ((b"a", -1, 0), (b"a", 2**32, 0), (b"a", 1, -1), (b"a", 1, queue.partitions)):
+        with pytest.raises(InvalidInput):
+            queue.append(payload, events, partition)
+    if queue.max_bytes < 10_000_000:
+        with pytest.raises(InvalidInput, match=f"at most {queue.max_bytes} bytes"):
+            queue.append(bytes(queue.max_bytes + 1), 1)
+    assert drain(queue) == []
+
+
+def test_commit_of_unread_records(queue: Queue):
+    """Only a consumer of an ordered queue can know, after a crash, that it has stored more than it committed."""
     offsets = put(queue, b"a", b"b", b"c")
+    if not queue.ordered:
+        queue.commit(offsets[1])
+        assert payloads(drain(queue)) == [b"a", b"b", b"c"]
+        return
     queue.commit(offsets[1])
     assert queue.lag()[:2] == (1, 1)
     assert payloads(drain(queue)) == [b"c"]
@@ -305,13 +324,13 @@ def append(queue: Queue, model: Model, count: int) -> None:
 def commit(queue: Queue, model: Model, index: int) -> None:
     if index < len(model.log):
         queue.commit(model.log[index][0].offset)
+    if index < (len(model.log) if queue.ordered else model.read):
         model.committed = max(model.committed, index + 1)
         model.read = max(model.read, model.committed)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
-@pytest.mark.parametrize("adapter", ADAPTERS)
 def test_behaves_like_a_list(adapter: str, steps: list[Step]):
     with TemporaryDirectory() as directory:
         queue, model = ADAPTERS[adapter](Path(directory)), Model()

@@ -90,6 +90,19 @@ def test_what_is_cut_or_not_over_is_partial(trend):
     assert sum(p["value"] for p in weeks) == 6
 
 
+def test_what_may_still_come_is_immature(trend):
+    def marks(metric, now):
+        answer = trend(metric, "day", "2024-11-02", "2024-11-05", *many(2, 1, 1), now=datetime(*now, tzinfo=UTC))
+        return [p["immature"] for p in answer["points"]]
+
+    # New York's midnights are 04:00 UTC before the third, 05:00 after
+    assert marks("response_rate", (2024, 11, 5, 4, 59)) == [False, True, True]
+    assert marks("response_rate", (2024, 11, 5, 5)) == [False, False, True]
+    assert marks("qualification_rate", (2024, 11, 8, 5)) == [False, False, True]
+    assert marks("win_rate", (2025, 2, 1)) == [True, True, True]
+    assert marks("conversations_started", (2024, 11, 5, 5)) == marks("meetings_booked", (2024, 11, 5, 5)) == [False] * 3
+
+
 def test_empty_buckets_are_there(trend):
     rate = trend("response_rate", "day", "2024-11-02", "2024-11-05", *many(2, 1, 1))
     assert [(p["value"], p["numerator"], p["denominator"]) for p in rate["points"]] == [

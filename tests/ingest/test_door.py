@@ -143,7 +143,7 @@ def test_a_gzip_body_of_several_members_is_taken_whole(house: House):
 
 def test_the_answer_waits_for_the_disk(house: House, monkeypatch: pytest.MonkeyPatch):
     written: Future[int] = Future()
-    monkeypatch.setattr(house.queue, "append", lambda payload, events: written)
+    monkeypatch.setattr(house.queue, "append", lambda *_: written)
 
     async def early() -> bool:
         reply = asyncio.create_task(house._send("POST", encoded(an()), {"authorization": f"Bearer {house.key}"}))
@@ -445,7 +445,7 @@ def test_above_the_backlog_limit_it_says_when_to_come_again(house: House):
 def test_a_queue_that_cannot_be_written_is_a_503(house: House, monkeypatch: pytest.MonkeyPatch):
     failed: Future[int] = Future()
     failed.set_exception(Unavailable("disk full"))
-    monkeypatch.setattr(house.queue, "append", lambda payload, events: failed)
+    monkeypatch.setattr(house.queue, "append", lambda *_: failed)
     reply = refused(house, 503, "unavailable", "disk full")
     assert int(reply.headers["retry-after"]) > 0
 

@@ -235,14 +235,15 @@ def definition(metric: Metric) -> dict[str, Any]:
     """What a metric means."""
     return {
         "metric": metric.name, "unit": metric.unit, "clock": metric.clock, "good": metric.good,
-        "description": metric.description, "additive": metric.additive,
+        "maturity_days": metric.maturity.days, "description": metric.description, "additive": metric.additive,
     }  # fmt: skip
 
 
 def trend(store: Store, query: Query, metric: Metric, interval: str) -> dict[str, Any]:
     """A metric by hour, day, week or month of the period's zone, and of the equally long period before.
 
-    Empty buckets are there, with 0 or null. A bucket that the period cuts, or that is not over yet, is `partial`.
+    Empty buckets are there, with 0 or null. A bucket that the period cuts, or that is not over yet, is `partial`; one
+    whose conversations may still do what the metric counts is `immature`.
     """
     if interval not in INTERVALS:
         raise InvalidInput("interval", interval, f"one of {', '.join(INTERVALS)}")
@@ -288,20 +289,22 @@ def _points(store: Store, query: Query, metric: Metric, interval: str) -> list[d
     nothing = Sums(Decimal(0), None if metric.denominator is None else Decimal(0))
     points = []
     for key, start, end in starts:
-        span = _span(start, end, query)
+        span = _span(start, end, query, metric)
         for segment, currency in sorted(lines):
             cell = Cell(segment, key, currency or None)
             points.append({**span, **describe(metric, cell, found.get(cell, nothing), recorded)})
     return points
 
 
-def _span(start: datetime, end: datetime, query: Query) -> dict[str, Any]:
-    """Of a bucket the part that lies in the period. It is `partial` where it is cut, or not over yet."""
+def _span(start: datetime, end: datetime, query: Query, metric: Metric) -> dict[str, Any]:
+    """Of a bucket the part that lies in the period, whether that is all of it, and old enough."""
     period = query.period
+    last = min(end, period.end)
     return {
         "from": instant(max(start, period.start)),
-        "to": instant(min(end, period.end)),
+        "to": instant(last),
         "partial": start < period.start or end > min(period.end, query.now),
+        "immature": metric.maturity > timedelta(0) and last + metric.maturity > query.now,
     }
 
 

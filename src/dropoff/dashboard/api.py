@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 from dropoff.analyse.analytics import Analytics
 from dropoff.analyse.answers import Number
 from dropoff.errors import Conflict, DropoffError, InvalidInput, NewerSchema, NotFound, Unauthorized, Unavailable
+from dropoff.events import Envelope
 from dropoff.query import DIMENSIONS, Params
 
 STATUS: dict[type[DropoffError], tuple[int, str]] = {
@@ -149,12 +150,16 @@ class MetricsAnswer(Answer):
 
 
 class MetricDefinition(TypedDict):
-    """What a metric means. `clock`: cohort (by the conversation's start) or activity (by the event's time)."""
+    """What a metric means. `clock`: cohort (by the conversation's start) or activity (by the event's time).
+
+    `maturity_days`: how long after a conversation's start its part may still change; 0 where events are counted.
+    """
 
     metric: str
     unit: str
     clock: str
     good: str
+    maturity_days: int
     description: str
     additive: bool
 
@@ -166,9 +171,10 @@ class DefinitionsAnswer(TypedDict):
 
 
 class PointShape(TypedDict("PointShape", {"from": str, "to": str}), MetricShape):
-    """One bucket of a trend. `partial`: cut by the period, or not over yet."""
+    """One bucket of a trend. `partial`: cut by the period, or not over yet; `immature`: what counts may still come."""
 
     partial: bool
+    immature: bool
 
 
 class PreviousShape(TypedDict):
@@ -309,6 +315,7 @@ def api(analytics: Analytics) -> FastAPI:
         return _json(analytics.conversation(id, params(request)))
 
     _operate(app, analytics, refusals)
+    _describe_the_door(app)
     return app
 
 
@@ -322,6 +329,69 @@ def _operate(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
     def rejected(request: Request) -> Response:
         """Refused events, the newest first, and how many there are for each reason."""
         return _json(analytics.rejected(params(request)))
+
+
+def _describe_the_door(app: FastAPI) -> None:
+    """Events go in at an application of its own; who reads this document looks for it here."""
+    written = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = written()
+        document["paths"].setdefault("/v1/events", _DOOR)
+        return document
+
+    app.openapi = openapi
+
+
+_INSTANT = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]}
+_FIELD_TYPES = {"timestamp": _INSTANT, "sent_at": _INSTANT, "properties": {"type": "object"}} | {
+    "sequence": {"type": "integer"}, "revision": {"type": "integer"}, "is_test": {"type": "boolean"},
+}  # fmt: skip
+_EVENT = {
+    "type": "object",
+    "required": ["event_type"],
+    "properties": {name: _FIELD_TYPES.get(name, {"type": "string"}) for name in Envelope.__struct_fields__},
+    "example": {
+        "event_type": "message_received", "conversation_id": "abc123", "channel": "sms",
+        "timestamp": "2024-01-15T10:00:00Z", "properties": {"content": "Tell me more", "intent": "interested"},
+    },
+}  # fmt: skip
+_REFUSED = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+_COUNTS = {
+    "type": "object",
+    "properties": {
+        "accepted": {"type": "integer"}, "rejected": {"type": "integer"},
+        "reasons": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "errors": {"type": "array", "items": {"type": "object"}},
+    },
+}  # fmt: skip
+_DOOR = {
+    "post": {
+        "servers": [{"url": "/"}],
+        "summary": "Send events",
+        "description": "One event, an array of them, or a line each (application/x-ndjson); gzip is fine. The answer "
+        "comes when they are on disk. Each event that is refused is named by its index, field and reason.",
+        "operationId": "send_events",
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"anyOf": [_EVENT, {"type": "array", "items": _EVENT}]}},
+                "application/x-ndjson": {"schema": {"type": "string"}},
+            },
+        },
+        "responses": {
+            "202": {"description": "Taken", "content": {"application/json": {"schema": _COUNTS}}},
+            **{
+                status: {"description": text, **_REFUSED}
+                for status, text in {
+                    "400": "Nothing could be taken", "401": "No write key", "413": "Too large: send it in parts",
+                    "415": "Not JSON, NDJSON or gzip", "429": "Too much is waiting: see Retry-After",
+                    "503": "Not everything was taken: see Retry-After, and send it again",
+                }.items()
+            },
+        },
+    },
+}  # fmt: skip
 
 
 def params(request: Request) -> Params:

@@ -98,6 +98,7 @@ def remarks(row: Mapping) -> str:
     said = [
         "not enough data" if small else "",
         "not over or cut" if row.get("partial") else "",
+        "immature" if row.get("immature") else "",
         f"unknown: {number(row['unknown'])}" if row.get("unknown") else "",
         f"labelled: {percent(row['labelled_share'])}" if row.get("labelled_share") is not None else "",
         f"p90 {duration(row['p90'])}, p99 {duration(row['p99'])}" if row.get("p90") else "",

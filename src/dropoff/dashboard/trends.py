@@ -99,9 +99,9 @@ def describe_trend(rows: Sequence[Row], answer: Mapping) -> str:
 
 
 def is_unsure(point: Mapping) -> bool:
-    """A bucket that is cut or not over, or a rate of too few: shown hollow."""
+    """A bucket that is cut, not over or not old enough, or a rate of too few: shown hollow."""
     n = formats.sample(point)
-    return point["partial"] or (n is not None and formats.is_small(n))
+    return point["partial"] or point["immature"] or (n is not None and formats.is_small(n))
 
 
 def _by_currency(points: Sequence[Mapping]) -> dict[str, list[Mapping]]:

@@ -65,6 +65,7 @@ TERMS = {
 TREND_TERMS = {
     "Interval": "95 % interval (Wilson) of a share. Counts, ratios, means and medians have none here.",
     "Partial": "The period cuts the span of the point, or it is not over yet: it will change.",
+    "Immature": "Its conversations are so young that some may still do what the metric counts: it will change.",
     "Not enough data": "Fewer than 30 stand below the line: the interval says more than the value.",
     "Period before": "As many days that end where this period begins, compared point by point.",
     "Version": "A vertical line: the first conversation of a bot version.",

@@ -18,7 +18,7 @@ from dropoff.access import Access
 from dropoff.errors import Unavailable
 from dropoff.events import MAX_BODY_BYTES, Receipt
 from dropoff.ingest.metrics import ACCEPTED, REJECTED
-from dropoff.intake import BadBody, Intake, read_events, refused_payload
+from dropoff.intake import BadBody, Intake, event_parts, read_events, refused_parts
 from dropoff.queue.base import Queue
 
 Scope = dict[str, Any]
@@ -38,6 +38,14 @@ class Refusal(Exception):
         self.status = status
         self.body = {"code": code, "message": message, **more}
         self.headers = [(b"retry-after", str(retry_after).encode())] if retry_after else []
+
+
+def append(queue: Queue, intake: Intake, receipt: Receipt) -> list[Future[int]]:
+    """Put what came of a body into the partitions of the queue. Only when all futures are done, all of it is durable;
+    if one fails, what the others hold is known again by its ids when it is sent again."""
+    room = queue.partitions, queue.max_bytes
+    parts = [*event_parts(intake.events, *room), *refused_parts(intake.rejections, receipt.received_at, *room)]
+    return [queue.append(*part) for part in parts]
 
 
 class Door:
@@ -71,11 +79,11 @@ class Door:
         if scope["method"] != "POST":
             raise Refusal(405, "method_not_allowed", f"{scope['method']} /v1/events, must be POST")
         headers = dict(scope["headers"])
-        if not self._access.may_write(headers.get(b"authorization", b"").decode("latin-1")):
+        if not self._may_write(headers.get(b"authorization", b"").decode("latin-1")):
             REJECTED.labels("unauthorized").inc()
             raise Refusal(401, "unauthorized", "send a write key: 'Authorization: Bearer dw_…' (dropoff keys create)")
         ndjson = _is_ndjson(headers.get(b"content-type", b"").decode("latin-1"))
-        if self._queue.lag().bytes > self._backlog_limit:
+        if self._queue.backlog() > self._backlog_limit:
             raise Refusal(429, "backlog", "too much is waiting to be processed; send it again later", _RETRY_AFTER)
         raw = await _read(receive, headers)
         body = await _unpacked(raw, headers)
@@ -85,12 +93,14 @@ class Door:
         await self._append(intake, receipt)
         return _answer(intake)
 
+    def _may_write(self, authorization: str) -> bool:
+        try:
+            return self._access.may_write(authorization)
+        except Unavailable as error:
+            raise Refusal(503, "unavailable", f"nothing was taken, send it again: {error}", _RETRY_AFTER) from None
+
     async def _append(self, intake: Intake, receipt: Receipt) -> None:
-        pending: list[Future[int]] = []
-        if intake.events:
-            pending.append(self._queue.append(intake.lines, len(intake.events)))
-        if intake.rejections:
-            pending.append(self._queue.append(refused_payload(intake.rejections, receipt.received_at), 0))
+        pending = append(self._queue, intake, receipt)
         try:
             for future in pending:
                 await asyncio.wrap_future(future)

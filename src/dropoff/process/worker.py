@@ -1,7 +1,8 @@
 """The worker: takes batches from the queue, makes rows of them and puts both into the store.
 
 Read → store → commit, in that order. A crash before the store's commit repeats the batch; one after it, before the
-queue's commit, hands out records whose offset the store already holds, and those are skipped.
+queue's commit, hands out records that the store already holds: they are skipped by their offset where the queue is one
+log, and where it is not, their events are copies of stored ones.
 """
 
 import threading
@@ -75,7 +76,7 @@ class Worker:
                     # A trickle gathers while we rest as long as we worked: the door keeps half of the time.
                     stop.wait(min(time.monotonic() - begin, _REST_SECONDS))
             except Unavailable as error:
-                _tell("the store is unavailable, trying again", error)
+                _tell("queue or store is unavailable, trying again", error)
                 stop.wait(_RETRY_SECONDS)
 
     def step(self, wait: float) -> Tally | None:
@@ -103,8 +104,12 @@ class Worker:
     def _absorb(self, records: Sequence[Record]) -> Tally:
         """Store a batch; where that fails, ever smaller parts of it, until the one event that fails stands alone."""
         seen = self._store.offset()
-        lines, rejected = _sort_out([r.payload for r in records if r.offset > seen])
-        tally = Tally(max(seen, records[-1].offset), sum(part.count(b"\n") for part in lines), Counter(), Counter())
+        if self._queue.ordered:
+            records, last = [r for r in records if r.offset > seen], max(seen, records[-1].offset)
+        else:
+            last = seen  # a repeated record is known by the ids in it
+        lines, rejected = _sort_out([r.payload for r in records])
+        tally = Tally(last, sum(part.count(b"\n") for part in lines), Counter(), Counter())
         # Until its last part is stored the batch counts as unread, so only that one moves the offset.
         todo = [(b"".join(lines), rejected, tally.offset)]
         while todo:

@@ -1,19 +1,26 @@
 """The queue: a durable log of byte strings between the door and the worker. It knows no domain."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from concurrent.futures import Future
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from dropoff.errors import InvalidInput
+
+MOST_EVENTS = 2**32 - 1
 
 
 class Record(NamedTuple):
-    """One appended payload. Offsets rise by order of append; gaps are allowed."""
+    """One appended payload. Within a partition offsets rise by order of append; gaps are allowed."""
 
     offset: int
     payload: bytes
 
 
 class Lag(NamedTuple):
-    """What is appended and not yet committed. `seconds` is the age of the oldest such record, 0 if there is none."""
+    """What is appended and not yet committed. `seconds` is the age of the oldest such record, 0 if there is none.
+
+    All three are 0 only if nothing waits. Of what waits far behind, a queue on other machines may estimate the size.
+    """
 
     events: int
     bytes: int
@@ -30,17 +37,38 @@ class DeadLetter(NamedTuple):
 
 
 class Queue(Protocol):
-    """A log with one consumer.
+    """A log, in partitions that are read independently of one another.
 
-    Durable: the future of `append` is done only when the record survives a power cut (fsync); if it cannot be
-    written the future raises `Unavailable` and the record is not in the log.
-    At least once: `read` hands every record out in order of offset; after a restart it begins again behind the last
-    `commit`, so the consumer has to tolerate a record it has already stored.
-    Thread-safe: `append` from any thread; `read` and `commit` from the consumer's thread only.
+    Durable: the future of `append` is done only when the record is safe from a crash (which crash, the adapter says);
+    else it raises `Unavailable`, and then the record need not be in the log, but it may: its sender repeats it.
+    At least once: `read` hands out the records of each partition in order of offset; after a restart it begins again
+    behind the last `commit`, so the consumer has to tolerate a record it has already stored.
+    Thread-safe: `append` and `lag` from any thread; `read` and `commit` from the consumer's thread only.
     """
 
-    def append(self, payload: bytes, events: int) -> Future[int]:
-        """Append one payload that stands for `events` events. The future gives its offset, once durable."""
+    @property
+    def partitions(self) -> int:
+        """How many there are, numbered from 0: fixed when the log is made."""
+        ...
+
+    @property
+    def max_bytes(self) -> int:
+        """The largest payload that `append` takes."""
+        ...
+
+    @property
+    def ordered(self) -> bool:
+        """Whether no offset handed out is ever followed by a lower one that was not handed out before.
+
+        Then a consumer that stores the last offset with its work knows a repeated record by it.
+        """
+        ...
+
+    def append(self, payload: bytes, events: int, partition: int = 0) -> Future[int]:
+        """Append one payload that stands for `events` events. The future gives its offset, once durable.
+
+        Never waits. Raises `InvalidInput` for a payload, a number or a partition that cannot be.
+        """
         ...
 
     def read(self, max_events: int, wait: float) -> Sequence[Record]:
@@ -51,11 +79,18 @@ class Queue(Protocol):
         ...
 
     def commit(self, offset: int) -> None:
-        """All records up to and with `offset` are safe elsewhere; `read` will not hand them out again."""
+        """The record with this offset and all that were handed out before it are safe elsewhere.
+
+        `read` will not hand them out again.
+        """
         ...
 
     def lag(self) -> Lag:
-        """What waits to be committed."""
+        """What waits to be committed. Where the queue is elsewhere it is asked, which may raise `Unavailable`."""
+        ...
+
+    def backlog(self) -> int:
+        """The bytes that wait to be committed, as far as is known: asks nobody, and may be some seconds old."""
         ...
 
     def dead_letter(self, payload: bytes, reason: str) -> None:
@@ -69,3 +104,26 @@ class Queue(Protocol):
     def close(self) -> None:
         """Finish pending appends and close. Appending afterwards raises `Unavailable`."""
         ...
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """A queue whose readers agree among themselves, elsewhere, on who reads which partition."""
+
+    def own(self, partitions: Set[int]) -> Set[int]:
+        """Read these partitions and no others from now on; at first none is read. From any thread.
+
+        Returns the partitions given up of which records are handed out and not committed: until they are, nobody else
+        should read those. Raises `Unavailable`, and then what is read may be fewer than were asked for.
+        """
+        ...
+
+
+def check_append(queue: Queue, payload: bytes, events: int, partition: int) -> None:
+    """Raise `InvalidInput` for what `queue` cannot take."""
+    if not 0 <= events <= MOST_EVENTS:
+        raise InvalidInput("events", events, f"from 0 to {MOST_EVENTS}")
+    if not 0 <= partition < queue.partitions:
+        raise InvalidInput("partition", partition, f"from 0 to {queue.partitions - 1}")
+    if len(payload) > queue.max_bytes:
+        raise InvalidInput("payload", f"{len(payload)} bytes", f"at most {queue.max_bytes} bytes")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dropoff.errors import InvalidInput, NewerSchema, StoreBusy, Unavailable
-from dropoff.queue.base import DeadLetter, Lag, Record
+from dropoff.queue.base import DeadLetter, Lag, Record, check_append
 
 SCHEMA_VERSION = 1
 
@@ -74,7 +74,6 @@ BITE_GROUPS = 20
 BITE_PAUSE = 0.005
 TRIM_PAUSE = 10.0
 RETRY_PAUSE = 1.0
-MOST_EVENTS = 2**32 - 1
 _SHAPE = struct.Struct("<II")  # of one record: bytes, events
 
 
@@ -106,6 +105,10 @@ class SqliteQueue:
     Raises `StoreBusy` while the file is open elsewhere, `NewerSchema`, or `Unavailable` if it cannot be opened.
     """
 
+    partitions = 1
+    max_bytes = 500_000_000
+    ordered = True
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -132,14 +135,13 @@ class SqliteQueue:
         self._writer = threading.Thread(target=self._run, name="queue-writer", daemon=True)
         self._writer.start()
 
-    def append(self, payload: bytes, events: int) -> Future[int]:
+    def append(self, payload: bytes, events: int, partition: int = 0) -> Future[int]:
         """Append one payload that stands for `events` events; never waits for the disk.
 
         The future gives its offset once it is durable, or raises `Unavailable`. Cancelling it before its group is
         written withdraws the payload.
         """
-        if not 0 <= events <= MOST_EVENTS:
-            raise InvalidInput("events", events, f"from 0 to {MOST_EVENTS}")
+        check_append(self, payload, events, partition)
         future: Future[int] = Future()
         with self._work:
             if not self._closed:
@@ -184,6 +186,10 @@ class SqliteQueue:
         with self._work:
             seconds = 0.0 if self._oldest is None else max(0.0, self._clock() - self._oldest)
             return Lag(self._events, self._bytes, seconds)
+
+    def backlog(self) -> int:
+        """The bytes of `lag`."""
+        return self.lag().bytes
 
     def dead_letter(self, payload: bytes, reason: str) -> None:
         """Set `payload` aside, durably. The same payload again changes nothing. Raises `Unavailable`."""

@@ -122,6 +122,9 @@ class DuckStore:
             self._insert(table, rows.fresh)
         self._insert("events", change.events)
         if len(change.rejected):
+            # A batch that is handed out again brings the same ids.
+            ids = [change.rejected["id"].to_list()]
+            self._writer.execute("DELETE FROM rejected_rows WHERE id IN (SELECT unnest($1))", ids)
             self._insert("rejected_events", change.rejected)
             self._prune_rejected()
         self._keep_marks()

@@ -1,0 +1,298 @@
+"""The composition root: the parts that a role needs, opened and wired together."""
+
+import json
+import secrets
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from typing import NamedTuple, TypeVar
+from urllib.parse import quote
+
+from dropoff.aggregate.rollups import Plan, refresh
+from dropoff.analyse.analytics import Analytics
+from dropoff.analyse.custom import registry
+from dropoff.control.base import Control
+from dropoff.errors import InvalidInput, Unavailable
+from dropoff.ingest import metrics
+from dropoff.parts import EMBEDDED, check_role, open_control, open_queue, open_store
+from dropoff.process.fold import Rules
+from dropoff.process.worker import Tally, Worker
+from dropoff.queue.base import Lag, Queue, Shared
+from dropoff.settings import Settings
+from dropoff.shares import LEASE_SECONDS, Shares
+from dropoff.store.base import Store
+
+T = TypeVar("T")
+_KEEP_IMPORTS_SECONDS = 86_400
+
+
+def rules_of(settings: Settings) -> Rules:
+    """What the fold goes by."""
+    return Rules(settings.zone, settings.idle_seconds, settings.idle_default_seconds, settings.deal_horizon_days)
+
+
+def plan_of(settings: Settings) -> Plan:
+    """What is rolled up."""
+    return Plan(settings.timezone, tuple(settings.rollups))
+
+
+class Jobs(NamedTuple):
+    """What a process does: take events at the door, bring them from the queue to the store, answer questions."""
+
+    door: bool = False
+    work: bool = False
+    read: bool = False
+
+
+ROLES = {"all": Jobs(True, True, True), "ingest": Jobs(door=True), "worker": Jobs(work=True), "web": Jobs(read=True)}
+
+
+class Engine:
+    """The parts of one process. `jobs`: those of the role in the settings, unless given.
+
+    Raises `InvalidInput` where a role cannot have the parts it is told to use, `StoreBusy` while another process holds
+    the data directory, `Unavailable` where a part on another machine does not answer.
+    """
+
+    def __init__(self, settings: Settings, jobs: Jobs | None = None) -> None:
+        check_role(settings)
+        self.settings = settings
+        self.jobs = jobs or ROLES[settings.role]
+        self._store: Store | None = None
+        self._queue: Queue | None = None
+        with ExitStack() as opened:
+            # The store first: it is what tells that another process is at work here.
+            if self.jobs.work or self.jobs.read:
+                self._store = open_store(settings)
+                opened.callback(self._store.close)
+            if self.jobs.door or self.jobs.work:
+                self._queue = open_queue(settings)
+                opened.callback(self._queue.close)
+            self.control = open_control(settings)
+            opened.callback(self.control.close)
+            self._opened = opened.pop_all()
+        self.shared = getattr(self._store, "shared", False)
+        # A store of one worker is known by its place, so that its worker may come back at once after a crash.
+        self.name = secrets.token_hex(8) if self.shared else f"{socket.gethostname()}:{settings.data.resolve()}"
+        self.imports = Imports(self.control, self.name)
+        if self.jobs.read:
+            metrics_there_are = registry(settings.metrics)
+            self.analytics = Analytics(self.store, settings.timezone, test=settings.test, registry=metrics_there_are)
+        self._threads = self._workers() if self.jobs.work else None
+
+    @property
+    def store(self) -> Store:
+        """The store, of roles that have one."""
+        return self._of(self._store, "store")
+
+    @property
+    def queue(self) -> Queue:
+        """The queue, of roles that have one."""
+        return self._of(self._queue, "queue")
+
+    def __enter__(self) -> "Engine":
+        try:
+            if self._threads:
+                self._threads.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._threads:
+            self._threads.stop()
+        self._opened.close()
+
+    def drain(self) -> None:
+        """Wait until everything in the queue is processed and rolled up."""
+        while self.working and (self.queue.lag().bytes or not self._rolled_up):
+            time.sleep(0.01)
+
+    @property
+    def working(self) -> bool:
+        """The worker is alive."""
+        return self._threads is not None and self._threads.alive
+
+    def missing(self) -> dict[str, str]:
+        """What keeps this process from doing its jobs now, and why; empty if nothing does."""
+        found = {}
+        if self.jobs.work and not self.working:
+            found["worker"] = "it has stopped"
+        checks: dict[str, Callable[[], object]] = {"control": lambda: self.control.get("ready")}
+        if self._store is not None:
+            checks["store"] = lambda: self.store.select("SELECT 1")
+        if self._queue is not None:
+            checks["queue"] = self.queue.lag
+        for part, check in checks.items():
+            try:
+                check()
+            except Unavailable as error:
+                found[part] = str(error)
+        return found
+
+    def lag(self) -> Lag | None:
+        """What waits in the queue; None if it cannot be told, or is no business of this role."""
+        with suppress(Unavailable):
+            return self._queue.lag() if self._queue else None
+        return None
+
+    @property
+    def _rolled_up(self) -> bool:
+        return self._threads is None or self._threads.rollups.current
+
+    def _workers(self) -> "Threads":
+        settings = self.settings
+        rollups = Rollups(self.store, plan_of(settings), self._may_roll_up if self.shared else None)
+        worker = Worker(self.queue, self.store, rules_of(settings), self._count)
+        return Threads(worker, rollups, self._shares(), self.imports)
+
+    def _shares(self) -> Shares | None:
+        if self.settings.queue == EMBEDDED:
+            return None
+        alone, queue = not self.shared, self.queue
+        key = "workers/" + quote(self.settings.queue.rpartition("/")[2], safe="")
+        if isinstance(queue, Shared):
+            return Shares(self.control, key, self.name, queue.partitions, queue.own, alone=alone)
+        return Shares(self.control, key, self.name, 0, lambda _: set(), alone=alone)
+
+    def _may_roll_up(self) -> bool:
+        return self.control.lease("rollups", self.name, 5 * LEASE_SECONDS, time.time())
+
+    def _count(self, tally: Tally) -> None:
+        metrics.BATCH.observe(tally.events)
+        metrics.STORED.inc(sum(tally.stored.values()))
+        for (_, reason), count in tally.dropped.items():
+            metrics.DROPPED.labels(reason).inc(count)
+        metrics.DEAD.inc(tally.dead)
+        self.imports.add(tally)
+
+    def _of(self, part: T | None, name: str) -> T:
+        if part is None:
+            raise InvalidInput("role", self.settings.role, f"one that has a {name}")
+        return part
+
+
+class Threads:
+    """The worker in its thread, with what runs between two of its batches and beside it."""
+
+    def __init__(self, worker: Worker, rollups: "Rollups", shares: Shares | None, imports: "Imports") -> None:
+        self.rollups = rollups
+        self._shares = shares
+        self._imports = imports
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=worker.run, args=(self._stop, self._between), name="worker", daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        """The worker has not ended."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Take a share of the queue, and begin."""
+        if self._shares:
+            self._shares.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the batch, commit it, and leave the queue to others."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._shares:
+            self._shares.stop()
+
+    def _between(self, idle: bool) -> None:
+        self._imports.keep()
+        self.rollups.between(idle)
+
+
+class Rollups:
+    """Keeps the rollups current in the worker's thread: at rest at once, under load with a tenth of the time.
+
+    Where several workers share a store, `may` says whether it is this one that rolls up, for all of them.
+    """
+
+    def __init__(self, store: Store, plan: Plan, may: Callable[[], bool] | None = None) -> None:
+        self._store = store
+        self._plan = plan
+        self._may = may
+        self._next = 0.0
+        self.current = False
+
+    def between(self, idle: bool) -> None:
+        """Called between two batches."""
+        begin = time.monotonic()
+        if not idle:
+            self.current = False
+        if self._may is not None:
+            # What the others have written is not known here: look again and again.
+            if begin < self._next:
+                return
+        elif self.current or not (idle or begin >= self._next):
+            return
+        if self._may is None or self._may():
+            refresh(self._store, self._plan, datetime.now(UTC))
+        self.current = idle
+        self._next = time.monotonic() + max(1.0, 10 * (time.monotonic() - begin))
+
+
+class Imports:
+    """What became of the events of each import, so that it can tell duplicates from what is new.
+
+    Each worker keeps its counts in the control state, where any process can add them up, for a day.
+    """
+
+    def __init__(self, control: Control, worker: str) -> None:
+        self._control = control
+        self._worker = quote(worker, safe="")
+        self._counts: dict[str, Counter[str]] = {}
+        self._changed: dict[str, float] = {}
+        self._unkept: set[str] = set()
+        self._met: set[str] = set()
+
+    def add(self, tally: Tally) -> None:
+        """Take in what became of a batch; `keep` writes it down. Both in the worker's thread."""
+        for name, count in tally.stored.items():
+            self._add(name, "stored", count)
+        for (name, reason), count in tally.dropped.items():
+            self._add(name, reason, count)
+
+    def keep(self) -> None:
+        """Write down what was added. Raises `Unavailable`, and the next call tries again."""
+        for name in list(self._unkept):
+            if name not in self._met:  # what this worker wrote before it was started again counts, too
+                before = self._control.get(self._key(name))
+                self._counts[name].update(json.loads(before.value) if before else {})
+                self._met.add(name)
+            self._control.put(self._key(name), json.dumps(self._counts[name]).encode())
+            self._unkept.discard(name)
+        now = time.monotonic()
+        for name in [name for name, at in self._changed.items() if now - at > _KEEP_IMPORTS_SECONDS]:
+            self._control.delete(self._key(name))
+            del self._counts[name], self._changed[name]
+            self._met.discard(name)
+
+    def get(self, name: str) -> dict[str, int]:
+        """Counts of `stored` and of each drop reason so far, of all workers. From any process."""
+        found = Counter[str]()
+        for entry in self._control.list(self._folder(name)).values():
+            found.update(json.loads(entry.value))
+        return dict(found)
+
+    def _add(self, name: str | None, what: str, count: int) -> None:
+        if name is None:
+            return
+        self._counts.setdefault(name, Counter())[what] += count
+        self._changed[name] = time.monotonic()
+        self._unkept.add(name)
+
+    def _folder(self, name: str) -> str:
+        return f"import/{quote(name, safe='')}/"
+
+    def _key(self, name: str) -> str:
+        return self._folder(name) + self._worker
