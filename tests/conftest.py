@@ -6,6 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from brokers import ADDRESS, NatsServer
+from worlds import ENGINES
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """What keeps the store: the test runs on each."""
+    return request.param
 
 
 @pytest.fixture(scope="session")

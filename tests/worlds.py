@@ -6,22 +6,27 @@
 property. Events have no id unless given one.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
+import clickhouse_connect
 from hypothesis import strategies as st
 
 from dropoff.events import MICROS, Envelope, Receipt
 from dropoff.intake import read_events
 from dropoff.process.fold import Rules
 from dropoff.process.worker import Worker
+from dropoff.query import NO_TEST_RULES, TestTraffic
 from dropoff.queue.sqlite import SqliteQueue
-from dropoff.store import sql
+from dropoff.store import clickhouse, sql
+from dropoff.store.base import Store
 from dropoff.store.duckdb import DuckStore
 
 Dict = dict[str, Any]
@@ -153,9 +158,40 @@ def payload(events: Iterable[Dict], received_at: int = RECEIVED) -> bytes:
     return intake.lines
 
 
-def drain(directory: Path, payloads: Iterable[bytes], rules: Rules | None = None, *, apart: bool = False) -> DuckStore:
+EMBEDDED = "duckdb"
+ENGINES = (EMBEDDED, "chdb")
+"""What can keep a store, in this process."""
+
+
+def open_store(directory: Path, engine: str = EMBEDDED, test: TestTraffic = NO_TEST_RULES) -> Store:
+    """The store of a directory. All that are kept by chDB share one engine in memory, each in its own database."""
+    if engine == EMBEDDED:
+        return DuckStore(directory / "store.duckdb", test=test)
+    return clickhouse.open_store(f"chdb://memory?database={database(directory)}", test=test)
+
+
+def database(directory: Path) -> str:
+    """The name of a directory's database."""
+    _hold_engine()
+    return "d" + hashlib.md5(str(directory).encode(), usedforsecurity=False).hexdigest()
+
+
+@cache
+def _hold_engine() -> object:
+    """Keeps the engine of this process, and so its data, while stores are closed and opened again."""
+    return clickhouse_connect.get_client(interface="chdb", path=":memory:")
+
+
+def drain(
+    directory: Path,
+    payloads: Iterable[bytes],
+    rules: Rules | None = None,
+    *,
+    apart: bool = False,
+    engine: str = EMBEDDED,
+) -> Store:
     """The store in `directory` after a worker has taken these payloads, too: all it can at once, or each apart."""
-    store = DuckStore(directory / "store.duckdb")
+    store = open_store(directory, engine)
     queue = SqliteQueue(directory / "queue.db")
     try:
         worker = Worker(queue, store, rules or Rules())
@@ -171,12 +207,12 @@ def drain(directory: Path, payloads: Iterable[bytes], rules: Rules | None = None
     return store
 
 
-def given(*events: Dict, rules: Rules | None = None, directory: Path | None = None) -> DuckStore:
+def given(*events: Dict, rules: Rules | None = None, directory: Path | None = None, engine: str = EMBEDDED) -> Store:
     """A store in which these events have arrived, through door, queue and worker. The caller closes it."""
-    return drain(directory or Path(mkdtemp(prefix="dropoff-")), [payload(events)], rules)
+    return drain(directory or Path(mkdtemp(prefix="dropoff-")), [payload(events)], rules, engine=engine)
 
 
-def rows(store: DuckStore, table: str) -> list[Dict]:
+def rows(store: Store, table: str) -> list[Dict]:
     """All rows of a physical table, in an order that does not depend on how they came; without `seq`."""
     found = store.select(f"SELECT * FROM {table}").dicts()
     return sorted(({k: v for k, v in row.items() if k != "seq"} for row in found), key=repr)
@@ -186,12 +222,12 @@ MADE = ("conversations", "messages", "turns", "meetings", "deals", "attributions
 """The tables that are made of events."""
 
 
-def outcome(*restarts: list[list[Dict]], apart: bool = False) -> dict[str, list[Dict]]:
+def outcome(*restarts: list[list[Dict]], apart: bool = False, engine: str = EMBEDDED) -> dict[str, list[Dict]]:
     """All tables after these payloads, store and queue being opened anew before each group of them."""
     with TemporaryDirectory(prefix="dropoff-") as name:
         for group in restarts:
-            drain(Path(name), [payload(one) for one in group], apart=apart).close()
-        store = DuckStore(Path(name) / "store.duckdb")
+            drain(Path(name), [payload(one) for one in group], apart=apart, engine=engine).close()
+        store = open_store(Path(name), engine)
         found = {table: rows(store, sql.PHYSICAL[table]) for table in (*MADE, "events")}
         store.close()
     return found

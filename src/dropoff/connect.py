@@ -15,10 +15,10 @@ import polars as pl
 import pyarrow as pa
 
 from dropoff.access import run_of
-from dropoff.control.base import Control
-from dropoff.errors import Conflict, DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
 from dropoff.app import SERVER_FILE
+from dropoff.control.base import Control
 from dropoff.engine import Engine, Jobs
+from dropoff.errors import Conflict, DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
 from dropoff.events import Receipt
 from dropoff.ingest.door import append
 from dropoff.intake import Intake, Rejection, read_events

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dropoff.errors import InvalidEvent, InvalidInput
 from dropoff.events import MAX_NAME_LENGTH, event_type_of
-from dropoff.metrics import METRICS
+from dropoff.metrics import METRICS, Condition
 
 EQUAL = ("=", "!=")
 LISTS = ("in", "not_in")
@@ -17,14 +17,6 @@ SIGNS = (*EQUAL, *LISTS, "contains", *ORDER, "exists")
 """How a property is compared. A missing one satisfies `!=` and `exists = false` alone."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-
-
-class Condition(NamedTuple):
-    """One comparison of one property."""
-
-    property: str
-    sign: str
-    value: Any
 
 
 class Counted(BaseModel):

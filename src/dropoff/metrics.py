@@ -7,7 +7,7 @@ What can be summed is rolled up by hour and day; medians, distinct counts and wh
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from dropoff.errors import InvalidInput
 
@@ -15,12 +15,40 @@ Unit = Literal["count", "share", "ratio", "seconds", "score", "money"]
 Source = Literal[
     "conversations", "messages", "turns", "meetings", "due_meetings", "deals", "costs", "events", "events_by_start"
 ]  # fmt: skip
+
+
+class Total(NamedTuple):
+    """The sum of a fractional value over the rows that satisfy `where`: exact to six decimals in any order of rows."""
+
+    value: str
+    where: str = "true"
+
+
+class Condition(NamedTuple):
+    """One comparison of one property."""
+
+    property: str
+    sign: str
+    value: Any
+
+
+class Events(NamedTuple):
+    """How many events of a type satisfy all conditions; `distinct`: how many conversations have one."""
+
+    event_type: str
+    conditions: tuple[Condition, ...] = ()
+    distinct: bool = False
+
+
+Aggregate = str | Total | Events
+"""What a metric adds up. A text is SQL that every engine takes."""
+
 CLOCKS = {"cohort": "by the start of the conversation", "activity": "by the time of the event"}
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric. `numerator` and `denominator` are SQL aggregates over the rows of `source`; `good` is up or down.
+    """One metric. `numerator` and `denominator` are aggregates over the rows of `source`; `good` is up or down.
 
     `share`: the numerator is a subset of the denominator, so it lies in [0, 1] and has a Wilson interval. `quantile`:
     the SQL of a value whose median (and p90, p99) is the metric. `by_currency`: one number for each currency, its
@@ -36,8 +64,8 @@ class Metric:
     good: Literal["up", "down", ""]
     source: Source
     description: str
-    numerator: str = ""
-    denominator: str | None = None
+    numerator: Aggregate = ""
+    denominator: Aggregate | None = None
     quantile: str | None = None
     by_currency: bool = False
     additive: bool = True
@@ -59,11 +87,6 @@ STEP_DAYS: Mapping[str, int] = {
 """How many days a stage is waited for after the one before it, where the project says nothing and has no history."""
 
 
-def exact(value: str) -> str:
-    """The sum of a value, exact to six decimals whatever the order of its rows."""
-    return f"sum(CAST({value} AS DECIMAL(18, 6)))"
-
-
 def where(condition: str) -> str:
     """How many rows satisfy a condition."""
     return f"count(*) FILTER (WHERE {condition})"
@@ -81,11 +104,17 @@ def _reached(name: str, top: str, bottom: str) -> Metric:
 
 
 def _share(
-    name: str, good: Literal["up", "down", ""], condition: str, of: str, text: str, additive: bool = True
+    name: str,
+    good: Literal["up", "down", ""],
+    condition: str,
+    of: str,
+    text: str,
+    additive: bool = True,
+    matures: str = "responded",
 ) -> Metric:
     return Metric(
         name, "share", "cohort", good, "conversations", text, where(f"({condition}) AND ({of})"), where(of),
-        additive=additive, matures="responded",
+        additive=additive, matures=matures,
     )  # fmt: skip
 
 
@@ -94,7 +123,7 @@ def _count(name: str, source: Source, condition: str, text: str, good: Literal["
     return Metric(name, "count", clock, good, source, text, where(condition))
 
 
-_SECONDS = "(epoch_us({0}) - epoch_us(started_at)) / 1000000.0"
+_SECONDS = "date_diff('microsecond', started_at, {0}) / 1000000.0"
 
 _ALL = (
     _count("conversations_started", "conversations", "true", "conversations started"),
@@ -145,16 +174,16 @@ _ALL = (
     ),
     Metric(
         "sentiment_average", "score", "activity", "up", "messages", "mean over scored prospect messages",
-        exact("sentiment") + " FILTER (WHERE sender = 'prospect')",
+        Total("sentiment", "sender = 'prospect'"),
         "count(sentiment) FILTER (WHERE sender = 'prospect')",
     ),
     Metric(
         "sentiment_trend", "score", "cohort", "up", "conversations", "mean of end - start over conversations",
-        exact("sentiment_trend"), "count(sentiment_trend)", matures="responded",
+        Total("sentiment_trend"), "count(sentiment_trend)", matures="responded",
     ),
     Metric(
         "csat", "score", "cohort", "up", "conversations", "mean of the last feedback, on the scale 0 to 1",
-        exact("csat"), "count(csat)", matures="responded",
+        Total("csat"), "count(csat)", matures="responded",
     ),
     _share("escalation_rate", "down", "escalated", "true", "escalated / started"),
     _share("human_takeover_rate", "down", "taken_over", "true", "escalated and later an agent message / started"),
@@ -184,7 +213,7 @@ _ALL = (
     ),
     Metric(
         "appropriateness_rate", "score", "activity", "up", "messages", "mean over labelled bot messages",
-        exact("appropriateness") + " FILTER (WHERE sender = 'bot')",
+        Total("appropriateness", "sender = 'bot'"),
         "count(appropriateness) FILTER (WHERE sender = 'bot')", beside=("labelled_share", where("sender = 'bot'")),
     ),
     _share("opt_out_rate", "down", "opted_out_at IS NOT NULL", "true", "opted out / started"),

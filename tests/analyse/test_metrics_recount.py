@@ -242,7 +242,9 @@ def rows_of(answer: Dict, name: str) -> dict[tuple, Dict]:
 
 def in_buckets(made: World, query: Query, bucket: str) -> dict[str, dict[tuple, Dict]]:
     """Every metric by bucket."""
-    found = metrics.measure(made.store, query, list(METRICS.values()), metrics.bucket_of(bucket, query.period.timezone))
+    found = metrics.measure(
+        made.store, query, list(METRICS.values()), metrics.bucket_of(made.store.dialect, bucket, query.period.timezone)
+    )
     recorded = select.recorded_stages(made.store)
     return {
         name: {tuple(cell): metrics.describe(METRICS[name], cell, sums, recorded) for cell, sums in cells.items()}

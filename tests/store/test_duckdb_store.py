@@ -52,13 +52,13 @@ def store(path: Path) -> Iterator[DuckStore]:
 def test_the_migrated_schema_is_that_of_the_tables(store: DuckStore):
     for table, columns in tables.TABLES.items():
         found = store.select(f"SELECT column_name, column_type FROM (DESCRIBE {sql.PHYSICAL[table]})").rows
-        assert found == [(c.name, sql.TYPES["duckdb"][c.type]) for c in columns]
+        assert found == [(c.name, sql.DUCKDB.types[c.type]) for c in columns]
 
 
 def test_the_first_migration_creates_what_the_fragments_say():
     script = adapter.migrations()[0]
     for table in tables.TABLES:
-        assert sql.create(table, "duckdb") in script
+        assert sql.create(table) in script
 
 
 def test_there_is_no_index_and_no_key(store: DuckStore):

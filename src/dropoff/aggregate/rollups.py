@@ -17,7 +17,6 @@ from dropoff.analyse.metrics import Cell, Sums, measure, value_of
 from dropoff.metrics import METRICS, Metric
 from dropoff.periods import Period
 from dropoff.query import NO_TEST_RULES, Query, TestTraffic
-from dropoff.store import sql
 from dropoff.store.base import Store
 
 HOUR = timedelta(hours=1)
@@ -103,7 +102,7 @@ def _hourly(
     """The rows of these hours. Days are the sums of their hours, so they need no look at the facts."""
     wanted = {hour.replace(tzinfo=None) for hour in hours}
     period = Period(hours[0], hours[-1] + HOUR, plan.timezone)
-    bucket = sql.local_hour("moment", plan.timezone)
+    bucket = store.dialect.local_hour("moment", plan.timezone)
     for dimension in (None, *plan.dimensions):
         found = measure(store, Query(period, now, by=dimension, test=plan.test), metrics, bucket, bounded=False)
         for metric in metrics:

@@ -10,7 +10,6 @@ import msgspec
 from dropoff.analyse import conversations, funnel, metrics, own, select
 from dropoff.errors import InvalidInput
 from dropoff.metrics import METRICS, Metric, named
-from dropoff.periods import from_micros
 from dropoff.query import NO_TEST_RULES, Params, Query, TestTraffic, number, one, parse_query
 from dropoff.store.base import Store
 
@@ -119,8 +118,9 @@ class Analytics:
 
     def filters(self) -> dict[str, Any]:
         """What a page offers to choose from."""
-        rows = self._store.select(f"SELECT DISTINCT {select.dimension('channel')} FROM conversation_rows ORDER BY 1")
-        has_data = self._store.select("SELECT count(*) > 0 FROM conversation_rows").rows[0][0]
+        channel = select.dimension(self._store.dialect, "channel")
+        rows = self._store.select(f"SELECT DISTINCT {channel} FROM conversation_rows ORDER BY 1")
+        has_data = self._store.select("SELECT count(*) FROM conversation_rows").rows[0][0] > 0
         return {"channels": [row[0] for row in rows.rows], "timezone": self._timezone, "has_data": has_data}
 
     def query(self, text: str) -> dict[str, Any]:
@@ -132,11 +132,11 @@ class Analytics:
         check_parameters("rejected", params)
         limit = int(number(params, "limit", 100, 1, 100_000))
         found = self._store.select(
-            f"""SELECT id, epoch_us(received_at) AS received_at, reason, field, message, body FROM rejected_rows
-                ORDER BY rejected_rows.received_at DESC, id LIMIT {limit}"""
+            f"""SELECT id, received_at, reason, field, message, body FROM rejected_rows
+                ORDER BY received_at DESC, id LIMIT {limit}"""
         ).dicts()
         reasons = self._store.select("SELECT reason, count(*) FROM rejected_rows GROUP BY 1 ORDER BY 1").rows
-        rows = [{**r, "received_at": from_micros(r["received_at"]).isoformat()} for r in found]
+        rows = [{**r, "received_at": r["received_at"].replace(tzinfo=UTC).isoformat()} for r in found]
         return {"rejected": rows, "total": sum(n for _, n in reasons), "reasons": dict(reasons)}
 
     def _query(self, params: Params) -> Query:

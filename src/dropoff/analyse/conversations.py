@@ -10,9 +10,10 @@ from dropoff.analyse.answers import instant
 from dropoff.analyse.funnel import Definition
 from dropoff.errors import InvalidInput, NotFound
 from dropoff.query import Query
-from dropoff.store import sql, tables
+from dropoff.store import tables
 from dropoff.store.base import Store
 from dropoff.store.keys import key_of
+from dropoff.store.sql import PHYSICAL, STAGES
 
 LIMIT = 50
 _HIDDEN = ("key", "level")
@@ -38,13 +39,13 @@ def listing(
     `stage`: those that reached it, as the funnel's mode has it; `dropped`: those that reached it and not the next
     recorded stage of the funnel. `after` is the `next` of the page before.
     """
-    clause = select.Clause()
+    clause = select.Clause(store.dialect)
     rows = select.conversations(query, clause)
     condition = " AND ".join(_conditions(store, funnel, stage, dropped)) or "true"
     total = store.select(f"SELECT count(*) FROM {rows} WHERE {condition}", clause.parameters).rows[0][0]
     if after is not None:
         moment, last = _open_cursor(after)
-        condition += f" AND (started_at, id) < ({clause.add(moment)}::TIMESTAMP, {clause.add(last)})"
+        condition += f" AND (started_at, id) < ({clause.add(moment)}, {clause.add(last)})"
     found = store.select(
         f"SELECT {', '.join(_LIST)} FROM {rows} WHERE {condition} ORDER BY started_at DESC, id DESC LIMIT {limit + 1}",
         clause.parameters,
@@ -77,8 +78,8 @@ def _reached(funnel: Definition, name: str, stage: str) -> str:
     if stage not in funnel.stages:
         raise InvalidInput(name, stage, f"one of {', '.join(funnel.stages)}")
     if funnel.mode == "recorded":
-        return f"{sql.STAGES[stage]} IS NOT NULL"
-    return f"level >= {list(sql.STAGES).index(stage)}"
+        return f"{STAGES[stage]} IS NOT NULL"
+    return f"level >= {list(STAGES).index(stage)}"
 
 
 def _definition(stage: str | None, dropped: str | None) -> str:
@@ -95,18 +96,18 @@ def _cursor(row: dict[str, Any]) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _open_cursor(text: str) -> tuple[str, str]:
+def _open_cursor(text: str) -> tuple[datetime, str]:
     try:
         moment, last = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        return datetime.fromisoformat(moment).isoformat(), str(last)
+        return datetime.fromisoformat(moment), str(last)
     except (ValueError, TypeError):
         raise InvalidInput("after", text, "the 'next' of the page before") from None
 
 
 def show(store: Store, conversation_id: str, query: Query) -> dict[str, Any]:
     """One conversation: its `ConversationMetrics`, its messages and all its events. Raises `NotFound`."""
-    clause = select.Clause()
-    source = sql.derived(f"{clause.add(select.naive(query.now))}::TIMESTAMP")
+    clause = select.Clause(store.dialect)
+    source = clause.sql.derived(clause.add(select.naive(query.now)))
     of = f"key = {clause.add(key_of(conversation_id))} AND"
     found = store.select(
         f"SELECT * FROM ({source}) WHERE {of} id = {clause.add(conversation_id)}", clause.parameters
@@ -120,30 +121,36 @@ def show(store: Store, conversation_id: str, query: Query) -> dict[str, Any]:
     }
 
 
-# The events that name the conversation, and those that name its contact and were found to be its own.
-_OWN_EVENTS = f"""(
-  SELECT e.*, NULL AS attributed_by FROM {sql.PHYSICAL["events"]} e WHERE key = $key AND conversation_id = $id
+def _own_events(clause: select.Clause, conversation_id: str) -> str:
+    """The events that name the conversation, and those that name its contact and were found to be its own."""
+    key, name = clause.add(key_of(conversation_id)), clause.add(conversation_id)
+    return f"""(
+  SELECT e.*, NULL AS attributed_by FROM {PHYSICAL["events"]} e WHERE key = {key} AND conversation_id = {name}
   UNION ALL
-  SELECT e.*, a.attributed_by FROM {sql.PHYSICAL["attributions"]} a JOIN {sql.PHYSICAL["events"]} e
-    ON e.key = a.key AND e.id = a.event_id AND e.contact_id = a.contact_id AND e.conversation_id IS NULL
-  WHERE a.conversation_key = $key AND a.conversation_id = $id)"""
+  SELECT e.*, a.attributed_by FROM {PHYSICAL["attributions"]} a JOIN {PHYSICAL["events"]} e
+    ON e.key = a.key AND e.id = a.event_id AND e.contact_id = a.contact_id
+  WHERE e.conversation_id IS NULL AND a.conversation_key = {key} AND a.conversation_id = {name})"""
 
 
 def _messages(store: Store, conversation_id: str) -> list[dict[str, Any]]:
+    clause = select.Clause(store.dialect)
+    events = _own_events(clause, conversation_id)
     found = store.select(
-        f"""SELECT m.*, e.content FROM {sql.PHYSICAL["messages"]} m
-            JOIN (SELECT id, {sql.CONTENT} AS content FROM {_OWN_EVENTS}) e ON e.id = m.event_id
-            WHERE m.key = $key AND m.conversation_id = $id ORDER BY position""",
-        {"key": key_of(conversation_id), "id": conversation_id},
+        f"""SELECT m.*, e.content FROM {PHYSICAL["messages"]} m
+            JOIN (SELECT id, {clause.sql.content} AS content FROM {events}) e ON e.id = m.event_id
+            WHERE m.key = {clause.add(key_of(conversation_id))} AND m.conversation_id = {clause.add(conversation_id)}
+            ORDER BY m.position""",
+        clause.parameters,
     )
     return [_present(row) for row in found.dicts()]
 
 
 def _events(store: Store, conversation_id: str) -> list[dict[str, Any]]:
+    clause = select.Clause(store.dialect)
     found = store.select(
-        f"""SELECT id, event_type, timestamp, received_at, attributed_by, properties FROM {_OWN_EVENTS}
-            ORDER BY timestamp, sequence NULLS LAST, id""",
-        {"key": key_of(conversation_id), "id": conversation_id},
+        f"""SELECT id, event_type, timestamp, received_at, attributed_by, properties
+            FROM {_own_events(clause, conversation_id)} ORDER BY timestamp, sequence NULLS LAST, id""",
+        clause.parameters,
     )
     return [{**_present(row), "properties": json.loads(row["properties"])} for row in found.dicts()]
 

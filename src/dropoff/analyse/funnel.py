@@ -9,8 +9,8 @@ from dropoff.analyse.answers import Number, instant, ratio, share
 from dropoff.analyse.stats import wilson
 from dropoff.errors import InvalidInput
 from dropoff.query import MULTIPLE, Query
-from dropoff.store import sql
 from dropoff.store.base import Store
+from dropoff.store.sql import STAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ FUNNELS = {
     "sales": Definition(
         "sales",
         "reached",
-        tuple(sql.STAGES),
+        tuple(STAGES),
         _RATES,
         "Conversations started in the period, by the furthest stage they reached: a later stage implies the earlier "
         "ones. Each rate is of the conversations of the stage before, with its Wilson 95 % interval.",
@@ -46,7 +46,7 @@ FUNNELS = {
     "mission": Definition(
         "mission",
         "recorded",
-        tuple(stage for stage in sql.STAGES if stage != "opportunity"),
+        tuple(stage for stage in STAGES if stage != "opportunity"),
         {name: rate for name, rate in _RATES.items() if name not in ("opportunity_rate", "win_rate")},
         "Conversations started in the period, a stage counted only by its own event. Plain quotients: they can exceed "
         "1 where a stage was skipped, so they have no interval.",
@@ -89,7 +89,7 @@ class DropOff:
 
 
 Counts = Mapping[str, tuple[int, int]]
-"""For each stage of `sql.STAGES` how many conversations reached it, and how many have its own event."""
+"""For each stage of `STAGES` how many conversations reached it, and how many have its own event."""
 
 
 def named(name: str) -> Definition:
@@ -110,9 +110,9 @@ def answer(store: Store, query: Query, definition: Definition, threshold: float 
         "test_conversations": count_test(store, query),
     }
     if query.by in MULTIPLE:  # a conversation with two objections stands under both, and counts once
-        whole = count(store, replace(query, by=None)).get("", dict.fromkeys(sql.STAGES, (0, 0)))
+        whole = count(store, replace(query, by=None)).get("", dict.fromkeys(STAGES, (0, 0)))
     else:
-        whole = {stage: _add([counts[stage] for counts in found.values()]) for stage in sql.STAGES}
+        whole = {stage: _add([counts[stage] for counts in found.values()]) for stage in STAGES}
     body = describe(whole, recorded, definition, threshold)
     if query.by is None:
         return {**head, **body}
@@ -131,21 +131,20 @@ def _add(pairs: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 def count(store: Store, query: Query) -> dict[str, Counts]:
     """Conversations by stage, for each value of the query's `by` (one value, '', without it)."""
-    clause = select.Clause()
+    clause = select.Clause(store.dialect)
     rows = select.conversations(query, clause)
-    reached = ", ".join(f"count(*) FILTER (WHERE level >= {i})" for i in range(len(sql.STAGES)))
-    recorded = ", ".join(f"count({column})" for column in sql.STAGES.values())
+    reached = ", ".join(f"count(*) FILTER (WHERE level >= {i})" for i in range(len(STAGES)))
+    recorded = ", ".join(f"count({column})" for column in STAGES.values())
     found = store.select(f"SELECT segment, {reached}, {recorded} FROM {rows} GROUP BY 1", clause.parameters)
-    n = len(sql.STAGES)
+    n = len(STAGES)
     return {
-        value: {stage: (counts[i], counts[n + i]) for i, stage in enumerate(sql.STAGES)}
-        for value, *counts in found.rows
+        value: {stage: (counts[i], counts[n + i]) for i, stage in enumerate(STAGES)} for value, *counts in found.rows
     }
 
 
 def count_test(store: Store, query: Query) -> int:
     """How many conversations of the query are test traffic, whether it counts them or not."""
-    clause = select.Clause()
+    clause = select.Clause(store.dialect)
     rows = select.conversations(replace(query, include_test=True, by=None), clause)
     return store.select(f"SELECT count(*) FROM {rows} WHERE is_test", clause.parameters).rows[0][0]
 

@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from dropoff.analyse import select
+from dropoff.analyse.aggregates import written
 from dropoff.analyse.answers import instant
 from dropoff.analyse.stats import wilson
 from dropoff.errors import InvalidInput
 from dropoff.metrics import QUANTILES, Metric
 from dropoff.periods import Period, midnight
 from dropoff.query import MULTIPLE, Query
-from dropoff.store import sql
 from dropoff.store.base import Store
+from dropoff.store.sql import PHYSICAL, Dialect
 
 INTERVALS = ("hour", "day", "week", "month")
 MAX_POINTS = 2000
@@ -82,7 +83,7 @@ def measure(
 
     `bounded`: the rarer values of many are taken together.
     """
-    clause = select.Clause()
+    clause = select.Clause(store.dialect)
     by_source = sorted(metrics, key=lambda m: (m.source, m.by_currency))
     parts, groups = [], []
     for (source, currency), group in groupby(by_source, key=lambda m: (m.source, m.by_currency)):
@@ -90,7 +91,7 @@ def measure(
         parts.append(_part(len(groups), source, currency, of_group, query, clause, bucket))
         groups.append(of_group)
     base = select.conversations(query, clause, started=False, bounded=bounded)
-    rows = store.select(f"WITH c AS NOT MATERIALIZED {base} {' UNION ALL '.join(parts)}", clause.parameters).rows
+    rows = store.select(f"WITH c AS {clause.sql.inline} {base} {' UNION ALL '.join(parts)}", clause.parameters).rows
     found: dict[str, dict[Cell, Sums]] = {metric.name: {} for metric in metrics}
     for part, segment, moment, currency, numbers, quantiles in rows:
         for metric, sums in _read(groups[part], numbers, quantiles):
@@ -106,12 +107,12 @@ def _part(
     """The SELECT of the metrics of one source: their sums as one list, their quantiles as another."""
     plain = [m for m in metrics if m.quantile is None]
     sums = [s for m in plain for s in (m.numerator, m.denominator or "NULL", m.beside[1] if m.beside else "NULL")]
-    levels = ", ".join(str(level) for level in QUANTILES.values())
     medians = [m.quantile for m in metrics if m.quantile is not None]
-    numbers = ", ".join(f"CAST({s} AS DECIMAL(38,6))" for s in [*sums, *(f"count({q})" for q in medians)])
-    quantiles = ", ".join(f"quantile_cont({q}, [{levels}])" for q in medians)
+    sums += [f"count({q})" for q in medians]
+    numbers = ", ".join(f"CAST({written(clause.sql, s)} AS DECIMAL(38,6))" for s in sums)
+    quantiles = clause.sql.numbers(clause.sql.quantiles(q, QUANTILES.values()) for q in medians)
     return f"""SELECT {number}, segment, {bucket or "NULL"} AS bucket, {"currency" if currency else "NULL"} AS currency,
-      [{numbers}] AS numbers, [{quantiles}]::DOUBLE[][] AS quantiles
+      [{numbers}] AS numbers, {quantiles} AS quantiles
       FROM ({_rows(source, query, clause)})
       WHERE moment >= {clause.add(select.naive(query.period.start))}
         AND moment < {clause.add(select.naive(query.period.end))}
@@ -124,7 +125,7 @@ def _rows(source: str, query: Query, clause: select.Clause) -> str:
         return "SELECT *, started_at AS moment FROM c"
     if source == "costs":
         return _costs(query, clause)
-    table, moment = _SOURCES[source]
+    table, moment = _source(source, clause.sql)
     past = (
         f"{moment} + INTERVAL 1 HOUR <= {clause.add(select.naive(query.now))}" if source == "due_meetings" else "NULL"
     )
@@ -137,11 +138,11 @@ def _costs(query: Query, clause: select.Clause) -> str:
     own = "JOIN c ON c.key = r.key AND c.id = r.conversation_id"
     return f"""
       SELECT c.segment, c.started_at AS moment, r.cost_currency AS currency, r.cost_micros AS micros, 0 AS attended
-      FROM {sql.PHYSICAL["messages"]} r {own} WHERE r.cost_micros IS NOT NULL
+      FROM {PHYSICAL["messages"]} r {own} WHERE r.cost_micros IS NOT NULL
       UNION ALL
-      SELECT c.segment, c.started_at, paid.currency, 0, 1 FROM {sql.PHYSICAL["meetings"]} r {own}
+      SELECT c.segment, c.started_at, paid.currency, 0, 1 FROM {PHYSICAL["meetings"]} r {own}
       CROSS JOIN (
-        SELECT DISTINCT r.cost_currency AS currency FROM {sql.PHYSICAL["messages"]} r {own}
+        SELECT DISTINCT r.cost_currency AS currency FROM {PHYSICAL["messages"]} r {own}
         WHERE r.cost_micros IS NOT NULL AND c.started_at >= {clause.add(select.naive(query.period.start))}
           AND c.started_at < {clause.add(select.naive(query.period.end))}) paid
       WHERE r.state = 'attended'"""
@@ -149,18 +150,22 @@ def _costs(query: Query, clause: select.Clause) -> str:
 
 _TURNS = f"""(
   SELECT key, conversation_id, timestamp, 1 AS turn, false AS fallback, false AS error
-  FROM {sql.PHYSICAL["messages"]} WHERE opens_turn
-  UNION ALL SELECT key, conversation_id, timestamp, alone::INTEGER, fallback, error FROM {sql.PHYSICAL["turns"]})"""
+  FROM {PHYSICAL["messages"]} WHERE opens_turn
+  UNION ALL SELECT key, conversation_id, timestamp, CAST(alone AS INTEGER), fallback, error FROM {PHYSICAL["turns"]})"""
 _SOURCES = {
-    "messages": (sql.PHYSICAL["messages"], "r.timestamp"),
+    "messages": (PHYSICAL["messages"], "r.timestamp"),
     "turns": (_TURNS, "r.timestamp"),
-    "meetings": (sql.PHYSICAL["meetings"], "r.booked_at"),
-    "due_meetings": (sql.PHYSICAL["meetings"], "coalesce(r.due_at, r.state_at)"),
-    "deals": (sql.PHYSICAL["deals"], "r.won_at"),
-    "events": (sql.standing_events(), "r.timestamp"),
-    "events_by_start": (sql.standing_events(), "c.started_at"),
+    "meetings": (PHYSICAL["meetings"], "r.booked_at"),
+    "due_meetings": (PHYSICAL["meetings"], "coalesce(r.due_at, r.state_at)"),
+    "deals": (PHYSICAL["deals"], "r.won_at"),
 }
-"""The table of a source, and the instant by which its rows are counted."""
+
+
+def _source(source: str, sql: Dialect) -> tuple[str, str]:
+    """The table of a source, and the instant by which its rows are counted."""
+    if source in _SOURCES:
+        return _SOURCES[source]
+    return sql.standing_events(), "c.started_at" if source == "events_by_start" else "r.timestamp"
 
 
 def _read(
@@ -281,7 +286,7 @@ def _points(store: Store, query: Query, metric: Metric, interval: str) -> list[d
     starts = buckets(query.period, interval)
     if len(starts) > MAX_POINTS:
         raise InvalidInput("interval", interval, f"one that gives at most {MAX_POINTS} points, not {len(starts)}")
-    found = measure(store, query, [metric], bucket_of(interval, query.period.timezone))[metric.name]
+    found = measure(store, query, [metric], bucket_of(store.dialect, interval, query.period.timezone))[metric.name]
     recorded = _recorded(store, [metric])
     lines = {(cell.segment, cell.currency or "") for cell in found}
     if not lines and not metric.by_currency and query.by is None:
@@ -308,11 +313,11 @@ def _span(start: datetime, end: datetime, query: Query, metric: Metric) -> dict[
     }
 
 
-def bucket_of(interval: str, zone: str) -> str:
+def bucket_of(sql: Dialect, interval: str, zone: str) -> str:
     """The SQL of the bucket in which a row's `moment` lies, for `measure`: what `buckets` calls its key."""
     if interval == "hour":
         return sql.local_hour("moment", zone)
-    return f"date_trunc('{interval}', {sql.local('moment', zone)})::DATE"
+    return sql.local_date(interval, "moment", zone)
 
 
 def buckets(period: Period, interval: str) -> list[tuple[Any, datetime, datetime]]:
@@ -351,7 +356,7 @@ def _next(day: date, interval: str) -> date:
 
 def _deploys(store: Store, query: Query) -> list[dict[str, Any]]:
     """When each bot version was first seen, where that lies in the period."""
-    clause = select.Clause()
+    clause = select.Clause(store.dialect)
     rows = select.conversations(replace(query, by=None), clause, started=False)
     found = store.select(
         f"""SELECT bot_id, bot_version, min(started_at) AS moment FROM {rows} WHERE bot_version IS NOT NULL GROUP BY ALL

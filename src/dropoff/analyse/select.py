@@ -6,21 +6,22 @@ from typing import Any
 
 from dropoff.periods import Period, last_days
 from dropoff.query import MULTIPLE, NO_TEST_RULES, NONE, PROPERTY, REST, TIMES, TOP, Query, TestTraffic, Where
-from dropoff.store import sql
 from dropoff.store.base import Store
+from dropoff.store.sql import PHYSICAL, STAGES, Dialect
 
 
 @dataclass(slots=True)
 class Clause:
-    """SQL conditions and the values of their parameters."""
+    """SQL in the making: the dialect in which it is written, and the values of its parameters."""
 
+    sql: Dialect
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def add(self, value: Any) -> str:
         """A parameter holding `value`, as it stands in the text."""
         name = f"p{len(self.parameters)}"
         self.parameters[name] = value
-        return f"${name}"
+        return self.sql.parameter(name, value)
 
 
 def conversations(query: Query, clause: Clause, *, started: bool = True, bounded: bool = True) -> str:
@@ -29,14 +30,15 @@ def conversations(query: Query, clause: Clause, *, started: bool = True, bounded
     Test traffic is out unless asked for. Without `started` it is those of all time. `bounded`: the rarer values of
     many are taken together.
     """
-    source = sql.derived(f"{clause.add(naive(query.now))}::TIMESTAMP", query.test)
+    source = clause.sql.derived(clause.add(naive(query.now)), query.test)
     conditions = [] if query.include_test else ["NOT is_test"]
     if started:
         conditions.append(f"started_at >= {clause.add(naive(query.period.start))}")
         conditions.append(f"started_at < {clause.add(naive(query.period.end))}")
     conditions += [_condition(where, query, clause) for where in query.where]
     whole = _with_properties(source, query, clause)
-    rows = f"SELECT *, {_segment(query)} AS segment FROM ({whole}) WHERE {' AND '.join(conditions) or 'true'}"
+    segment = _segment(query, clause.sql)
+    rows = f"SELECT *, {segment} AS segment FROM ({whole}) WHERE {' AND '.join(conditions) or 'true'}"
     return f"({_bounded(rows, query, clause)})" if query.by is not None and bounded else f"({rows})"
 
 
@@ -44,9 +46,9 @@ def _with_properties(source: str, query: Query, clause: Clause) -> str:
     """The conversations with those properties that the query filters or splits by."""
     names = [name for name in (*(w.dimension for w in query.where), query.by or "") if name.startswith(PROPERTY)]
     for i, name in enumerate(dict.fromkeys(names)):
-        path = clause.add("/" + name.removeprefix(PROPERTY).replace("~", "~0").replace("/", "~1"))
+        values = clause.sql.properties(name.removeprefix(PROPERTY))
         source = f"""SELECT c{i}.*, p{i}.value AS "{_column(name)}" FROM ({source}) c{i}
-            LEFT JOIN {sql.properties(path)} p{i} ON p{i}.of_key = c{i}.key AND p{i}.of_id = c{i}.id"""
+            LEFT JOIN {values} p{i} ON p{i}.of_key = c{i}.key AND p{i}.of_id = c{i}.id"""
     return source
 
 
@@ -61,30 +63,30 @@ def _bounded(rows: str, query: Query, clause: Clause) -> str:
         SELECT segment FROM found GROUP BY segment
         ORDER BY count(*) FILTER (WHERE started_at >= {start} AND started_at < {end}) DESC, count(*) DESC, segment
         LIMIT {TOP})
-      SELECT {"DISTINCT ON (key, id, segment)" if query.by in MULTIPLE else ""}
-        * REPLACE (CASE WHEN segment IN (SELECT segment FROM top) THEN segment ELSE '{REST}' END AS segment)
-      FROM found"""
+      SELECT {"DISTINCT ON (key, id, segment)" if query.by in MULTIPLE else ""} * FROM (
+        SELECT * REPLACE (CASE WHEN segment IN (SELECT segment FROM top) THEN segment ELSE '{REST}' END AS segment)
+        FROM found)"""
 
 
-def _segment(query: Query) -> str:
+def _segment(query: Query, sql: Dialect) -> str:
     if query.by is None:
         return "''"
     if query.by in MULTIPLE:
-        return f"unnest({sql.several(_LISTS[query.by], NONE)})"
-    return dimension(query.by, query.period.timezone)
+        return sql.each(sql.several(_LISTS[query.by], NONE))
+    return dimension(sql, query.by, query.period.timezone)
 
 
 def _condition(where: Where, query: Query, clause: Clause) -> str:
     values = [clause.add(value) for value in where.values]
     if where.dimension in MULTIPLE:
-        return sql.one_of_list(_LISTS[where.dimension], values, NONE)
-    return f"{dimension(where.dimension, query.period.timezone)} IN ({', '.join(values)})"
+        return clause.sql.one_of_list(_LISTS[where.dimension], values, NONE)
+    return f"{dimension(clause.sql, where.dimension, query.period.timezone)} IN ({', '.join(values)})"
 
 
 _LISTS = {"objection": "objections_raised"}
 
 
-def dimension(name: str, zone: str = "UTC") -> str:
+def dimension(sql: Dialect, name: str, zone: str = "UTC") -> str:
     """A dimension with one value as SQL; missing is a value of its own."""
     if name in TIMES:
         return sql.local_part(name, "started_at", zone)
@@ -102,14 +104,14 @@ def naive(moment: datetime) -> datetime:
 
 def default_period(store: Store, timezone: str, now: datetime, test: TestTraffic = NO_TEST_RULES) -> Period:
     """The last 30 whole days that hold data; without data those up to `now`."""
-    real = f"max(started_at) FILTER (WHERE NOT {sql.is_test(test)})"
-    latest = store.select(f"SELECT {real}, max(started_at) FROM {sql.PHYSICAL['conversations']}").rows[0]
+    real = f"max(started_at) FILTER (WHERE NOT {store.dialect.is_test(test)})"
+    latest = store.select(f"SELECT {real}, max(started_at) FROM {PHYSICAL['conversations']}").rows[0]
     moment = latest[0] or latest[1]
     return last_days(moment.replace(tzinfo=UTC) if moment else now, timezone)
 
 
 def recorded_stages(store: Store) -> set[str]:
     """The stages of which the project has any event at all."""
-    columns = ", ".join(f"count({column}) > 0" for column in sql.STAGES.values())
-    found = store.select(f"SELECT {columns} FROM {sql.PHYSICAL['conversations']}").rows[0]
-    return {stage for stage, given in zip(sql.STAGES, found, strict=True) if given} | {"started"}
+    columns = ", ".join(f"count({column}) > 0" for column in STAGES.values())
+    found = store.select(f"SELECT {columns} FROM {PHYSICAL['conversations']}").rows[0]
+    return {stage for stage, given in zip(STAGES, found, strict=True) if given} | {"started"}

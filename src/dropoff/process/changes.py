@@ -28,9 +28,28 @@ class Work(NamedTuple):
     events: pl.DataFrame
     superseded: Sequence[int]
     rows: Mapping[str, Rows]
-    contacts: Taken
+    contacts: Taken | None
     stored: Counter[str | None]
     dropped: steps.Drops
+    versions: pl.DataFrame = pl.DataFrame()
+
+
+class Alone:
+    """The changes of the only worker of a store."""
+
+    def __init__(self, store: Store, rules: Rules) -> None:
+        self._store = store
+        self._rules = rules
+        self._contacts = Contacts(store)
+
+    def prepare(self, lines: bytes) -> Work:
+        """What these queue lines change. Reads the store, writes nothing."""
+        return prepare(lines, self._store, self._contacts, self._rules)
+
+    def keep(self, work: Work) -> None:
+        """The changes are stored."""
+        if work.contacts is not None:
+            self._contacts.keep(work.contacts)
 
 
 def prepare(lines: bytes, store: Store, contacts: Contacts, rules: Rules) -> Work:
@@ -70,8 +89,8 @@ def _rows(
         spoken = united if loose["event_type"].is_in(_OF_MESSAGES).any() else spoken
         theirs = standing.filter(~_NAMED | pl.col("key").is_in(united.implode()))
         found = attribute.attribute(theirs, taken.canonical, rules.attribution_days)
-        standing = _attributed(standing, found)
-        attributions["attributions"] = _attribution_rows(found, touched)
+        standing = attributed(standing, found)
+        attributions["attributions"] = attribution_rows(found, touched)
     else:
         standing = standing.with_columns(pl.lit(None, pl.String).alias("attributed_by"))
     if dirty.is_empty():
@@ -125,7 +144,7 @@ def _with_contacts(
     return standing.filter(_NAMED | theirs), pl.concat([conversations, own]).unique()
 
 
-def _attributed(standing: pl.DataFrame, found: Sequence[attribute.Attribution]) -> pl.DataFrame:
+def attributed(standing: pl.DataFrame, found: Sequence[attribute.Attribution]) -> pl.DataFrame:
     """Contact events under the conversation they belong to."""
     targets = pl.DataFrame(
         [(a.contact_id, a.event_id, a.conversation_id, a.attributed_by) for a in found if a.conversation_id],
@@ -139,7 +158,7 @@ def _attributed(standing: pl.DataFrame, found: Sequence[attribute.Attribution]) 
     return pl.concat([own, placed.select(own.columns)])
 
 
-def _attribution_rows(found: Sequence[attribute.Attribution], contacts: set[str]) -> Rows:
+def attribution_rows(found: Sequence[attribute.Attribution], contacts: set[str]) -> Rows:
     rows = [
         (hashes(["p" + a.contact_id])[0], a.contact_id, a.event_id, a.event_type, a.timestamp,
          hashes(["c" + a.conversation_id])[0] if a.conversation_id else None, a.conversation_id, a.attributed_by)

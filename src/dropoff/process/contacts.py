@@ -9,7 +9,7 @@ from dropoff.process.fold import without_retracted
 from dropoff.process.frames import with_facts
 from dropoff.store.base import Store
 
-_SPEAKS_OF_ALIASES = ("contact_identified", "event_retracted")
+SPEAKS_OF_ALIASES = ("contact_identified", "event_retracted")
 
 
 class Contacts:
@@ -19,20 +19,20 @@ class Contacts:
     """
 
     def __init__(self, store: Store) -> None:
-        self._rows = store.contact_events(_SPEAKS_OF_ALIASES)
+        self._rows = store.contact_events(SPEAKS_OF_ALIASES)
         self._loose = store.loose_contacts()
-        self._components = components(_links(self._rows))
+        self._components = components(links(self._rows))
 
     def take_in(self, fresh: pl.DataFrame, superseded: Iterable[int]) -> "Taken":
         """What a batch changes; nothing is kept until `keep`."""
-        said = fresh.filter(pl.col("event_type").is_in(_SPEAKS_OF_ALIASES))
+        said = fresh.filter(pl.col("event_type").is_in(SPEAKS_OF_ALIASES))
         gone = self._rows["seq"].is_in(list(superseded)) if superseded else None
         rows = self._rows if gone is None else self._rows.filter(~gone)
         loose = set(fresh.filter(pl.col("conversation_id").is_null())["contact_id"])
         if said.is_empty() and len(rows) == len(self._rows):
             return Taken(self._rows, self._loose | loose, self._components, loose)
         rows = pl.concat([rows, said.select(rows.columns)])
-        merged = components(_links(rows))
+        merged = components(links(rows))
         changed = {name for name in {*merged, *self._components} if merged.get(name) != self._components.get(name)}
         return Taken(rows, self._loose | loose, merged, loose | changed)
 
@@ -67,7 +67,7 @@ class Taken:
         return found
 
 
-def _links(rows: pl.DataFrame) -> list[list[str]]:
+def links(rows: pl.DataFrame) -> list[list[str]]:
     """The ids that each standing `contact_identified` says are one."""
     if rows.is_empty():
         return []
@@ -77,7 +77,7 @@ def _links(rows: pl.DataFrame) -> list[list[str]]:
     return [[*aliases] if own is None else [own, *aliases] for own, aliases in told_of]
 
 
-def components(links: Iterable[list[str]]) -> dict[str, frozenset[str]]:
+def components(told: Iterable[list[str]]) -> dict[str, frozenset[str]]:
     """For each id the ids it is merged with, itself included. Components above `MAX_COMPONENT` are left unmerged."""
     parent: dict[str, str] = {}
 
@@ -87,7 +87,7 @@ def components(links: Iterable[list[str]]) -> dict[str, frozenset[str]]:
             name = parent[name]
         return name
 
-    for first, *others in links:
+    for first, *others in told:
         for other in others:
             parent[root(other)] = root(first)
     members: dict[str, set[str]] = {}

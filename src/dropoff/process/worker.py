@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 import polars as pl
@@ -18,16 +18,19 @@ import structlog
 
 from dropoff.errors import Unavailable
 from dropoff.intake import REFUSED, Rejected
-from dropoff.process import changes, frames, steps
-from dropoff.process.contacts import Contacts
+from dropoff.process import frames, steps
+from dropoff.process.changes import Alone
 from dropoff.process.fold import Rules
+from dropoff.process.shared import Among
 from dropoff.queue.base import Queue, Record
-from dropoff.store.base import Change, Store
+from dropoff.store.base import Change, SharedStore, Store
 
 log = structlog.get_logger()
 
 MIN_EVENTS = 1_000
-MAX_EVENTS = 131_072  # over 122,880, from which DuckDB writes row groups past its WAL; more only takes memory
+MAX_EVENTS = (
+    131_072  # over 122,880, from which the embedded store writes row groups past its WAL; more only takes memory
+)
 MAX_DEAD = 20
 """After so many dead letters of a batch of which nothing could be stored, the worker waits for help instead."""
 _RETRY_SECONDS = 1.0
@@ -48,6 +51,11 @@ class Tally(NamedTuple):
         return sum(count for (_, reason), count in self.dropped.items() if reason == "dead")
 
 
+def changes_of(store: Store, rules: Rules) -> Alone | Among:
+    """What makes changes of queue lines, as the store is one worker's or several workers'."""
+    return Among(cast(SharedStore, store), rules) if store.shared else Alone(store, rules)
+
+
 class Worker:
     """Drains a queue into a store. `step` does one batch; `run` goes on until told to stop."""
 
@@ -56,8 +64,7 @@ class Worker:
     ) -> None:
         self._queue = queue
         self._store = store
-        self._rules = rules
-        self._contacts = Contacts(store)
+        self._changes = changes_of(store, rules)
         self._on_tally = on_tally
         self._size = MIN_EVENTS
         self._pending: Sequence[Record] = ()
@@ -135,9 +142,9 @@ class Worker:
         if not lines:
             self._store.commit(Change.of_nothing(offset, refused))
             return
-        work = changes.prepare(lines, self._store, self._contacts, self._rules)
-        self._store.commit(Change(work.events, work.superseded, work.rows, refused, offset))
-        self._contacts.keep(work.contacts)
+        work = self._changes.prepare(lines)
+        self._store.commit(Change(work.events, work.superseded, work.rows, refused, offset, work.versions))
+        self._changes.keep(work)
         tally.stored.update(work.stored)
         tally.dropped.update(work.dropped)
 

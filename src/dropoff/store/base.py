@@ -8,6 +8,7 @@ import polars as pl
 
 from dropoff.errors import InvalidInput
 from dropoff.store import tables
+from dropoff.store.sql import Dialect
 
 
 class Rows(NamedTuple):
@@ -21,6 +22,9 @@ class Change(NamedTuple):
     """What one batch changes; `commit` applies all of it or nothing. Frames are in the columns of `tables`.
 
     `events` are inserted; `superseded` are the `seq` of stored events that they replace. `rows` are by table.
+
+    In a shared store the events are there already, and `versions` says what the rows were made of: for each `key` that
+    was folded the number of events then stored (`version`), with `contact_id` where it is a contact's.
     """
 
     events: pl.DataFrame
@@ -28,6 +32,7 @@ class Change(NamedTuple):
     rows: Mapping[str, Rows]
     rejected: pl.DataFrame
     offset: int
+    versions: pl.DataFrame = pl.DataFrame()
 
     @classmethod
     def of_nothing(cls, offset: int, rejected: pl.DataFrame) -> "Change":
@@ -69,11 +74,16 @@ class Part(NamedTuple):
 
 
 class Store(Protocol):
-    """One writer, many readers.
+    """Written by one worker, or where it is `shared` by several; read by many.
 
     `history` and `commit` are called by one thread; `select` by any. A failed commit leaves everything as it was and
     raises `Unavailable` where trying again may help (a full disk).
     """
+
+    dialect: Dialect
+    """In which a statement for `select` is written."""
+    shared: bool
+    """Several workers may write at once: this is a `SharedStore`."""
 
     def offset(self) -> int:
         """The queue offset of the last commit, 0 at first: what lies at or before it is already stored."""
@@ -104,7 +114,7 @@ class Store(Protocol):
         ...
 
     def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Answer:
-        """Run one SELECT with named parameters (`$name`)."""
+        """Run one SELECT in the store's dialect, with the named parameters of `Dialect.parameter`."""
         ...
 
     def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
@@ -151,4 +161,28 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Checkpoint and close. Idempotent."""
+        ...
+
+
+class SharedStore(Store, Protocol):
+    """A store that several workers write at once, without transactions. Every write may be repeated.
+
+    A worker appends its events first, reads back all that bears on their conversations, folds, and commits rows with
+    the number of events it saw: of two workers the one that saw more wins. `commit` is then not all or nothing, but
+    what it leaves half-done a repetition completes; `offset` is 0; `history` also holds events that were superseded.
+    """
+
+    def link(self, links: pl.DataFrame) -> None:
+        """Remember which contacts events name: `contact_id`, `key` of the event, and whether that makes it `live`.
+
+        To be called before the events are appended: an event without its links would not be found again.
+        """
+        ...
+
+    def append(self, events: pl.DataFrame) -> None:
+        """Add events, in the columns of `events`. They are durable and seen by all workers when it returns."""
+        ...
+
+    def related(self, contacts: Sequence[str]) -> pl.DataFrame:
+        """Of these contacts those that are live, each with every key it is linked to: `contact_id`, `key`."""
         ...

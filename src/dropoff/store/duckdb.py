@@ -40,18 +40,12 @@ _CONFIG = {
 _PASSING = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException)
 """What is the machine's fault and not the data's."""
 
-MOMENTS = {
-    "conversations": ["started_at"],
-    "messages": ["timestamp"],
-    "turns": ["timestamp"],
-    "meetings": ["booked_at", "due_at"],
-    "deals": ["won_at"],
-}
-"""The instants by which the rows of a table are counted: cohort metrics by start, activity by what happened when."""
-
 
 class DuckStore:
     """The store in the DuckDB file `path`. Raises `StoreBusy` while another process holds it."""
+
+    dialect = sql.DUCKDB
+    shared = False
 
     def __init__(self, path: Path, memory_limit: str = "2GB", test: TestTraffic = NO_TEST_RULES) -> None:
         try:
@@ -62,8 +56,8 @@ class DuckStore:
             raise Unavailable(f"{path} cannot be opened: {error}") from error
         self._local = threading.local()
         migrate(self._connection)
-        for view in views(test):
-            self._connection.execute(view)
+        for name, text in self.dialect.views(test).items():
+            self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS {text}")
         self._writer = self._connection.cursor()
         self._touched: set[datetime] = set()
         self._spans = KeySpans()
@@ -135,10 +129,10 @@ class DuckStore:
             return
         self._writer.register("gone", keys.to_frame("key").to_arrow())
         delete = f"DELETE FROM {sql.PHYSICAL[table]} WHERE key IN (SELECT key FROM gone)"
-        if table not in MOMENTS:
+        if table not in tables.MOMENTS:
             self._writer.execute(delete)
             return
-        self._writer.execute(f"{delete} RETURNING {', '.join(MOMENTS[table])}")
+        self._writer.execute(f"{delete} RETURNING {', '.join(tables.MOMENTS[table])}")
         for moments in self._writer.fetchnumpy().values():
             self._mark(pl.Series(np.ma.compressed(moments)))
 
@@ -159,7 +153,7 @@ class DuckStore:
             ready = rows.select(c.name for c in columns).with_columns(pl.col(instants).cast(pl.Datetime("us")))
             self._writer.register("fresh", ready.to_arrow(compat_level=pl.CompatLevel.newest()))
             self._writer.execute(f"INSERT INTO {sql.PHYSICAL[table]} SELECT * FROM fresh")
-            for name in MOMENTS.get(table, ()):
+            for name in tables.MOMENTS.get(table, ()):
                 self._mark(ready[name])
 
     def _prune_rejected(self) -> None:
@@ -224,7 +218,9 @@ class DuckStore:
 
     def restart_rollups(self, plan: str) -> None:
         moments = " UNION ALL ".join(
-            f"SELECT {name} AS moment FROM {sql.PHYSICAL[table]}" for table, names in MOMENTS.items() for name in names
+            f"SELECT {name} AS moment FROM {sql.PHYSICAL[table]}"
+            for table, names in tables.MOMENTS.items()
+            for name in names
         )
         with self._transaction():
             for table in ("metrics_hourly", "metrics_daily", "dirty_slots"):
@@ -238,7 +234,7 @@ class DuckStore:
     def replace_rollups(
         self, hours: Sequence[datetime], rows: Sequence[tuple], days: Sequence[date], zone: str
     ) -> None:
-        day = f"{sql.local('timestamp', zone)}::DATE"
+        day = self.dialect.local_date("day", "timestamp", zone)
         with self._transaction():
             self._writer.execute("DELETE FROM metrics_hourly WHERE list_contains($1, timestamp)", [_naive(hours)])
             self._writer.execute("DELETE FROM metrics_daily WHERE list_contains($1, date)", [list(days)])
@@ -397,27 +393,6 @@ def migrations() -> list[str]:
     """The migration scripts in the order of their numbers."""
     folder = resources.files("dropoff.store") / "migrations"
     return [f.read_text() for f in sorted(folder.iterdir(), key=lambda f: f.name) if f.name.endswith(".sql")]
-
-
-def views(test: TestTraffic = NO_TEST_RULES) -> list[str]:
-    """The views a reader sees under the names of the tables: without test traffic, and `…_all` with it."""
-    whole = {
-        "conversations": sql.derived("timezone('UTC', now())", test),
-        "events": f"SELECT * FROM {sql.PHYSICAL['events']}",
-        "messages": f"""SELECT m.*, {sql.CONTENT} AS content FROM {sql.PHYSICAL["messages"]} m
-            LEFT JOIN {sql.PHYSICAL["events"]} e
-            ON e.key = m.key AND e.id = m.event_id AND e.conversation_id = m.conversation_id""",
-        **{name: f"SELECT * FROM {sql.PHYSICAL[name]}" for name in ("turns", "meetings", "deals", "attributions")},
-    }
-    real = "SELECT key FROM conversations_all WHERE is_test"
-    kept = dict.fromkeys(whole, f"key NOT IN ({real})") | {"conversations": "NOT is_test"}
-    kept["events"] += " AND NOT is_test"
-    kept["attributions"] = f"conversation_key IS NULL OR conversation_key NOT IN ({real})"
-    return [
-        *(f"CREATE OR REPLACE VIEW {name}_all AS {text}" for name, text in whole.items()),
-        *(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM {name}_all WHERE {kept[name]}" for name in whole),
-        f"CREATE OR REPLACE VIEW rejected_events AS SELECT * FROM {sql.PHYSICAL['rejected_events']}",
-    ]
 
 
 def _stored_events(cursor: duckdb.DuckDBPyConnection, after: int) -> Iterator[pl.DataFrame]:

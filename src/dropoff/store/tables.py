@@ -218,6 +218,15 @@ TABLES: dict[str, tuple[Column, ...]] = {
 OF_CONVERSATIONS = ("conversations", "messages", "turns", "meetings", "deals")
 """The tables that the fold makes; their rows are replaced by `key`."""
 
+MOMENTS: dict[str, list[str]] = {
+    "conversations": ["started_at"],
+    "messages": ["timestamp"],
+    "turns": ["timestamp"],
+    "meetings": ["booked_at", "due_at"],
+    "deals": ["won_at"],
+}
+"""The instants by which the rows of a table are counted: cohort metrics by start, activity by what happened when."""
+
 
 def names(table: str) -> list[str]:
     """The columns of `table`, in order."""
