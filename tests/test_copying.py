@@ -31,7 +31,7 @@ from test_star import STAR
 from worlds import Dict, booked, given, qualified, received, retracted, rows, sent, started
 
 QUIET = Console(quiet=True)
-CONVERSATIONS = 400
+CONVERSATIONS = 150
 
 
 def demo(seed: int = 7) -> list[Dict]:
@@ -271,6 +271,7 @@ def test_a_killed_copy_goes_on_where_it_stopped(settings: Settings, tmp_path: Pa
     same(settings.data, to)
 
 
+@pytest.mark.long
 def test_a_copy_killed_at_any_moment_loses_and_repeats_nothing(settings: Settings, tmp_path: Path):
     to = tmp_path / "copy"
     code = f"{SMALL}\nfrom dropoff.cli import main; main()"

@@ -170,9 +170,10 @@ def _write(path: Path, frames: Iterator[pl.DataFrame], written: Callable[[int], 
 
 
 def _typed(frame: pl.DataFrame) -> pl.DataFrame:
-    """Instants in UTC, which a reader of the file is told."""
+    """Instants in UTC, which a reader of the file is told; and no engine's own width of what a view derives."""
     instants = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
-    return frame.with_columns(pl.col(instants).dt.replace_time_zone("UTC"))
+    short = [name for name, kind in frame.schema.items() if kind.is_integer() and kind not in (pl.Int64, pl.UInt64)]
+    return frame.with_columns(pl.col(instants).dt.replace_time_zone("UTC"), pl.col(short).cast(pl.Int64))
 
 
 def _keep(to: Path, found: Unfinished) -> None:

@@ -296,7 +296,7 @@ class KeySpans:
         found = connection.execute(
             "SELECT key, min(seq) AS first, max(seq) AS last FROM event_rows GROUP BY key ORDER BY key"
         ).fetchnumpy()
-        self._keys, self._first, self._last = found["key"], found["first"], found["last"]
+        self._keys, self._first, self._last = (np.asarray(found[name]) for name in ("key", "first", "last"))
         scattered = connection.execute(
             f"""SELECT key, list(DISTINCT seq // {ROW_GROUP}) FROM event_rows GROUP BY key
                 HAVING max(seq) // {ROW_GROUP} - min(seq) // {ROW_GROUP} >= {_SCATTERED}"""
