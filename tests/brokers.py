@@ -1,12 +1,14 @@
 """A real `nats-server` with JetStream, on a free port of the loopback, to be used and to be killed."""
 
 import hashlib
+import logging
 import os
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Set
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ import pytest
 
 from dropoff.broker import Place
 from dropoff.control.nats import NatsControl
+from dropoff.queue.kafka import KafkaQueue
 from dropoff.queue.nats import NatsQueue
 
 ADDRESS = "DROPOFF_TEST_NATS"
+KAFKA_ADDRESS = "DROPOFF_TEST_KAFKA"
 PATIENCE = 30.0
 BINARY = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin:/usr/local/sbin")
 
@@ -96,3 +100,32 @@ def nats_queue(directory: Path, partitions: int = 1, own: Set[int] | None = None
 
 def nats_control(directory: Path) -> NatsControl:
     return NatsControl(Place([os.environ[ADDRESS]]), f"{name_of(directory)}-control")
+
+
+@contextmanager
+def kafka_mock() -> Iterator[str]:
+    """The address of a mock cluster that lives as long as the producer that made it."""
+    from confluent_kafka import Producer
+
+    quiet = logging.getLogger("kafka mock")
+    quiet.addHandler(logging.NullHandler())
+    quiet.propagate = False
+    made = Producer({"bootstrap.servers": "mock", "test.mock.num.brokers": 1, "logger": quiet})
+    yield ",".join(f"{broker.host}:{broker.port}" for broker in made.list_topics(timeout=10).brokers.values())
+
+
+MOCK_PARTITIONS = 4
+"""Of every topic of the mock, which makes one when it is asked for it, and cannot make any other."""
+
+
+def kafka_queue(directory: Path, own: Set[int] | None = None) -> KafkaQueue:
+    """A queue of this directory on the mock cluster of the session."""
+    from confluent_kafka import Producer
+
+    address, name = os.environ[KAFKA_ADDRESS], name_of(directory)
+    asking = Producer({"bootstrap.servers": address})
+    for topic in (name, f"{name}-dead"):
+        asking.list_topics(topic, timeout=10)
+    queue = KafkaQueue([address], name, partitions=MOCK_PARTITIONS)
+    queue.own(set(range(MOCK_PARTITIONS)) if own is None else own)
+    return queue

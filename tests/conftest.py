@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from brokers import ADDRESS, NatsServer
+from brokers import ADDRESS, KAFKA_ADDRESS, NatsServer, kafka_mock
 from worlds import ENGINES
 
 
@@ -22,3 +22,12 @@ def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
         os.environ[ADDRESS] = server.address
         yield server
         del os.environ[ADDRESS]
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[None]:
+    """The mock cluster inside librdkafka: it speaks the protocol, and is no Kafka."""
+    with kafka_mock() as address:
+        os.environ[KAFKA_ADDRESS] = address
+        yield
+        del os.environ[KAFKA_ADDRESS]

@@ -3,11 +3,12 @@
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,13 +28,18 @@ class Reply(NamedTuple):
 
 class Server:
     """`dropoff serve` on a free port of the loopback. `before` is put in front of the command; `first` is Python that
-    runs before anything else in it."""
+    runs before anything else in it; `options` and `environment` are for the command."""
 
-    def __init__(self, data: Path, before: Sequence[str] = (), first: str = "") -> None:
+    def __init__(
+        self, data: Path, before: Sequence[str] = (), first: str = "", options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.data = data
         self.log = data.parent / f"{data.name}.log"
         self._command = [*before, sys.executable, "-c", f"{first}\nfrom dropoff.cli import main; main()"]
-        self._command += ["serve", "--port", "0", "--data", str(data)]
+        self._command += ["serve", "--port", "0", "--data", str(data), *options]
+        self._environment = {**os.environ, **(environment or {})}
+        self._said = 0
         self.process: subprocess.Popen[bytes] | None = None
         self.address = ""
 
@@ -49,7 +55,8 @@ class Server:
         self.address = ""
         (self.data / "server.json").unlink(missing_ok=True)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stderr=log, stdout=log)
+            self._said = log.tell()
+            self.process = subprocess.Popen(self._command, stderr=log, stdout=log, env=self._environment)
 
     def wait(self) -> None:
         """Until it answers."""
@@ -61,11 +68,17 @@ class Server:
 
     def _answers(self) -> bool:
         try:
-            found = json.loads((self.data / "server.json").read_text())
-            self.address = urlsplit(found["url"]).netloc
+            self.find()
             return self.get("/readyz").status == 200
         except (OSError, ValueError, http.client.HTTPException):
             return False
+
+    def find(self) -> None:
+        """Its address, once it has told it: in its file, or if its role has none, in what it printed."""
+        file = self.data / "server.json"
+        said = re.search(r"\) is at (http://\S+)", self.log.read_bytes()[self._said :].decode())
+        url = said[1] if said else json.loads(file.read_text())["url"]
+        self.address = urlsplit(url).netloc
 
     @property
     def running(self) -> bool:
@@ -85,7 +98,7 @@ class Server:
     def stop(self) -> None:
         """As Ctrl-C does."""
         if self.running and self.process is not None:
-            os.kill(self.pid, signal.SIGINT)
+            os.kill(self.pid if (self.data / "server.json").exists() else self.process.pid, signal.SIGINT)
             self.process.wait(PATIENCE)
 
     def get(self, path: str) -> Reply:

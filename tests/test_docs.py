@@ -67,7 +67,8 @@ def test_every_setting_is_documented(name: str):
     elif isinstance(field.default, list):
         assert all(f"`{value}`" in row[name] for value in field.default)
     else:
-        assert f"| `{field.default}` |" in row[name]
+        shown = "none" if field.default is None else f"`{field.default}`"
+        assert f"| {shown} |" in row[name]
 
 
 def test_no_setting_is_documented_that_does_not_exist():

@@ -62,7 +62,10 @@ def open_store(settings: Settings) -> Store:
     except ImportError:
         raise InvalidInput("store", settings.store, "installed: pip install 'dropoff[clickhouse]'") from None
     return open_clickhouse(
-        settings.store, password=settings.secret("store_password"), ca=settings.store_ca, test=settings.test
+        settings.store,
+        password=settings.secret("store_password"),
+        ca=str(settings.store_ca) if settings.store_ca else None,
+        test=settings.test,
     )
 
 

@@ -47,8 +47,8 @@ class Settings(BaseSettings):
     store_password: SecretStr | None = Field(None, description="password of the user in the store's address")
     store_password_file: Path | None = Field(None, description="file that holds it")
     store_ca: Path | None = Field(None, description="file of certificates that sign the store's")
-    control: str = Field(
-        "", description="where keys and leases rest: nats://HOST:PORT/NAME, or embedded; else beside the queue"
+    control: str | None = Field(
+        None, description="where keys and leases rest: nats://HOST:PORT/NAME or embedded; else beside the queue"
     )
     allowed_hosts: list[str] = Field([], description="names under which the server may be reached, beside its address")
     timezone: str = Field("UTC", description="IANA zone of days, hours and weeks")
