@@ -17,11 +17,13 @@ from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import clickhouse_connect
+import polars as pl
 from hypothesis import strategies as st
 
 from dropoff.events import MICROS, Envelope, Receipt
 from dropoff.intake import read_events
 from dropoff.process.fold import Rules
+from dropoff.process.frames import frame_schema
 from dropoff.process.worker import Worker
 from dropoff.query import NO_TEST_RULES, TestTraffic
 from dropoff.queue.sqlite import SqliteQueue
@@ -210,6 +212,11 @@ def drain(
 def given(*events: Dict, rules: Rules | None = None, directory: Path | None = None, engine: str = EMBEDDED) -> Store:
     """A store in which these events have arrived, through door, queue and worker. The caller closes it."""
     return drain(directory or Path(mkdtemp(prefix="dropoff-")), [payload(events)], rules, engine=engine)
+
+
+def refusals() -> pl.DataFrame:
+    """No refused events."""
+    return pl.DataFrame(schema=frame_schema("rejected_events"))
 
 
 def rows(store: Store, table: str) -> list[Dict]:

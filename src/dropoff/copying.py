@@ -30,7 +30,7 @@ from dropoff.engine import plan_of, rules_of
 from dropoff.errors import InvalidInput
 from dropoff.parts import EMBEDDED, has_shared_store, open_control, open_store
 from dropoff.process import frames
-from dropoff.process.worker import changes_of
+from dropoff.process.worker import made_by
 from dropoff.settings import Settings
 from dropoff.store.base import Change, Part, Store
 from dropoff.store.tables import TABLES
@@ -198,7 +198,7 @@ class Copy:
     def _carry_events(self, read: Iterator[pl.DataFrame], digest: Digest | None) -> int:
         """The events through the fold into the target, and the mark behind each batch."""
         store, count = self._target.store, 0
-        made = changes_of(store, self._rules)
+        made = made_by(store, self._rules)
         task = self._progress.add_task("events", total=self._waiting())
         for frame in read:
             if frame.is_empty():

@@ -24,14 +24,14 @@ def metric(text):
 
 
 @pytest.fixture
-def value(tmp_path):
+def value(tmp_path, engine):
     """`value(definition, *events, **params)`: the row of the metric `own` in a store of these events."""
     stores = []
 
     def ask(text, *events, **params):
         directory = tmp_path / str(len(stores))
         directory.mkdir()
-        stores.append(given(*events, directory=directory))
+        stores.append(given(*events, directory=directory, engine=engine))
         analytics = Analytics(stores[-1], "UTC", lambda: NOW, registry=metric(text))
         params = {name.rstrip("_"): [text] for name, text in params.items()}
         rows = analytics.metrics({"metric": ["own"], **params})["metrics"]

@@ -20,7 +20,7 @@ from dropoff.demo import DEFAULT_END, generate
 from dropoff.metrics import METRICS
 from dropoff.periods import Period, parse_period
 from dropoff.query import NONE, REST, TOP, Query
-from dropoff.store.duckdb import DuckStore
+from dropoff.store.base import Store
 from recount import Figure, Talk
 from worlds import drain, event, minute, objected, payload, qualified, sent, started
 
@@ -38,7 +38,7 @@ Dict = dict[str, Any]
 class World:
     """Events, in a store and as they were sent."""
 
-    store: DuckStore
+    store: Store
     events: list[Dict]
     now: datetime
     period: Period
@@ -53,8 +53,9 @@ class World:
         return recount.figures(counted, name, *span, by=query.by, zone=query.period.timezone, bucket=bucket)
 
 
-def world(directory: Path, events: list[Dict], start: str, end: str, now: datetime) -> World:
-    store = drain(directory, [payload(events[at : at + 5000]) for at in range(0, len(events), 5000)])
+def world(directory: Path, engine: str, events: list[Dict], start: str, end: str, now: datetime) -> World:
+    payloads = [payload(events[at : at + 5000]) for at in range(0, len(events), 5000)]
+    store = drain(directory, payloads, engine=engine)
     return World(store, events, now, parse_period(start, end, "UTC"), recount.tell(events, micros_of(now)))
 
 
@@ -63,36 +64,36 @@ def micros_of(moment: datetime) -> int:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def demo(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[World]:
     """Generated conversations, seen on their last day; New York changes its clock on 8 March 2026."""
     events = list(generate(1_500, seed=7, end=DEFAULT_END))
-    made = world(tmp_path_factory.mktemp("demo"), events, "2026-01-01", "2026-07-01", DEFAULT_END)
+    made = world(tmp_path_factory.mktemp("demo"), engine, events, "2026-01-01", "2026-07-01", DEFAULT_END)
     yield made
     made.store.close()
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def odd(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[World]:
     """Conversations in which anything follows anything, many events at one instant, in three currencies."""
     now = datetime(2024, 4, 20, tzinfo=UTC)
-    made = world(tmp_path_factory.mktemp("odd"), list(odd_events(Random(5))), "2024-01-01", "2024-08-01", now)
+    made = world(tmp_path_factory.mktemp("odd"), engine, list(odd_events(Random(5))), "2024-01-01", "2024-08-01", now)
     yield made
     made.store.close()
 
 
 @pytest.fixture(scope="module")
-def star(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = star_world(tmp_path_factory.mktemp("star"), "sample.ndjson.gz")
+def star(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[World]:
+    made = star_world(tmp_path_factory.mktemp("star"), engine, "sample.ndjson.gz")
     yield made
     made.store.close()
 
 
-def star_world(directory: Path, name: str) -> World:
+def star_world(directory: Path, engine: str, name: str) -> World:
     if not (STAR / name).exists():
         pytest.skip("the STAR conversations are not in $DROPOFF_SHARED/data/star")
     with gzip.open(STAR / name) as file:
         events = [json.loads(line) for line in file]
-    return world(directory, events, "2020-05-01", "2020-06-15", datetime(2020, 6, 1, tzinfo=UTC))
+    return world(directory, engine, events, "2020-05-01", "2020-06-15", datetime(2020, 6, 1, tzinfo=UTC))
 
 
 @pytest.fixture(params=["demo", "odd", "star"])
@@ -332,7 +333,7 @@ def test_what_is_additive_adds_up_exactly(made: World, zone: str, bucket: str):
     query = made.query(period=Period(made.period.start, made.period.end, zone))
     additive = [metric for metric in METRICS.values() if metric.additive]
     whole = metrics.measure(made.store, query, additive)
-    parts = metrics.measure(made.store, query, additive, metrics.bucket_of(bucket, zone))
+    parts = metrics.measure(made.store, query, additive, metrics.bucket_of(made.store.dialect, bucket, zone))
     assert len(additive) > 25
     for metric in additive:
         (total,) = whole[metric.name].values() or [metrics.Sums(None, None)]
@@ -367,8 +368,8 @@ def test_rare_values_stand_together(demo: World):
 
 @pytest.mark.long
 @pytest.mark.timeout(3000)
-def test_all_of_star(tmp_path: Path):
-    made = star_world(tmp_path, "events.ndjson.gz")
+def test_all_of_star(tmp_path: Path, engine: str):
+    made = star_world(tmp_path, engine, "events.ndjson.gz")
     check_all(made, made.query())
     for zone in ZONES:
         for bucket in ("hour", "day"):

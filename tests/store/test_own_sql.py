@@ -8,24 +8,24 @@ import pytest
 from dropoff.analyse import own
 from dropoff.errors import InvalidInput
 from dropoff.query import TestTraffic
+from dropoff.store.base import Store
 from dropoff.store.duckdb import DuckStore
 from worlds import given, sent, started
 
+EVENTS = (started(), sent("hi", at=1), started(conversation_id="t", is_test=True), sent(conversation_id="t"))
 
-@pytest.fixture
-def store() -> Iterator[DuckStore]:
-    found = given(started(), sent("hi", at=1), started(conversation_id="t", is_test=True), sent(conversation_id="t"))
+
+@pytest.fixture(scope="module")
+def store(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    found = given(*EVENTS, directory=tmp_path_factory.mktemp("own"), engine=engine)
     yield found
     found.close()
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+HARMFUL = {
+    "duckdb": [
         "DELETE FROM event_rows",
         "WITH gone AS (DELETE FROM event_rows RETURNING *) SELECT * FROM gone",
-        "SELECT 1; SELECT 2",
-        "",
         "SET threads = 1",
         "ATTACH '/tmp/other.db'",
         "COPY event_rows TO '/tmp/out.csv'",
@@ -34,23 +34,60 @@ def store() -> Iterator[DuckStore]:
         "SELECT * FROM glob('/*')",
         "INSTALL httpfs",
         "SELECT * FROM store",
-        "SELECT nothing FROM nowhere",
         "PRAGMA database_list",
     ],
-)
-def test_what_is_not_one_harmless_select_is_refused(store: DuckStore, text: str):
+    "chdb": [
+        "DROP TABLE event_log",
+        "TRUNCATE TABLE event_log",
+        "SELECT 1) ; DROP TABLE event_log; SELECT (1",
+        "SELECT 1; DROP TABLE event_log",
+        "INSERT INTO progress VALUES ('x', 'y', 1)",
+        "ALTER TABLE event_log DELETE WHERE true",
+        "SET max_threads = 1",
+        "SYSTEM SHUTDOWN",
+        "SELECT * FROM events SETTINGS max_execution_time = 0",
+        "SELECT * FROM events INTO OUTFILE '/tmp/dropoff.csv'",
+        "SELECT * FROM events FORMAT CSV",
+        "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+        "SELECT file('/etc/passwd')",
+        "SELECT id FROM events WHERE id IN (SELECT * FROM file('/etc/passwd', 'LineAsString'))",
+        "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')",
+        "SELECT * FROM remote('127.0.0.1:1', system.one)",
+        "SELECT * FROM executable('true', 'LineAsString', 'x String')",
+        "SELECT * FROM system.tables",
+        "WITH x AS (SELECT * FROM system.settings) SELECT * FROM x",
+        "SELECT 1 IN system.one",
+        "SELECT * FROM information_schema.tables",
+        "SELECT sleep(1)",
+        "SHOW TABLES",
+        "EXPLAIN SELECT 1",
+    ],
+}
+NOT_ONE_SELECT = ["SELECT 1; SELECT 2", "", "-- nothing", "SELECT nothing FROM nowhere", "SELEC 1", "SELECT {x:String}"]
+BOTH = [(engine, text) for engine in HARMFUL for text in (*HARMFUL[engine], *NOT_ONE_SELECT)]
+
+
+@pytest.mark.parametrize(("engine", "text"), BOTH, indirect=["engine"], scope="session")
+def test_what_is_not_one_harmless_select_is_refused(store: Store, text: str):
     with pytest.raises(InvalidInput, match="query"):
         own.answer(store, text)
     assert store.select("SELECT count(*) FROM event_rows").rows == [(4,)]
 
 
-def test_a_select_gives_columns_and_rows(store: DuckStore):
-    found = own.answer(store, "SELECT id, started_at, 0.10::DECIMAL(9, 2) AS d, path FROM conversations")
+@pytest.mark.parametrize(
+    "text", ["SELECT 'a;b', 1 -- done; really", " SELECT 1 /* ; */ ", "(SELECT 1)", "SELECT ';' ;"]
+)
+def test_what_only_looks_like_two_statements_is_one(store: Store, text: str):
+    assert len(own.answer(store, text)["rows"]) == 1
+
+
+def test_a_select_gives_columns_and_rows(store: Store):
+    found = own.answer(store, "SELECT id, started_at, CAST('0.10' AS DECIMAL(9, 2)) AS d, path FROM conversations")
     assert found["columns"] == ["id", "started_at", "d", "path"]
     assert found["rows"] == [["c", "2024-01-15T10:00:00Z", "0.10", ["bot"]]]
 
 
-def test_the_views_leave_test_traffic_out_and_the_others_hold_everything(store: DuckStore):
+def test_the_views_leave_test_traffic_out_and_the_others_hold_everything(store: Store):
     for table, real, everything in (("conversations", 1, 2), ("events", 2, 4), ("messages", 1, 2)):
         assert own.answer(store, f"SELECT count(*) FROM {table}")["rows"] == [[real]]
         assert own.answer(store, f"SELECT count(*) FROM {table}_all")["rows"] == [[everything]]
@@ -64,11 +101,15 @@ def test_a_rule_for_test_traffic_holds_for_the_past(tmp_path: Path):
     with_rule.close()
 
 
-def test_no_more_than_so_many_rows(store: DuckStore):
-    found = own.answer(store, "SELECT * FROM range(20000)")
+RANGES = {"duckdb": "range({})", "chdb": "numbers({})"}
+
+
+def test_no_more_than_so_many_rows(store: Store, engine: str):
+    found = own.answer(store, f"SELECT * FROM {RANGES[engine].format(20_000)}")
     assert (len(found["rows"]), found["truncated"]) == (own.ROWS, True)
 
 
-def test_no_longer_than_so_many_seconds(store: DuckStore):
+def test_no_longer_than_so_many_seconds(store: Store, engine: str):
+    many, some = RANGES[engine].format(10_000_000_000), RANGES[engine].format(1000)
     with pytest.raises(InvalidInput, match="within"):
-        store.query("SELECT count(*) FROM range(10000000000) a, range(1000) b", 0.2, 10)
+        store.query(f"SELECT count(*) FROM {many} a, {some} b", 0.5, 10)

@@ -51,11 +51,6 @@ class Tally(NamedTuple):
         return sum(count for (_, reason), count in self.dropped.items() if reason == "dead")
 
 
-def changes_of(store: Store, rules: Rules) -> Alone | Among:
-    """What makes changes of queue lines, as the store is one worker's or several workers'."""
-    return Among(cast(SharedStore, store), rules) if store.shared else Alone(store, rules)
-
-
 class Worker:
     """Drains a queue into a store. `step` does one batch; `run` goes on until told to stop."""
 
@@ -64,7 +59,7 @@ class Worker:
     ) -> None:
         self._queue = queue
         self._store = store
-        self._changes = changes_of(store, rules)
+        self._changes = made_by(store, rules)
         self._on_tally = on_tally
         self._size = MIN_EVENTS
         self._pending: Sequence[Record] = ()
@@ -156,6 +151,11 @@ class Worker:
         _tell("an event cannot be processed; it is kept in the dead letters", error)
         self._queue.dead_letter(line, repr(error))
         tally.dropped[batch_of(line), "dead"] += 1
+
+
+def made_by(store: Store, rules: Rules) -> Alone | Among:
+    """Makes the changes of a worker of this store: its only one, or one of several."""
+    return Among(cast(SharedStore, store), rules) if store.shared else Alone(store, rules)
 
 
 def _tell(what: str, error: Exception) -> None:

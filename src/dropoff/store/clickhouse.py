@@ -259,7 +259,10 @@ class ClickHouseStore:
             return self._answer(sql, parameters)
 
     def _answer(self, text: str, parameters: Mapping[str, Any] | None = None, **settings: Any) -> Answer:
-        found = self._client.query(text, parameters=dict(parameters) if parameters else None, settings=settings or None)
+        values = dict(parameters) if parameters else None
+        found = self._client.query(text, parameters=values, settings=settings or None)
+        if not found.column_names:  # the engine in this process sends nothing at all where there is no row
+            found = self._client.query(f"SELECT * FROM (\n{text}\n) LIMIT 0", parameters=values)
         return Answer(list(found.column_names), [tuple(row) for row in found.result_rows])
 
     def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:

@@ -299,7 +299,8 @@ class DuckDB(Dialect):
         return f"timezone({self.literal(zone)}, timezone('UTC', {instant}))"
 
     def local_hour(self, instant: str, zone: str) -> str:
-        past = f"epoch_us({self._local(instant, zone)}) % 3600000000"
+        # Twice: before 1970 the remainder is negative.
+        past = f"(epoch_us({self._local(instant, zone)}) % 3600000000 + 3600000000) % 3600000000"
         return f"make_timestamp(epoch_us({instant}) - {past})"
 
     def local_date(self, interval: str, instant: str, zone: str) -> str:
@@ -384,7 +385,9 @@ class ClickHouse(Dialect):
 
     def local_date(self, interval: str, instant: str, zone: str) -> str:
         day = f"toDate32({instant}, {self.literal(zone)})"
-        return {"day": day, "week": f"toDate32(toMonday({day}))", "month": f"toDate32(toStartOfMonth({day}))"}[interval]
+        # toMonday and toStartOfMonth know no year before 1970.
+        past = {"day": "0", "week": f"toDayOfWeek({day}) - 1", "month": f"toDayOfMonth({day}) - 1"}[interval]
+        return f"{day} - ({past})"
 
     def local_part(self, name: str, instant: str, zone: str) -> str:
         form = {"day_of_week": "%W", "hour_of_day": "%H", "week": "%G-W%V", "month": "%Y-%m"}[name]
