@@ -247,7 +247,7 @@ copying.refresh = lambda *_: os.kill(os.getpid(), 9)
 """
 
 
-def run(*more: str, settings: Settings, to: Path, first: str = "") -> subprocess.CompletedProcess[bytes]:
+def run(*more: str, settings: Settings, to: Path | str, first: str = "") -> subprocess.CompletedProcess[bytes]:
     """`dropoff copy` by a process of its own. `first` is Python that runs before anything else in it."""
     code = f"{first}\nfrom dropoff.cli import main; main()"
     command = [sys.executable, "-c", code, "copy", "--to", str(to), "--data", str(settings.data), *more]
@@ -269,6 +269,19 @@ def test_a_killed_copy_goes_on_where_it_stopped(settings: Settings, tmp_path: Pa
     marked = 0 if first == DIE.format(put=1, after=False) else everything if first == DIE_LATER else 3 * 500
     assert answer["carried"]["events"] == everything - marked - 500 * (first == DIE.format(put=4, after=True))
     same(settings.data, to)
+
+
+def test_a_killed_copy_into_clickhouse_goes_on_where_it_stopped(settings: Settings, tmp_path: Path):
+    pytest.importorskip("chdb")
+    to = f"chdb://{tmp_path}/chdb"
+    killed = run(settings=settings, to=to, first=f"{SMALL}\n{DIE.format(put=3, after=False)}")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    done = run("--json", settings=settings, to=to)
+    assert done.returncode == 0, done.stderr + done.stdout
+    answer = json.loads(done.stdout)
+    assert answer["equal"]
+    assert answer["carried"]["events"] == answer["tables"][0]["source"]["rows"] - 2 * 500
+    assert all(one["target"]["rows"] for one in answer["tables"] if one["table"] in ("messages", "metrics_daily"))
 
 
 @pytest.mark.long
