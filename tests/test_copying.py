@@ -224,21 +224,19 @@ def test_checksums_do_not_depend_on_order_or_frames():
 SMALL = "import dropoff.store.duckdb as duckdb; duckdb.ROW_GROUP = 500"
 """Many small batches instead of one."""
 DIE = """
-import os, random
-import dropoff.copying as copying
-def die(): os.kill(os.getpid(), 9)
-class Control:
-    def __init__(self, inner): self.inner, self.puts = inner, 0
-    def __getattr__(self, name): return getattr(self.inner, name)
-    def put(self, key, value, version=None):
-        if key.startswith("copy/") and b'"seq":-1' not in value:
-            self.puts += 1
-            if self.puts == {put} and not {after}: die()
-        done = self.inner.put(key, value, version)
-        if key.startswith("copy/") and self.puts == {put} and {after}: die()
-        return done
-real = copying.SqliteControl
-copying.SqliteControl = lambda path: Control(real(path))
+import os
+from dropoff.control.sqlite import SqliteControl
+put, puts = SqliteControl.put, []
+def put_and_die(self, key, value, version=None):
+    counts = key.startswith("copy/") and b'"seq":-1' not in value
+    puts.extend([key] * counts)
+    if counts and len(puts) == {put} and not {after}:
+        os.kill(os.getpid(), 9)
+    done = put(self, key, value, version)
+    if counts and len(puts) == {put} and {after}:
+        os.kill(os.getpid(), 9)
+    return done
+SqliteControl.put = put_and_die
 """
 DIE_LATER = """
 import os
