@@ -253,19 +253,21 @@ def run(*more: str, settings: Settings, to: Path | str, first: str = "") -> subp
 
 
 @pytest.mark.parametrize(
-    "first",
-    [DIE.format(put=1, after=False), DIE.format(put=4, after=False), DIE.format(put=4, after=True), DIE_LATER],
+    ("first", "batches"),
+    [
+        (DIE.format(put=1, after=False), 0), (DIE.format(put=3, after=False), 2), (DIE.format(put=3, after=True), 3),
+        (DIE_LATER, None),
+    ],
     ids=["before the first mark", "before a mark", "after a mark", "before the rollups"],
-)
-def test_a_killed_copy_goes_on_where_it_stopped(settings: Settings, tmp_path: Path, first: str):
+)  # fmt: skip
+def test_a_killed_copy_goes_on_where_it_stopped(settings: Settings, tmp_path: Path, first: str, batches: int | None):
     to = tmp_path / "copy"
     killed = run(settings=settings, to=to, first=f"{SMALL}\n{first}")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     answer = copy(settings, str(to), QUIET)
     assert answer["equal"]
     everything = answer["tables"][0]["source"]["rows"]
-    marked = 0 if first == DIE.format(put=1, after=False) else everything if first == DIE_LATER else 3 * 500
-    assert answer["carried"]["events"] == everything - marked - 500 * (first == DIE.format(put=4, after=True))
+    assert answer["carried"]["events"] == (0 if batches is None else everything - 500 * batches)
     same(settings.data, to)
 
 
