@@ -1,6 +1,8 @@
 """A copy has what its source has, whatever killed it on the way, and says so only when it is true."""
 
+import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from dropoff import terminal
 from dropoff.access import create_key, list_keys
 from dropoff.connect import connect
 from dropoff.control.sqlite import SqliteControl
@@ -84,6 +87,20 @@ def test_a_copy_has_the_same_tables(settings: Settings, tmp_path: Path):
     assert (answer["carried"]["events"], answer["carried"]["refused events"]) == (counts["events"], 3)
     assert min(count for table, count in counts.items() if table != "attributions") > 0
     same(settings.data, tmp_path / "copy")
+    shown = said(answer)
+    assert re.search(r"conversations +150 +150  equal", shown)
+    assert "refused events carried: 3" in shown
+    assert "came later" not in shown
+    answer["tables"][2]["equal"], answer["later"] = False, 1
+    assert re.search(r"conversations +150 +150  DIFFERENT", said(answer))
+    assert "1 events came later" in said(answer)
+
+
+def said(answer: dict[str, Any]) -> str:
+    """What the command prints."""
+    console = Console(record=True, file=io.StringIO(), width=120)
+    terminal.copied(answer, console)
+    return console.export_text()
 
 
 def test_the_copy_answers_as_the_source_does(settings: Settings, tmp_path: Path):

@@ -36,8 +36,8 @@ from dropoff.store.base import Change, Part, Store
 from dropoff.store.tables import TABLES
 
 _ROLLUPS = ("metrics_hourly", "metrics_daily")
-_OWN = ("session/", "lease/", "copy/", "identity")
-"""Control state that stays: logins, leases, and what names this installation or says how far it was copied."""
+_OWN = ("session/", "lease/", "workers/", "import/", "copy/", "identity")
+"""Control state that stays: logins, leases, what workers do, and what names this installation or how far it came."""
 _NOT_COMPARED = {"events": ("seq",), **dict.fromkeys(_ROLLUPS, ("value",))}
 """The order of arrival is each store's own; a rollup's value follows from its numerator and denominator."""
 
