@@ -51,8 +51,7 @@ def drain(queue: Any, wait: float = 2.0) -> list[bytes]:
 
 def test_it_is_a_shared_queue_without_a_common_order(open_queue: Open):
     queue = open_queue(set())
-    assert isinstance(queue, Shared)
-    assert (queue.ordered, queue.partitions) == (False, PARTITIONS)
+    assert (isinstance(queue, Shared), queue.ordered, queue.partitions) == (True, False, PARTITIONS)
 
 
 def test_each_reader_gets_its_own_partitions_in_order(open_queue: Open):

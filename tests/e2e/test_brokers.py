@@ -71,10 +71,11 @@ def storm(nats: NatsServer, servers: Sequence[Server], senders: Sequence[Sender]
     for sender in senders:
         sender.join(300)
         assert not sender.todo, [server.log.read_text()[-2000:] for server in servers]
+    for server in servers:
+        server.wait()
 
 
 def revive(victim: Any) -> None:
-    """Start it again; a server that finds no broker ends, and is started again as a supervisor would."""
     victim.spawn()
     if isinstance(victim, Server):
         victim.wait()

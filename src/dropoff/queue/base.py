@@ -19,8 +19,8 @@ class Record(NamedTuple):
 class Lag(NamedTuple):
     """What is appended and not yet committed. `seconds` is the age of the oldest such record, 0 if there is none.
 
-    All three are 0 if nothing waits. Of what waits far behind or is read elsewhere, a queue on other machines may estimate
-    the size and not know the age.
+    All three are 0 if nothing waits. Of what waits far behind or is read elsewhere, a queue on other machines may
+    estimate the size and not know the age.
     """
 
     events: int

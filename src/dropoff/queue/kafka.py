@@ -186,11 +186,13 @@ class KafkaQueue:
     def lag(self) -> Lag:
         """What waits to be committed, in all partitions. Asks Kafka."""
         with self._reading, self._told():
-            end = time.monotonic() + _ON_ITS_WAY_SECONDS
-            while self._behind() and not self._full and time.monotonic() < end:
+            ends = {number: self._end(number) for number in range(self.partitions)}
+            with self._lock:
+                self._expected = {number: end - 1 for number, end in ends.items()}
+            patience = time.monotonic() + _ON_ITS_WAY_SECONDS
+            while self._behind() and not self._full and time.monotonic() < patience:
                 self._fetch(_SLICE_SECONDS)
             others = [number for number in range(self.partitions) if number not in self._owned]
-            ends = {number: self._end(number) for number in range(self.partitions)}
             begins = {number: begin for number, begin, _ in self._where(others)}
             with self._lock:
                 rest = sum(ends[n] - min(ends[n], self._next[n]) for n in self._owned)

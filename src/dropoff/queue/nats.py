@@ -255,10 +255,10 @@ class NatsQueue:
 
     async def _open(self) -> None:
         self._wake = asyncio.Event()
-        self.max_bytes = min(self.broker.connection.max_payload - HEADROOM, MOST_BYTES)
-        if self.max_bytes < LEAST_BYTES:
-            rule = f"at least {LEAST_BYTES + HEADROOM} bytes (max_payload of nats-server)"
-            raise InvalidInput("queue", f"{self.broker.place!r}, which takes {self.max_bytes + HEADROOM}", rule)
+        taken = self.broker.connection.max_payload
+        if taken < LEAST_BYTES + HEADROOM:
+            raise InvalidInput(f"max_payload of {self.broker.place!r}", taken, f"at least {LEAST_BYTES + HEADROOM}")
+        self.max_bytes = min(taken - HEADROOM, MOST_BYTES)
         info = await self._made()
         self.made = str(info.created)
         found = len(info.config.subjects or ())
