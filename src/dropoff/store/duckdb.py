@@ -266,9 +266,9 @@ class KeySpans:
     """
 
     def __init__(self) -> None:
-        self._keys = np.empty(0, np.uint64)
-        self._first = np.empty(0, np.int64)
-        self._last = np.empty(0, np.int64)
+        self._keys: np.ndarray = np.empty(0, np.uint64)
+        self._first: np.ndarray = np.empty(0, np.int64)
+        self._last: np.ndarray = np.empty(0, np.int64)
         self._recent: dict[int, tuple[int, int]] = {}
         self._groups: dict[int, set[int]] = {}
 
@@ -277,7 +277,7 @@ class KeySpans:
         found = connection.execute(
             "SELECT key, min(seq) AS first, max(seq) AS last FROM event_rows GROUP BY key ORDER BY key"
         ).fetchnumpy()
-        self._keys, self._first, self._last = found["key"], found["first"], found["last"]
+        self._keys, self._first, self._last = (np.asarray(found[name]) for name in ("key", "first", "last"))
         scattered = connection.execute(
             f"""SELECT key, list(DISTINCT seq // {ROW_GROUP}) FROM event_rows GROUP BY key
                 HAVING max(seq) // {ROW_GROUP} - min(seq) // {ROW_GROUP} >= {_SCATTERED}"""
