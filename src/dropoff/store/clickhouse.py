@@ -201,19 +201,6 @@ class ClickHouseStore:
                 pl.DataFrame(self._client.query_arrow(statement.format(", ".join(map(str, part))))) for part in parts
             )
 
-    def conversations_of(self, contacts: Sequence[str]) -> pl.Series:
-        statement = "SELECT DISTINCT key FROM conversation_rows WHERE contact_id IN ({})"
-        return self._arrow(statement, [self.dialect.literal(contact) for contact in contacts])["key"]
-
-    def contact_events(self, types: Sequence[str]) -> pl.DataFrame:
-        columns = ", ".join(_out(column) for column in tables.EVENTS)
-        statement = f"SELECT {columns} FROM event_rows WHERE event_type IN ({{}})"
-        return self._arrow(statement, [self.dialect.literal(name) for name in types])
-
-    def loose_contacts(self) -> set[str]:
-        found = self.select("SELECT DISTINCT contact_id FROM event_rows WHERE conversation_id IS NULL")
-        return {row[0] for row in found.rows}
-
     # What the worker writes
 
     def link(self, links: pl.DataFrame) -> None:
