@@ -331,13 +331,18 @@ def test_a_server_that_takes_events_meanwhile_is_copied_as_of_one_moment(setting
         stop, posted = threading.Event(), []
 
         def post() -> None:
-            while not stop.is_set():
-                name = f"live-{len(posted)}"
-                events = [started(conversation_id=name), received("hi", conversation_id=name)]
-                assert server.post(json.dumps(events).encode()).status == 202
-                posted.append(name)
+            name = f"live-{len(posted)}"
+            events = [started(conversation_id=name), received("hi", conversation_id=name)]
+            assert server.post(json.dumps(events).encode()).status == 202
+            posted.append(name)
 
-        sender = threading.Thread(target=post)
+        def post_on() -> None:
+            while not stop.is_set():
+                post()
+
+        post()
+        server.drain()
+        sender = threading.Thread(target=post_on)
         sender.start()
         try:
             first = copy(settings, str(to), QUIET)
