@@ -114,8 +114,8 @@ class Store(Protocol):
         """The parts one after the other, in frames of bounded size, as they all were when the first was read.
 
         Each part gives at least one frame, if an empty one. Instants are naive datetimes in UTC, of microseconds;
-        events of a store with one worker come in the order of `seq`. Called by any thread. Where the engine has no such snapshot over several
-        tables, each is as it was when it was read.
+        events of a store with one worker come in the order of `seq`. Called by any thread. Where the engine has no
+        such snapshot over several tables, each is as it was when it was read.
         """
         ...
 
