@@ -18,7 +18,7 @@ from dropoff.metrics import named
 from dropoff.periods import parse_period
 from dropoff.query import Query
 from dropoff.sources import load_mapping, open_source
-from dropoff.store.duckdb import DuckStore
+from dropoff.store.base import Store
 from worlds import RECEIVED, drain
 
 SHARED = Path(os.environ.get("DROPOFF_SHARED", Path(__file__).parents[2] / "shared"))
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(not FILES, reason="the negotiations are not in $
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DuckStore]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     payloads = []
     for file in FILES:
         with open_source(file, mapping=load_mapping(MAPPING)) as source:
@@ -55,12 +55,12 @@ def dialogues() -> list[dict[str, Any]]:
     return [dialogue for file in FILES for dialogue in json.loads(gzip.decompress(file.read_bytes()))]
 
 
-def asked(store: DuckStore, *names: str) -> dict[str, dict[str, Any]]:
+def asked(store: Store, *names: str) -> dict[str, dict[str, Any]]:
     query = Query(parse_period("2021-01-01", "2022-01-01", "UTC"), datetime(2023, 1, 1, tzinfo=UTC))
     return {row["metric"]: row for row in answer(store, query, named(names))["metrics"]}
 
 
-def test_who_accepted_is_converted(store: DuckStore, dialogues: list[dict[str, Any]]):
+def test_who_accepted_is_converted(store: Store, dialogues: list[dict[str, Any]]):
     last = [dialogue["chat_logs"][-1]["text"] for dialogue in dialogues]
     accepted = last.count("Accept-Deal")
     assert (len(last), accepted, last.count("Walk-Away")) == (1_030, 1_005, 25)
@@ -72,7 +72,7 @@ def test_who_accepted_is_converted(store: DuckStore, dialogues: list[dict[str, A
     assert found["deals_closed"]["value"] == 1_005
 
 
-def test_satisfaction_becomes_csat(store: DuckStore, dialogues: list[dict[str, Any]]):
+def test_satisfaction_becomes_csat(store: Store, dialogues: list[dict[str, Any]]):
     said = [d["participant_info"]["mturk_agent_2"]["outcomes"]["satisfaction"] for d in dialogues]
     expected = sum(Fraction(SCORES[word] - 1, 4) for word in said)
     row = asked(store, "csat")["csat"]
@@ -80,7 +80,7 @@ def test_satisfaction_becomes_csat(store: DuckStore, dialogues: list[dict[str, A
     assert row["value"] == pytest.approx(float(expected / 1_030), rel=1e-9)
 
 
-def test_every_message_is_counted(store: DuckStore, dialogues: list[dict[str, Any]]):
+def test_every_message_is_counted(store: Store, dialogues: list[dict[str, Any]]):
     sides = [message["id"] for dialogue in dialogues for message in dialogue["chat_logs"]]
     found = asked(store, "bot_messages", "human_messages", "messages_per_conversation")
     assert found["bot_messages"]["value"] == sides.count("mturk_agent_1")

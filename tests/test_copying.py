@@ -1,6 +1,8 @@
 """A copy has what its source has, whatever killed it on the way, and says so only when it is true."""
 
+import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from dropoff import terminal
 from dropoff.access import create_key, list_keys
 from dropoff.connect import connect
 from dropoff.control.sqlite import SqliteControl
@@ -84,6 +87,20 @@ def test_a_copy_has_the_same_tables(settings: Settings, tmp_path: Path):
     assert (answer["carried"]["events"], answer["carried"]["refused events"]) == (counts["events"], 3)
     assert min(count for table, count in counts.items() if table != "attributions") > 0
     same(settings.data, tmp_path / "copy")
+    shown = said(answer)
+    assert re.search(r"conversations +150 +150  equal", shown)
+    assert "refused events carried: 3" in shown
+    assert "came later" not in shown
+    answer["tables"][2]["equal"], answer["later"] = False, 1
+    assert re.search(r"conversations +150 +150  DIFFERENT", said(answer))
+    assert "1 events came later" in said(answer)
+
+
+def said(answer: dict[str, Any]) -> str:
+    """What the command prints."""
+    console = Console(record=True, file=io.StringIO(), width=120)
+    terminal.copied(answer, console)
+    return console.export_text()
 
 
 def test_the_copy_answers_as_the_source_does(settings: Settings, tmp_path: Path):
@@ -245,7 +262,7 @@ copying.refresh = lambda *_: os.kill(os.getpid(), 9)
 """
 
 
-def run(*more: str, settings: Settings, to: Path, first: str = "") -> subprocess.CompletedProcess[bytes]:
+def run(*more: str, settings: Settings, to: Path | str, first: str = "") -> subprocess.CompletedProcess[bytes]:
     """`dropoff copy` by a process of its own. `first` is Python that runs before anything else in it."""
     code = f"{first}\nfrom dropoff.cli import main; main()"
     command = [sys.executable, "-c", code, "copy", "--to", str(to), "--data", str(settings.data), *more]
@@ -269,6 +286,19 @@ def test_a_killed_copy_goes_on_where_it_stopped(settings: Settings, tmp_path: Pa
     everything = answer["tables"][0]["source"]["rows"]
     assert answer["carried"]["events"] == (0 if batches is None else everything - 500 * batches)
     same(settings.data, to)
+
+
+def test_a_killed_copy_into_clickhouse_goes_on_where_it_stopped(settings: Settings, tmp_path: Path):
+    pytest.importorskip("chdb")
+    to = f"chdb://{tmp_path}/chdb"
+    killed = run(settings=settings, to=to, first=f"{SMALL}\n{DIE.format(put=3, after=False)}")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    done = run("--json", settings=settings, to=to)
+    assert done.returncode == 0, done.stderr + done.stdout
+    answer = json.loads(done.stdout)
+    assert answer["equal"]
+    assert answer["carried"]["events"] == answer["tables"][0]["source"]["rows"] - 2 * 500
+    assert all(one["target"]["rows"] for one in answer["tables"] if one["table"] in ("messages", "metrics_daily"))
 
 
 @pytest.mark.long
@@ -301,13 +331,18 @@ def test_a_server_that_takes_events_meanwhile_is_copied_as_of_one_moment(setting
         stop, posted = threading.Event(), []
 
         def post() -> None:
-            while not stop.is_set():
-                name = f"live-{len(posted)}"
-                events = [started(conversation_id=name), received("hi", conversation_id=name)]
-                assert server.post(json.dumps(events).encode()).status == 202
-                posted.append(name)
+            name = f"live-{len(posted)}"
+            events = [started(conversation_id=name), received("hi", conversation_id=name)]
+            assert server.post(json.dumps(events).encode()).status == 202
+            posted.append(name)
 
-        sender = threading.Thread(target=post)
+        def post_on() -> None:
+            while not stop.is_set():
+                post()
+
+        post()
+        server.drain()
+        sender = threading.Thread(target=post_on)
         sender.start()
         try:
             first = copy(settings, str(to), QUIET)

@@ -2,19 +2,21 @@
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from io import BytesIO
+from contextlib import closing
+from io import BytesIO, StringIO
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pytest
 from rich.console import Console
 
+from dropoff import terminal
 from dropoff.access import create_key
 from dropoff.connect import connect
 from dropoff.control.sqlite import SqliteControl
@@ -142,6 +144,9 @@ def test_the_files_are_typed_and_the_manifest_tells_them(settings: Settings, tmp
         assert told["rows"] == len(frame)
         assert told["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert manifest["tables"]["rejected_events"]["rows"] == 2
+    console = Console(record=True, file=StringIO(), width=120)
+    terminal.exported(manifest, console)
+    assert re.search(rf"events +{len(world())} +\d", console.export_text())
 
 
 def test_readers_find_what_the_views_add_and_test_traffic(settings: Settings, tmp_path: Path):
@@ -238,17 +243,11 @@ def test_what_a_killed_export_of_other_data_left_is_refused(settings: Settings, 
 
 @pytest.fixture
 def server(settings: Settings) -> Iterator[Server]:
-    with closing_control(settings) as control:
+    with closing(SqliteControl(settings.data / "control.db")) as control:
         create_key(control, "someone", "write", 0)
         create_key(control, "somebody", "admin", 0)
     with Server(settings.data) as running:
         yield running
-
-
-def closing_control(settings: Settings) -> Any:
-    from contextlib import closing
-
-    return closing(SqliteControl(settings.data / "control.db"))
 
 
 def test_a_running_server_gives_the_same_files(settings: Settings, tmp_path: Path):

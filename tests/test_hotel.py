@@ -20,7 +20,7 @@ from dropoff.periods import parse_period
 from dropoff.process.fold import Rules
 from dropoff.query import Query
 from dropoff.sources import load_mapping, open_source
-from dropoff.store.duckdb import DuckStore
+from dropoff.store.base import Store
 from worlds import RECEIVED, drain
 
 SHARED = Path(os.environ.get("DROPOFF_SHARED", Path(__file__).parents[2] / "shared"))
@@ -37,7 +37,7 @@ Row = dict[str, str]
 class Hotels:
     """Bookings, in a store and as they stand in the file."""
 
-    store: DuckStore
+    store: Store
     rows: list[Row]
 
 

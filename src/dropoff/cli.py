@@ -127,13 +127,14 @@ def export(
 @app.command()
 def copy(
     to: Annotated[str, typer.Option("--to", help="another data directory, clickhouse://… or chdb:///…")],
+    control: Annotated[str | None, typer.Option(help="where the keys go beside a store's address: nats://…")] = None,
     data: Data = None,
     json: Json = False,
 ) -> None:
     """Carry the data over to another store and compare both. Again, it goes on where it stopped."""
     from dropoff.copying import copy as copy_all
 
-    result = copy_all(_settings(data=data), to, Console(stderr=True, quiet=json, highlight=False))
+    result = copy_all(_settings(data=data), to, Console(stderr=True, quiet=json, highlight=False), control)
     _print(result, json, _terminal().copied)
     if not result["equal"]:
         raise typer.Exit(1)

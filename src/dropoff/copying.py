@@ -26,20 +26,18 @@ from rich.text import Text
 from dropoff.aggregate.rollups import refresh
 from dropoff.connect import Connection, connect, identity
 from dropoff.control.base import Control
-from dropoff.control.sqlite import SqliteControl
 from dropoff.engine import plan_of, rules_of
 from dropoff.errors import InvalidInput
-from dropoff.parts import open_store
+from dropoff.parts import EMBEDDED, has_shared_store, open_control, open_store
 from dropoff.process import frames
 from dropoff.process.worker import made_by
 from dropoff.settings import Settings
 from dropoff.store.base import Change, Part, Store
-from dropoff.store.duckdb import DuckStore
 from dropoff.store.tables import TABLES
 
 _ROLLUPS = ("metrics_hourly", "metrics_daily")
-_OWN = ("session/", "lease/", "copy/", "identity")
-"""Control state that stays: logins, leases, and what names this installation or says how far it was copied."""
+_OWN = ("session/", "lease/", "workers/", "import/", "copy/", "identity")
+"""Control state that stays: logins, leases, what workers do, and what names this installation or how far it came."""
 _NOT_COMPARED = {"events": ("seq",), **dict.fromkeys(_ROLLUPS, ("value",))}
 """The order of arrival is each store's own; a rollup's value follows from its numerator and denominator."""
 
@@ -93,38 +91,46 @@ def _canonical(name: str, kind: str) -> pl.Expr:
     return column
 
 
-def copy(settings: Settings, to: str, console: Console) -> dict[str, Any]:
+def copy(settings: Settings, to: str, console: Console, control: str | None = None) -> dict[str, Any]:
     """Carry everything over and compare: `{"carried", "later", "tables", "equal"}`.
 
+    `to` is a data directory or the address of a store; there the keys go to `control`, the address of a control state.
     `later`: events that came to the source meanwhile. `equal` is false if a table differs; one that the source was
     still rolling up is not compared. Raises `InvalidInput` for a target that holds other data.
     """
+    if has_shared_store(settings):
+        raise InvalidInput("store", settings.store, "embedded: what several workers wrote has no order of arrival")
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn()
     with ExitStack() as stack:
         source = stack.enter_context(connect(settings))
-        control = stack.enter_context(closing(SqliteControl(settings.data / "control.db")))
-        target = stack.enter_context(_open(to, settings))
+        own = stack.enter_context(closing(open_control(settings)))
+        target = stack.enter_context(_open(to, control, settings))
         progress = stack.enter_context(
             Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         )
-        return Copy(source, control, target, settings, progress).run()
+        return Copy(source, own, target, settings, progress).run()
 
 
 @contextmanager
-def _open(to: str, settings: Settings) -> Iterator[Target]:
-    if "://" in to:
-        with closing(open_store(settings.model_copy(update={"store": to}))) as store:
+def _open(to: str, control: str | None, settings: Settings) -> Iterator[Target]:
+    there = _target_settings(to, control, settings)
+    with ExitStack() as stack:
+        store = stack.enter_context(closing(open_store(there)))
+        if there.store != EMBEDDED and control is None:
             yield Target(to, to, store, None)
-        return
-    folder = Path(to)
-    if folder.resolve() == settings.data.resolve():
+            return
+        keys = stack.enter_context(closing(open_control(there)))
+        yield Target(to, identity(keys) if there.store == EMBEDDED else to, store, keys)
+
+
+def _target_settings(to: str, control: str | None, settings: Settings) -> Settings:
+    """The settings with which the target's own processes find it."""
+    if "://" in to:
+        return settings.model_copy(update={"store": to, "queue": EMBEDDED, "control": control or EMBEDDED})
+    if Path(to).resolve() == settings.data.resolve():
         raise InvalidInput("to", to, "another directory than the data's own")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (
-        closing(DuckStore(folder / "store.duckdb", settings.store_memory)) as store,
-        closing(SqliteControl(folder / "control.db")) as control,
-    ):
-        yield Target(to, identity(control), store, control)
+    own = {"data": Path(to), "store": EMBEDDED, "queue": EMBEDDED, "control": EMBEDDED}
+    return settings.model_copy(update=own)
 
 
 class Rate(ProgressColumn):
@@ -192,14 +198,14 @@ class Copy:
     def _carry_events(self, read: Iterator[pl.DataFrame], digest: Digest | None) -> int:
         """The events through the fold into the target, and the mark behind each batch."""
         store, count = self._target.store, 0
-        changes = made_by(store, self._rules)
+        made = made_by(store, self._rules)
         task = self._progress.add_task("events", total=self._waiting())
         for frame in read:
             if frame.is_empty():
                 continue
-            work = changes.prepare(frames.write_lines(frame))
+            work = made.prepare(frames.write_lines(frame))
             store.commit(Change(work.events, work.superseded, work.rows, _no_refused(), store.offset(), work.versions))
-            changes.keep(work)
+            made.keep(work)
             self._mark = Mark(int(frame["seq"][-1]), self._held())
             self._control.put(self._place, msgspec.json.encode(self._mark))
             if digest is not None:

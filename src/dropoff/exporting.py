@@ -23,8 +23,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dropoff import __version__
 from dropoff.connect import Connection, connect, identity
-from dropoff.control.sqlite import SqliteControl
 from dropoff.errors import InvalidInput, Unavailable
+from dropoff.parts import open_control
 from dropoff.settings import Settings
 from dropoff.store.base import Part
 from dropoff.store.tables import TABLES
@@ -87,7 +87,7 @@ def export(settings: Settings, to: Path, names: Sequence[str], console: Console)
     for name in wanted:
         if name not in TABLES:
             raise InvalidInput("tables", name, f"one of {', '.join(TABLES)}")
-    with connect(settings) as connection, closing(SqliteControl(settings.data / "control.db")) as control:
+    with connect(settings) as connection, closing(open_control(settings)) as control:
         try:
             found = _found(to, identity(control))
             to.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -344,7 +344,7 @@ def test_what_is_additive_adds_up_exactly(made: World, zone: str, bucket: str):
 
 def test_every_share_lies_between_0_and_1(made: World):
     shares = [metric for metric in METRICS.values() if metric.unit == "share"]
-    for bucket in (None, metrics.bucket_of("hour", "UTC")):
+    for bucket in (None, metrics.bucket_of(made.store.dialect, "hour", "UTC")):
         for by in (None, "channel", "objection", "outcome"):
             for name, cells in metrics.measure(made.store, made.query(by=by), shares, bucket).items():
                 for sums in cells.values():

@@ -21,6 +21,7 @@ from dropoff.intake import read_events, refused_payload
 from dropoff.process import fold, worker
 from dropoff.process.fold import Rules
 from dropoff.queue.sqlite import SqliteQueue
+from dropoff.store.base import Store
 from dropoff.store.duckdb import DuckStore
 from servers import Server
 from worlds import Dict, drain, event, payload, rows
@@ -145,7 +146,7 @@ def check_storm(data: Path, senders: list[Sender], clean: Path) -> dict[str, int
     }  # fmt: skip
 
 
-def comparable(store: DuckStore, table: str) -> list[Dict]:
+def comparable(store: Store, table: str) -> list[Dict]:
     return [{k: v for k, v in row.items() if k != "received_at"} for row in rows(store, table)]
 
 

@@ -1,7 +1,7 @@
 """Several workers and one store without transactions: any interleaving, any death ends in the tables of a clean run."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -83,17 +84,17 @@ class Stepwise(ClickHouseStore):
 
     before: Callable[[], None] = staticmethod(lambda: None)
 
-    def _arrow(self, *arguments: Any) -> Any:
+    def _arrow(self, statement: str, values: Sequence[Any]) -> pl.DataFrame:
         self.before()
-        return super()._arrow(*arguments)
+        return super()._arrow(statement, values)
 
-    def _insert(self, *arguments: Any) -> None:
+    def _insert(self, table: str, rows: pl.DataFrame) -> None:
         self.before()
-        super()._insert(*arguments)
+        super()._insert(table, rows)
 
-    def _command(self, *arguments: Any) -> None:
+    def _command(self, statement: str) -> None:
         self.before()
-        super()._command(*arguments)
+        super()._command(statement)
 
 
 def stepwise(directory: Path) -> Stepwise:

@@ -52,7 +52,7 @@ FUNCTIONS = [
     "now64",
 ]
 WORDS = re.compile(rf"\b(?:{NAMES})|\b(?:{'|'.join(FUNCTIONS)})\s*\(|::[A-Z]{{3,}}|\bMATERIALIZED\b", re.IGNORECASE)
-METHODS = re.compile(r"\.(strftime|ends_with|unnest|arg_max|timezone|contains|local_\w+)\(")
+METHODS = re.compile(r"\.(strftime|endswith|ends_with|unnest|arg_max|timezone|contains|local_\w+)\(")
 """What polars, datetime and a dialect call so."""
 SETTINGS = {"settings.py": {"DuckDB"}}
 """The help of an option names what it is an option of."""

@@ -173,6 +173,7 @@ def test_spans_do_not_overlap_and_are_few():
 
 def test_spans_read_from_the_file_are_those_that_were_kept(tmp_path: Path):
     store = world(*(started(conversation_id=f"c{i}") for i in range(20)), directory=tmp_path)
+    assert isinstance(store, DuckStore)
     keys = np.array(sorted(key for (key,) in store.select("SELECT key FROM event_rows").rows), np.uint64)
     kept = store._spans.find(keys)
     store.close()

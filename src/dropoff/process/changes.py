@@ -10,7 +10,7 @@ from dropoff.process import attribute, fold, frames, steps
 from dropoff.process.contacts import Contacts, Taken
 from dropoff.process.fold import Rules
 from dropoff.process.lifecycle import DEALS, MEETINGS
-from dropoff.store.base import Rows, Store
+from dropoff.store.base import Rows, SoleStore
 from dropoff.store.keys import hashes
 
 _MESSAGES = ("message_sent", "message_received")
@@ -37,7 +37,7 @@ class Work(NamedTuple):
 class Alone:
     """The changes of the only worker of a store."""
 
-    def __init__(self, store: Store, rules: Rules) -> None:
+    def __init__(self, store: SoleStore, rules: Rules) -> None:
         self._store = store
         self._rules = rules
         self._contacts = Contacts(store)
@@ -52,7 +52,7 @@ class Alone:
             self._contacts.keep(work.contacts)
 
 
-def prepare(lines: bytes, store: Store, contacts: Contacts, rules: Rules) -> Work:
+def prepare(lines: bytes, store: SoleStore, contacts: Contacts, rules: Rules) -> Work:
     """What these queue lines change. Reads the store, writes nothing."""
     rows = frames.read_lines(lines)
     history = store.history(rows["key"].unique())
@@ -73,7 +73,7 @@ def prepare(lines: bytes, store: Store, contacts: Contacts, rules: Rules) -> Wor
 
 
 def _rows(
-    standing: pl.DataFrame, fresh: pl.DataFrame, lost: pl.DataFrame, taken: Taken, store: Store, rules: Rules
+    standing: pl.DataFrame, fresh: pl.DataFrame, lost: pl.DataFrame, taken: Taken, store: SoleStore, rules: Rules
 ) -> dict[str, Rows]:
     """The rows of the conversations that changed; of their messages only those that can have changed."""
     moved = pl.concat([fresh.select(_SHAPE), lost.select(_SHAPE)])
@@ -127,7 +127,7 @@ def _contacts_of(standing: pl.DataFrame, lost: pl.DataFrame, moved: pl.DataFrame
 
 
 def _with_contacts(
-    standing: pl.DataFrame, dirty: pl.Series, contacts: set[str], store: Store
+    standing: pl.DataFrame, dirty: pl.Series, contacts: set[str], store: SoleStore
 ) -> tuple[pl.DataFrame, pl.Series]:
     """The events united with all of these contacts and their conversations; and the keys of those conversations."""
     conversations = store.conversations_of(sorted(contacts))

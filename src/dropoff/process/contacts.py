@@ -7,7 +7,7 @@ import polars as pl
 from dropoff.process.attribute import MAX_COMPONENT
 from dropoff.process.fold import without_retracted
 from dropoff.process.frames import with_facts
-from dropoff.store.base import Store
+from dropoff.store.base import SoleStore
 
 SPEAKS_OF_ALIASES = ("contact_identified", "event_retracted")
 
@@ -18,7 +18,7 @@ class Contacts:
     Both are rebuilt from the stored events, so that a restart changes nothing.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: SoleStore) -> None:
         self._rows = store.contact_events(SPEAKS_OF_ALIASES)
         self._loose = store.loose_contacts()
         self._components = components(links(self._rows))

@@ -23,7 +23,7 @@ from dropoff.process.changes import Alone
 from dropoff.process.fold import Rules
 from dropoff.process.shared import Among
 from dropoff.queue.base import Queue, Record
-from dropoff.store.base import Change, SharedStore, Store
+from dropoff.store.base import Change, SharedStore, SoleStore, Store
 
 log = structlog.get_logger()
 
@@ -155,7 +155,7 @@ class Worker:
 
 def made_by(store: Store, rules: Rules) -> Alone | Among:
     """Makes the changes of a worker of this store: its only one, or one of several."""
-    return Among(cast(SharedStore, store), rules) if store.shared else Alone(store, rules)
+    return Among(cast(SharedStore, store), rules) if store.shared else Alone(cast(SoleStore, store), rules)
 
 
 def _tell(what: str, error: Exception) -> None:

@@ -80,10 +80,15 @@ class Store(Protocol):
     raises `Unavailable` where trying again may help (a full disk).
     """
 
-    dialect: Dialect
-    """In which a statement for `select` is written."""
-    shared: bool
-    """Several workers may write at once: this is a `SharedStore`."""
+    @property
+    def dialect(self) -> Dialect:
+        """In which a statement for `select` is written."""
+        ...
+
+    @property
+    def shared(self) -> bool:
+        """Whether several workers may write at once: this is then a `SharedStore`, else a `SoleStore`."""
+        ...
 
     def offset(self) -> int:
         """The queue offset of the last commit, 0 at first: what lies at or before it is already stored."""
@@ -95,18 +100,6 @@ class Store(Protocol):
 
     def history(self, keys: pl.Series) -> pl.DataFrame:
         """All stored events of these keys, in the columns of `events`; instants as integers of microseconds."""
-        ...
-
-    def conversations_of(self, contacts: Sequence[str]) -> pl.Series:
-        """The keys of the conversations whose contact is one of these ids."""
-        ...
-
-    def contact_events(self, types: Sequence[str]) -> pl.DataFrame:
-        """All stored events of these (rare) types, in the columns of `events`."""
-        ...
-
-    def loose_contacts(self) -> set[str]:
-        """The contacts that have events of their own, which name no conversation."""
         ...
 
     def commit(self, change: Change) -> None:
@@ -121,8 +114,8 @@ class Store(Protocol):
         """The parts one after the other, in frames of bounded size, as they all were when the first was read.
 
         Each part gives at least one frame, if an empty one. Instants are naive datetimes in UTC, of microseconds;
-        events come in the order of `seq`. Called by any thread. Where the engine has no such snapshot over several
-        tables, each is as it was when it was read.
+        events of a store with one worker come in the order of `seq`. Called by any thread. Where the engine has no
+        such snapshot over several tables, each is as it was when it was read.
         """
         ...
 
@@ -161,6 +154,22 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Checkpoint and close. Idempotent."""
+        ...
+
+
+class SoleStore(Store, Protocol):
+    """A store that one worker writes, which may therefore keep in memory what it has read."""
+
+    def conversations_of(self, contacts: Sequence[str]) -> pl.Series:
+        """The keys of the conversations whose contact is one of these ids."""
+        ...
+
+    def contact_events(self, types: Sequence[str]) -> pl.DataFrame:
+        """All stored events of these (rare) types, in the columns of `events`."""
+        ...
+
+    def loose_contacts(self) -> set[str]:
+        """The contacts that have events of their own, which name no conversation."""
         ...
 
 

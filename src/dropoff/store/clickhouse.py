@@ -23,7 +23,6 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 import polars as pl
-import polars.selectors as cs
 
 from dropoff.errors import InvalidInput, NewerSchema, Unavailable
 from dropoff.query import NO_TEST_RULES, TestTraffic
@@ -202,19 +201,6 @@ class ClickHouseStore:
                 pl.DataFrame(self._client.query_arrow(statement.format(", ".join(map(str, part))))) for part in parts
             )
 
-    def conversations_of(self, contacts: Sequence[str]) -> pl.Series:
-        statement = "SELECT DISTINCT key FROM conversation_rows WHERE contact_id IN ({})"
-        return self._arrow(statement, [self.dialect.literal(contact) for contact in contacts])["key"]
-
-    def contact_events(self, types: Sequence[str]) -> pl.DataFrame:
-        columns = ", ".join(_out(column) for column in tables.EVENTS)
-        statement = f"SELECT {columns} FROM event_rows WHERE event_type IN ({{}})"
-        return self._arrow(statement, [self.dialect.literal(name) for name in types])
-
-    def loose_contacts(self) -> set[str]:
-        found = self.select("SELECT DISTINCT contact_id FROM event_rows WHERE conversation_id IS NULL")
-        return {row[0] for row in found.rows}
-
     # What the worker writes
 
     def link(self, links: pl.DataFrame) -> None:
@@ -267,19 +253,14 @@ class ClickHouseStore:
         return Answer(list(found.column_names), [tuple(row) for row in found.result_rows])
 
     def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
-        for part in parts:
-            for frame in self._scanned(part):
-                yield part, frame
-
-    def _scanned(self, part: Part) -> Iterator[pl.DataFrame]:
-        """The rows of a table or view, in blocks as the server sends them."""
-        name = sql.PHYSICAL.get(part.table, part.table)
-        after = f" WHERE seq > {part.after} ORDER BY seq" if part.table == "events" else ""
         with _told("the store"):
-            yield _without_zone(pl.DataFrame(self._client.query_arrow(f"SELECT * FROM {name} LIMIT 0")))
-            with self._client.query_arrow_stream(f"SELECT * FROM {name}{after}") as blocks:
-                for block in blocks:
-                    yield _without_zone(pl.DataFrame(block))
+            for part in parts:
+                where = f" WHERE seq > {part.after}" if part.after >= 0 else ""
+                text = f"SELECT * FROM {sql.PHYSICAL.get(part.table, part.table)}{where}"
+                yield part, _naive(self._client.query_arrow(f"{text} LIMIT 0"))
+                with self._client.query_arrow_stream(text) as stream:
+                    for batch in stream:
+                        yield part, _naive(batch)
 
     def query(self, text: str, seconds: float, rows: int) -> Answer:
         limits = {
@@ -380,8 +361,10 @@ _FRAME: Mapping[tables.Type, Any] = {
 # Frames
 
 
-def _without_zone(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.with_columns(cs.datetime(time_zone="*").dt.replace_time_zone(None))
+def _naive(rows: Any) -> pl.DataFrame:
+    frame = pl.DataFrame(rows)
+    instants = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
+    return frame.with_columns(pl.col(instants).dt.replace_time_zone(None).cast(pl.Datetime("us")))
 
 
 def _with_instants(rows: pl.DataFrame, columns: Iterable[Column]) -> pl.DataFrame:
@@ -595,6 +578,7 @@ def physical() -> dict[str, str]:
         "conversation_rows": f"SELECT {_list('conversations')} FROM conversation_log FINAL",
         **unfolded,
         "attribution_rows": _unfolded("attributions", "contact_log", "contact_id"),
+        "dirty_slots": "SELECT DISTINCT slot FROM slot_marks FINAL WHERE NOT done",
         "rejected_rows": f"SELECT {_list('rejected_events')} FROM rejected_log FINAL WHERE NOT gone",
         "metrics_hourly": f"SELECT timestamp, {cells} FROM hour_log FINAL ARRAY JOIN cells",
         "metrics_daily": f"""SELECT date, metric_name, segment,

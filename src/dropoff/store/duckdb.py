@@ -285,9 +285,9 @@ class KeySpans:
     """
 
     def __init__(self) -> None:
-        self._keys = np.empty(0, np.uint64)
-        self._first = np.empty(0, np.int64)
-        self._last = np.empty(0, np.int64)
+        self._keys: np.ndarray = np.empty(0, np.uint64)
+        self._first: np.ndarray = np.empty(0, np.int64)
+        self._last: np.ndarray = np.empty(0, np.int64)
         self._recent: dict[int, tuple[int, int]] = {}
         self._groups: dict[int, set[int]] = {}
 
