@@ -30,16 +30,6 @@ T = TypeVar("T")
 _KEEP_IMPORTS_SECONDS = 86_400
 
 
-def rules_of(settings: Settings) -> Rules:
-    """What the fold goes by."""
-    return Rules(settings.zone, settings.idle_seconds, settings.idle_default_seconds, settings.deal_horizon_days)
-
-
-def plan_of(settings: Settings) -> Plan:
-    """What is rolled up."""
-    return Plan(settings.timezone, tuple(settings.rollups))
-
-
 class Jobs(NamedTuple):
     """What a process does: take events at the door, bring them from the queue to the store, answer questions."""
 
@@ -58,7 +48,7 @@ def rules_of(settings: Settings) -> Rules:
 
 def plan_of(settings: Settings) -> Plan:
     """What is rolled up."""
-    return Plan(settings.timezone, tuple(settings.rollups))
+    return Plan(settings.timezone, tuple(settings.rollups), settings.test)
 
 
 class Engine:
