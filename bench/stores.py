@@ -1,4 +1,4 @@
-"""The two stores side by side: DuckDB in a file, and ClickHouse's engine (chDB) in this process, through our adapters."""
+"""The two stores side by side, through our adapters: DuckDB in a file, and ClickHouse (chDB) in this process."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ from dropoff.process import frames
 from dropoff.process.fold import Rules
 from dropoff.process.worker import Worker
 from dropoff.queue.sqlite import SqliteQueue
-from dropoff.store import clickhouse
+from dropoff.store import clickhouse, tables
 from dropoff.store.base import Change, SharedStore, Store
 from dropoff.store.duckdb import DuckStore
 
@@ -75,17 +75,18 @@ def _filled(store: Store, queue: SqliteQueue, copies: int, timeline: Timeline) -
 
 def _appended(store: Store, timeline: Timeline) -> float:
     """Events a second, of one batch that is only kept."""
-    lines, count = payload_of(timeline.copy(0)[:APPENDS])
+    payloads = [payload_of(part) for part in parts(timeline.copy(0)[:APPENDS], APPENDED)]
+    lines = b"".join(lines for lines, _ in payloads)
     rows = frames.read_lines(lines).drop("batch").with_columns(pl.int_range(pl.len()).alias("seq"))
     begin = time.perf_counter()
     if store.shared:
         cast(SharedStore, store).append(rows)
     else:
         refused = pl.DataFrame(schema=frames.frame_schema("rejected_events"))
-        store.commit(Change(rows.select(frames.frame_schema("events")), (), {}, refused, 1))
+        store.commit(Change(rows.select(tables.names("events")), (), {}, refused, 1))
     seconds = time.perf_counter() - begin
     store.close()
-    return count / seconds
+    return len(rows) / seconds
 
 
 def _rebuilt(store: Store) -> float:
