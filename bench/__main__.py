@@ -1,6 +1,6 @@
 """Dropoff against named peers, all in one run on one machine: trust the ratios more than the numbers.
 
-python -m bench [--quick] [--only ingest|worker|grown|import|star] [--json FILE]
+python -m bench [--quick] [--only ingest|worker|grown|stores|import|star] [--json FILE]
 """
 
 import argparse
@@ -19,7 +19,7 @@ import polars
 from rich.console import Console
 from rich.table import Table
 
-from bench import grown, imports, ingest, worker
+from bench import grown, imports, ingest, stores, worker
 from bench.data import Timeline
 from bench.rows import FULL, QUICK, Row
 
@@ -27,6 +27,7 @@ PARTS: dict[str, Callable[..., Iterable[Row]]] = {
     "ingest": ingest.measure,
     "worker": worker.measure,
     "grown": grown.measure,
+    "stores": stores.measure,
     "import": imports.measure,
     "star": lambda _plan, _timeline, folder: imports.star(folder),
 }

@@ -22,7 +22,7 @@ from dropoff.periods import Period, parse_period
 from dropoff.query import NONE, REST, TOP, Query
 from dropoff.store.base import Store
 from recount import Figure, Talk
-from worlds import drain, event, minute, objected, payload, qualified, sent, started
+from worlds import EMBEDDED, drain, event, minute, objected, payload, qualified, sent, started
 
 STAR = Path(os.environ.get("DROPOFF_SHARED", Path(__file__).parents[3] / "shared")) / "data" / "star"
 ZONES = ("America/New_York", "Asia/Kolkata")
@@ -97,7 +97,9 @@ def star_world(directory: Path, engine: str, name: str) -> World:
 
 
 @pytest.fixture(params=["demo", "odd", "star"])
-def made(request: pytest.FixtureRequest) -> World:
+def made(request: pytest.FixtureRequest, engine: str) -> World:
+    if engine != EMBEDDED and request.param != "odd":
+        pytest.skip("one world is enough to compare the engines: that in which anything follows anything")
     return request.getfixturevalue(request.param)
 
 

@@ -48,12 +48,23 @@ from worlds import (
 @given(histories() | histories(outside=True), st.randoms(use_true_random=False), st.booleans())
 def test_order_duplication_splits_and_restarts_do_not_matter(history: list[Dict], random: Random, apart: bool):
     """The central invariant: one batch in order gives the tables that any other way gives."""
-    copies = [*history, *random.sample(history, len(history) // 2)]
-    shuffled = random.sample(copies, len(copies))
-    groups = [chunks(group, [random.randrange(99) for _ in range(3)]) for group in chunks(shuffled, [len(copies) // 2])]
+    groups = other_way(history, random)
     expected = outcome([history])
     assert outcome(*groups, apart=apart) == expected
     assert_facts_match(expected)
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(histories() | histories(outside=True), st.randoms(use_true_random=False))
+def test_the_tables_of_another_engine_are_the_same(history: list[Dict], random: Random):
+    assert outcome(*other_way(history, random), engine="chdb") == outcome([history])
+
+
+def other_way(history: list[Dict], random: Random) -> list[list[list[Dict]]]:
+    """Payloads in groups, after each of which the store is opened anew: shuffled, some of it twice."""
+    copies = [*history, *random.sample(history, len(history) // 2)]
+    shuffled = random.sample(copies, len(copies))
+    return [chunks(group, [random.randrange(99) for _ in range(3)]) for group in chunks(shuffled, [len(copies) // 2])]
 
 
 def assert_facts_match(found: dict[str, list[Dict]]) -> None:
