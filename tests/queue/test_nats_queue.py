@@ -131,7 +131,7 @@ def test_a_batch_that_is_handed_out_again_changes_nothing(open_queue: Open, tmp_
             pass
     queue.close()
     again = open_queue()
-    assert again.lag().events == 20
+    assert again.lag().events == 2  # payloads: `put` counts one for each
     worker = Worker(again, store, Rules())
     dropped = [tally.dropped for tally in iter(lambda: worker.step(1), None)]
     assert sum(sum(counts.values()) for counts in dropped) == 20
