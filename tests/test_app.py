@@ -206,6 +206,26 @@ def test_beyond_loopback_the_last_key_revoked_opens_nothing(engine):
     assert client.get("/api/v1/funnel").status_code == 401
 
 
+def test_while_the_control_state_is_away_known_keys_count_and_logins_wait(client, monkeypatch):
+    write, admin = client.create("bot", "write"), client.create("boss", "admin")
+    session = login(client, admin).cookies[access.COOKIE]
+
+    def away(*_):
+        raise Unavailable("the broker is away")
+
+    for method in ("list", "get"):
+        monkeypatch.setattr(client.engine.control, method, away)
+    client.now += 10
+    assert client.post(START, token=write).status_code == 202
+    assert client.get("/api/v1/funnel", token=admin).status_code == 200
+    assert client.get("/", cookie=session).status_code == 503
+    unknown = Client(client.engine)
+    assert_refused(unknown.post(START, token=write), 503, "unavailable")
+    assert_refused(unknown.get("/api/v1/funnel", token=admin), 503, "unavailable")
+    ready = unknown.get("/readyz")
+    assert (ready.status_code, ready.json()["missing"]) == (503, {"control": "the broker is away"})
+
+
 def test_keys_are_kept_as_hashes(client):
     secret = client.create("bot", "write")
     kept = b"".join(key.encode() + entry.value for key, entry in client.engine.control.list("").items())

@@ -3,13 +3,14 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropoff import intake
 from dropoff.events import MAX_BATCH_EVENTS, MAX_EVENT_BYTES, Envelope, Event, Properties, Receipt
-from dropoff.intake import BadBody, Intake, decode, read_each, read_events
+from dropoff.intake import BadBody, Intake, Rejected, decode, event_parts, read_each, read_events, refused_parts
 from worlds import RECEIVED, Dict, histories
 
 RECEIPT = Receipt(RECEIVED)
@@ -239,3 +240,43 @@ def test_a_batch_has_at_most_10_000_events(good: bool):
 def test_large_batches_take_the_fast_way(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(intake, "read_each", None)
     assert len(read([GOOD] * 1000).events) == 1000
+
+
+def test_parts_keep_conversations_together_and_in_order():
+    sent = [{"event_type": "x", "conversation_id": f"c{n % 50}", "event_id": f"e{n}"} for n in range(500)]
+    sent += [{"event_type": "deal_closed", "contact_id": f"p{n % 9}", "event_id": f"d{n}"} for n in range(90)]
+    events = read(sent).events
+    parts = event_parts(events, 8, 10_000)
+    assert {part.partition for part in parts} == set(range(8))
+    assert all(len(part.payload) <= 10_000 and part.events == len(decode(part.payload)) for part in parts)
+    places: dict[str | None, set[int]] = {}
+    order: dict[str | None, list[str]] = {}
+    for part in parts:
+        for event in decode(part.payload):
+            owner = event.conversation_id or event.contact_id
+            places.setdefault(owner, set()).add(part.partition)
+            order.setdefault(owner, []).append(event.id)
+    assert {len(partitions) for partitions in places.values()} == {1}
+    assert sum(map(len, order.values())) == 590
+    assert all(ids == sorted(ids, key=lambda i: int(i[1:])) for ids in order.values())
+
+
+def test_one_partition_takes_a_body_as_it_is():
+    found = read([{"event_type": "x", "conversation_id": f"c{n}"} for n in range(9)])
+    assert event_parts(found.events, 1, 10_000_000) == [(found.lines, 9, 0)]
+    assert event_parts([], 1, 10) == refused_parts([], 7, 4, 10) == []
+
+
+def test_where_a_conversation_lies_never_changes():
+    """Another hash would leave the events that lie in a log behind."""
+    (event,) = read({"event_type": "x", "conversation_id": "c1"}).events
+    assert [event_parts([event], partitions, 10_000)[0].partition for partitions in (2, 16, 1000)] == [1, 1, 457]
+
+
+def test_refused_events_are_cut_to_what_a_queue_takes():
+    found = read([{"event_type": "", "text": "x" * 300}] * 64)
+    parts = refused_parts(found.rejections, RECEIPT.received_at, 4, 5_000)
+    assert len(parts) == 8
+    assert all(len(part.payload) <= 5_000 and part.events == 0 for part in parts)
+    kept = [row for part in parts for row in msgspec.json.decode(part.payload[1:], type=list[Rejected])]
+    assert [row.body for row in kept] == [rejection.body for rejection in found.rejections]

@@ -6,13 +6,17 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from brokers import NatsServer
+from dropoff.broker import Place
+from dropoff.control.nats import NatsControl
+from dropoff.shares import BEAT_SECONDS
 from dropoff.store.duckdb import DuckStore
 from servers import Server
 from worlds import Dict, event
@@ -129,24 +133,66 @@ def run_roles(directory: Path, store: Mapping[str, str], events: int, kills: int
             storm(nats, [ingest, *workers], senders, kills, seed=2)
             ingest.drain()
             with started(directory, nats, "web", "web", store) as web:
-                answer = web.request(
-                    "POST", "/api/v1/query", json.dumps({"sql": COUNT}).encode(), {"Content-Type": "application/json"}
-                ).json()
+                counts = count(web)
         finally:
             for server in (ingest, *workers):
                 server.stop()
         for server in (ingest, *workers):
             assert "dead letters" not in server.log.read_text()
-    return {"refused": sum(sender.refused for sender in senders), "counts": answer["rows"][0]}
+    return {"refused": sum(sender.refused for sender in senders), "counts": counts}
 
 
-COUNT = "SELECT count(*), count(DISTINCT id) FROM events_all"
+def count(web: Server) -> list[int]:
+    """How many events are stored, and how many different ones."""
+    sql = {"sql": "SELECT count(*), count(DISTINCT id) FROM events_all"}
+    answer = web.request("POST", "/api/v1/query", json.dumps(sql).encode(), {"Content-Type": "application/json"})
+    return answer.json()["rows"][0]
+
+
+def until(true: Callable[[], bool], patience: float = 30) -> None:
+    end = time.monotonic() + patience
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 @pytest.mark.timeout(180)
 def test_roles_share_the_work_and_nothing_is_lost_or_repeated(tmp_path: Path, shared_store: dict[str, str]):
     found = run_roles(tmp_path, shared_store, events=3_000, kills=1, pause=0.1)
     assert found["counts"] == [3_000, 3_000]
+
+
+@pytest.mark.timeout(180)
+def test_a_restart_in_turn_loses_nothing_and_hands_over_at_once(tmp_path: Path, shared_store: dict[str, str]):
+    (tmp_path / "nats").mkdir()
+    with NatsServer(tmp_path / "nats") as nats, ExitStack() as running:
+        names = ("ingest", "worker0", "worker1")
+        servers = [started(tmp_path, nats, name.rstrip("01"), name, shared_store) for name in names]
+        for server in servers:
+            running.enter_context(server)
+        sender = Sender(servers[0], 0, 3_000, pause=0.1)
+        sender.start()
+        until(lambda: shares(nats) == [8, 8])
+        for server in servers:
+            server.stop()
+            assert server.process is not None
+            assert server.process.returncode == 0
+            if server is not servers[0]:
+                until(lambda: shares(nats) == [16], BEAT_SECONDS + 2)  # long before a lease would end
+            server.spawn()
+            server.wait()
+        sender.join(120)
+        servers[0].drain()
+        with started(tmp_path, nats, "web", "web", shared_store) as web:
+            assert count(web) == [3_000, 3_000]
+
+
+def shares(nats: NatsServer) -> list[int]:
+    """How many partitions each worker reads."""
+    control = NatsControl(Place([nats.address]), "events-control")
+    found = control.get("workers/events")
+    control.close()
+    return sorted(len(worker["partitions"]) for worker in json.loads(found.value).values()) if found else []
 
 
 @pytest.mark.long

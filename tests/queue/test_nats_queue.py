@@ -11,7 +11,13 @@ import pytest
 from brokers import NatsServer
 from dropoff.broker import Place
 from dropoff.errors import InvalidInput, Unavailable
+from dropoff.events import Receipt
+from dropoff.intake import read_events, refused_payload
+from dropoff.process.fold import Rules
+from dropoff.process.worker import Worker
 from dropoff.queue.nats import RECORDS, NatsQueue
+from dropoff.store.duckdb import DuckStore
+from worlds import RECEIVED, event, payload, rows
 
 Open = Callable[..., NatsQueue]
 
@@ -112,6 +118,26 @@ def test_a_repeated_message_is_taken_once(open_queue: Open):
     numbers = [queue.broker.call(queue._repeat("events.0", b"a", headers)) for _ in range(2)]
     assert numbers[0] == numbers[1]
     assert drain(queue) == [b"a"]
+
+
+def test_a_batch_that_is_handed_out_again_changes_nothing(open_queue: Open, tmp_path: Path):
+    """The store has no offset to know it by: a worker dies between the store's commit and the queue's."""
+    queue, store = open_queue(), DuckStore(tmp_path / "store.duckdb")
+    refused = read_events(b'[{"event_type": ""}]', Receipt(RECEIVED)).rejections
+    put(queue, payload([event("x", n, event_id=f"e{n}") for n in range(20)]), refused_payload(refused, RECEIVED))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queue, "commit", lambda _: None)
+        while Worker(queue, store, Rules()).step(1):
+            pass
+    queue.close()
+    again = open_queue()
+    assert again.lag().events == 2  # payloads: `put` counts one for each
+    worker = Worker(again, store, Rules())
+    dropped = [tally.dropped for tally in iter(lambda: worker.step(1), None)]
+    assert sum(sum(counts.values()) for counts in dropped) == 20
+    assert [len(rows(store, table)) for table in ("event_rows", "rejected_rows")] == [20, 1]
+    assert (again.lag(), store.offset()) == ((0, 0, 0), 0)
+    store.close()
 
 
 def test_appends_of_a_moment_share_a_message(open_queue: Open):

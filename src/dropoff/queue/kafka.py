@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -94,8 +94,9 @@ class KafkaQueue:
         self._expected: dict[int, int] = {}  # and of the last that is known to be there
         self._committed: dict[int, int] = {}
         self._seen = [0, 0, 0]  # records, events, bytes: for estimates
-        self._backlog = (0.0, 0)
-        self._closed = False
+        self._backlog = 0
+        self._watch: threading.Thread | None = None
+        self._ended = threading.Event()
         with self._told():
             self._make(replicas, max(retention, LEAST_RETENTION))
             self._producer = Producer(self._common | _producer(patience))
@@ -198,14 +199,15 @@ class KafkaQueue:
                 rest = sum(ends[n] - min(ends[n], self._next[n]) for n in self._owned)
                 rest += sum(ends[n] - begins[n] for n in others)
                 lag = self._measured(rest)
-        self._backlog = (time.monotonic(), lag.bytes)
+        self._backlog = lag.bytes
         return lag
 
     def backlog(self) -> int:
-        """The bytes that wait, as of the last seconds: the thread that hears from Kafka looks after it."""
-        at, size = self._backlog
-        self._backlog = (at or time.monotonic(), size)
-        return size
+        """The bytes that wait, as of about a second ago; from the first call on they are looked after."""
+        if self._watch is None:
+            self._watch = threading.Thread(target=self._look, name="kafka-backlog", daemon=True)
+            self._watch.start()
+        return self._backlog
 
     def dead_letter(self, payload: bytes, reason: str) -> None:
         """Set `payload` aside, durably. The same payload again changes nothing. Raises `Unavailable`."""
@@ -233,7 +235,7 @@ class KafkaQueue:
         """Finish pending appends, save the positions and close the connections. Idempotent."""
         if self._closed:
             return
-        self._closed = True
+        self._ended.set()
         with self._reading, self._told():
             self._producer.flush(2 * _CALL_SECONDS)
             self._poller.join()
@@ -242,6 +244,10 @@ class KafkaQueue:
             self._consumer.close()
 
     # Under the locks
+
+    @property
+    def _closed(self) -> bool:
+        return self._ended.is_set()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -378,12 +384,11 @@ class KafkaQueue:
         """Hear what became of appends."""
         while not self._closed or len(self._producer):
             self._producer.poll(_SLICE_SECONDS)
-            at, _ = self._backlog
-            if at and time.monotonic() - at > 1 and not self._closed:
-                try:
-                    self.lag()
-                except Unavailable:
-                    self._backlog = (time.monotonic(), self._backlog[1])
+
+    def _look(self) -> None:
+        while not self._ended.wait(1.0):
+            with suppress(Unavailable):
+                self.lag()
 
     @contextmanager
     def _told(self) -> Iterator[None]:

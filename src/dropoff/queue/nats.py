@@ -36,7 +36,7 @@ HEADROOM = 32_768  # for the headers, which count as payload, too
 MOST_BYTES = 500_000
 LEAST_BYTES = 250_000  # an event with its settled facts, or a refused one, written as JSON
 
-_PULL = 32  # messages asked for at once, of at most MOST_BYTES
+_PULL = 16  # messages asked for at once, of at most MOST_BYTES
 _PULL_SECONDS = 10.0
 _IDLE_SECONDS = 60.0  # after which the server forgets a consumer
 _BUFFER_BYTES = 4_000_000
@@ -573,7 +573,8 @@ class _Lane:
         start = 0
         with self._queue.arrived:
             self._cursor, self._remaining = number, remaining
-            for index, record in enumerate((message.headers or {})[SHAPE].split(",")):
+            shape = (message.headers or {}).get(SHAPE)  # somebody else's message has none, and is no record
+            for index, record in enumerate(shape.split(",") if shape else ()):
                 size, events = map(int, record.split(":"))
                 payload = None if self._gauge else message.data[start : start + size]
                 start += size
