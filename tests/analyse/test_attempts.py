@@ -152,6 +152,16 @@ def test_units_are_done_in_parts_as_they_are_at_once(case, cuts):
 
 @quick
 @given(cases)
+def test_units_with_one_hash_are_told_apart(case):
+    funnel, events = case
+    apart = asked(funnel, *events)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dropoff.analyse.attempts._key", lambda unit: pl.Series("key", [7] * len(unit), pl.UInt64))
+        assert rows(asked(funnel, *events), funnel) == rows(apart, funnel)
+
+
+@quick
+@given(cases)
 def test_every_entry_holds_the_one_that_counts_alone(case):
     funnel, events = case
     if funnel.mode in UNTIMED or funnel.exclusions:

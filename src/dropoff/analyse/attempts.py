@@ -145,7 +145,7 @@ def _coded(events: pl.DataFrame, funnel: Funnel) -> tuple[pl.DataFrame, pl.Serie
 
 def _counted(funnel: Funnel) -> list[str]:
     """What is counted: a unit; with all its values, a unit under each."""
-    return ["unit", "code"] if funnel.attribution == "all" else ["unit"]
+    return ["key", "code"] if funnel.attribution == "all" else ["key"]
 
 
 def _kept(funnel: Funnel) -> list[str]:
@@ -160,10 +160,18 @@ def _sorted(events: pl.DataFrame, funnel: Funnel, period: tuple[int, int]) -> pl
     if funnel.mode in UNTIMED:
         events = events.filter(pl.col("started").is_between(*period, closed="left"))
     counted, kept = _counted(funnel), _kept(funnel)
-    table = _ordered_by(kept, events).with_columns(counted=_number(counted), group=_number(kept))
+    table = _ordered_by(kept, events.with_columns(key=_key(events["unit"])))
+    if (_same(table["key"]) & ~_same(table["unit"])).any():  # two units with one key
+        table = _ordered_by(kept, events.with_columns(key=events["unit"].rank("dense")))
+    table = table.with_columns(counted=_number(counted), group=_number(kept))
     if funnel.mode == "strict":  # what breaks an attempt need not be of its group
-        table = _ordered_by(["unit"], table)
-    return table.with_columns(owner=_number(["unit"] if funnel.mode == "strict" else kept))
+        table = _ordered_by(["key"], table)
+    return table.with_columns(owner=_number(["key"] if funnel.mode == "strict" else kept))
+
+
+def _key(unit: pl.Series) -> pl.Series:
+    """What sorts faster than text."""
+    return unit if unit.dtype.is_integer() else unit.hash()
 
 
 def _ordered_by(columns: list[str], events: pl.DataFrame) -> pl.DataFrame:
@@ -396,7 +404,7 @@ def _exclusions(events: pl.DataFrame, table: pl.DataFrame, funnel: Funnel) -> li
     if not funnel.exclusions:
         return []
     kept = _kept(funnel)
-    groups = table.select(*kept, "group").unique()
+    groups = table.select("unit", *kept, "group").unique()
     found = []
     for i in range(len(funnel.exclusions)):
         one = events.filter(pl.col("exclusions") & (1 << i) != 0).join(groups, on="unit", suffix="_of_group")
