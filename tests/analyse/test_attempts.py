@@ -93,10 +93,10 @@ def histories(draw: st.DrawFn, funnel: Funnel, size: int = 7) -> list[dict[str, 
 cases = funnels().flatmap(lambda funnel: st.tuples(st.just(funnel), histories(funnel)))
 periods = st.sampled_from([(0, 99 * SECOND), (0, 4 * SECOND), (2 * SECOND, 6 * SECOND)])
 several_cuts = st.sampled_from([None, None, [0, 2 * SECOND, 5 * SECOND]])
-quick = settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 
-@quick
+@settings(quick, max_examples=400)
 @given(cases, periods, several_cuts)
 def test_any_funnel_on_any_history_is_what_trying_everything_says(case, period, cuts):
     funnel, events = case
