@@ -93,10 +93,10 @@ def histories(draw: st.DrawFn, funnel: Funnel, size: int = 7) -> list[dict[str, 
 cases = funnels().flatmap(lambda funnel: st.tuples(st.just(funnel), histories(funnel)))
 periods = st.sampled_from([(0, 99 * SECOND), (0, 4 * SECOND), (2 * SECOND, 6 * SECOND)])
 several_cuts = st.sampled_from([None, None, [0, 2 * SECOND, 5 * SECOND]])
-quick = settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 
-@quick
+@settings(quick, max_examples=400)
 @given(cases, periods, several_cuts)
 def test_any_funnel_on_any_history_is_what_trying_everything_says(case, period, cuts):
     funnel, events = case
@@ -148,6 +148,16 @@ def test_units_are_done_in_parts_as_they_are_at_once(case, cuts):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dropoff.analyse.attempts.CHUNK", 5)
         assert rows(asked(funnel, *events, cuts=cuts), funnel) == rows(at_once, funnel)
+
+
+@quick
+@given(cases)
+def test_units_with_one_hash_are_told_apart(case):
+    funnel, events = case
+    apart = asked(funnel, *events)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dropoff.analyse.attempts._key", lambda unit: pl.Series("key", [7] * len(unit), pl.UInt64))
+        assert rows(asked(funnel, *events), funnel) == rows(apart, funnel)
 
 
 @quick
