@@ -18,7 +18,7 @@ from dropoff.analyse.custom import registry
 from dropoff.control.base import Control
 from dropoff.errors import InvalidInput, Unavailable
 from dropoff.ingest import metrics
-from dropoff.parts import EMBEDDED, check_role, open_control, open_queue, open_store
+from dropoff.parts import EMBEDDED, check_role, has_shared_store, open_control, open_queue, open_store
 from dropoff.process.fold import Rules
 from dropoff.process.worker import Tally, Worker
 from dropoff.queue.base import Lag, Queue, Shared
@@ -75,7 +75,7 @@ class Engine:
             self.control = open_control(settings)
             opened.callback(self.control.close)
             self._opened = opened.pop_all()
-        self.shared = getattr(self._store, "shared", False)
+        self.shared = has_shared_store(settings)
         # A store of one worker is known by its place, so that its worker may come back at once after a crash.
         self.name = secrets.token_hex(8) if self.shared else f"{socket.gethostname()}:{settings.data.resolve()}"
         self.imports = Imports(self.control, self.name)
@@ -238,7 +238,8 @@ class Rollups:
         if self._may is None or self._may():
             refresh(self._store, self._plan, datetime.now(UTC))
         self.current = idle
-        self._next = time.monotonic() + max(1.0, 10 * (time.monotonic() - begin))
+        took = time.monotonic() - begin
+        self._next = time.monotonic() + max(1.0, took if idle else 10 * took)
 
 
 class Imports:

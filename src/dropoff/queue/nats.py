@@ -294,10 +294,10 @@ class NatsQueue:
         await lane.start()
         self._lanes = {**self._lanes, partition: lane}
         if partition in self._gauges:
-            await self._gauges.pop(partition).stop()
+            await self._gauges.pop(partition).end()
 
     async def _give_up(self, lanes: Iterable["_Lane"]) -> None:
-        await asyncio.gather(*(lane.stop() for lane in lanes), *(lane.save() for lane in lanes))
+        await asyncio.gather(*(lane.end() for lane in lanes), *(lane.save() for lane in lanes))
 
     async def _write(self) -> None:
         """One round of messages after the other, until closed and nothing is pending."""
@@ -406,6 +406,7 @@ class _Lane:
         self._generation = -1
         self._consumer = self._inbox = ""
         self._subscription: Any = None
+        self._over = False
         self._saving = asyncio.Lock()
 
     @property
@@ -455,7 +456,9 @@ class _Lane:
         """Begin behind the last message that came, at first behind the position, with a new consumer."""
         from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-        await self.stop()
+        await self._stop()
+        if self._over:
+            return
         self._generation = self._broker.generation
         if not self._cursor:
             await self._load()
@@ -476,8 +479,12 @@ class _Lane:
         self._subscription = await self._broker.connection.subscribe(self._inbox, cb=self._came)
         await self.ask()
 
-    async def stop(self) -> None:
-        """Read no more."""
+    async def end(self) -> None:
+        """Read no more, for good."""
+        self._over = True
+        await self._stop()
+
+    async def _stop(self) -> None:
         subscription, self._subscription = self._subscription, None
         if subscription is not None and self._broker.connected:
             with suppress(Exception):  # what is not deleted now the server forgets by itself
@@ -572,6 +579,8 @@ class _Lane:
     def _receive(self, number: int, remaining: int, message: "Msg", at: float) -> None:
         start = 0
         with self._queue.arrived:
+            if number <= self._cursor:
+                return  # it has come already, over another consumer
             self._cursor, self._remaining = number, remaining
             shape = (message.headers or {}).get(SHAPE)  # somebody else's message has none, and is no record
             for index, record in enumerate(shape.split(",") if shape else ()):
