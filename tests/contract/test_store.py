@@ -204,6 +204,14 @@ def test_a_batch_that_died_after_its_events_is_completed_when_it_comes_again(sha
     assert len(shared.dirty_slots()) == 1
 
 
+def test_a_contact_without_a_conversation_is_unmatched(store: Store):
+    put(store, booked(at=1, conversation_id=None, contact_id="p"))
+    found = "SELECT contact_id, conversation_id, attributed_by FROM attributions"
+    assert store.select(found).rows == [("p", None, "unmatched")]
+    put(store, started(contact_id="p"))
+    assert store.select(found).rows == [("p", "c", "latest")]
+
+
 def test_rows_made_of_fewer_events_never_win(shared: SharedStore):
     early = change(shared, sent(at=1, event_id="a"), event("x", 0, None, contact_id="p"))
     late = change(shared, retracted("a", contact_id="p"), received(at=1))

@@ -213,13 +213,14 @@ class ClickHouseStore:
         self._insert("superseded", pl.DataFrame({"seq": change.superseded}, schema={"seq": pl.Int64}))
         rejected = _with_instants(change.rejected, tables.REJECTED)
         self._insert("rejected_log", rejected.with_columns(pl.lit(value=False).alias("gone")))
-        if change.rows:
-            slots = _slots(change)
+        if "attributions" in change.rows:
+            self._insert("contact_log", _contacts(change))
+        if "conversations" in change.rows:
             # All quarters of an hour that a conversation ever touched are kept: a crash between its new row and the
             # marks would else forget where the row before had counted.
+            slots = _slots(change)
             self._insert("conversation_slots", slots)
             self._insert("conversation_log", _conversations(change))
-            self._insert("contact_log", _contacts(change))
             self._mark(slots["key"].unique().to_list())
 
     def _mark(self, keys: Sequence[int]) -> None:
@@ -388,8 +389,6 @@ def _conversations(change: Change) -> pl.DataFrame:
 def _contacts(change: Change) -> pl.DataFrame:
     """One row for each contact with events of its own, holding where they belong."""
     owners = change.versions.filter(pl.col("contact_id").is_not_null())
-    if owners.is_empty():
-        return owners
     found = _nested("attributions", change.rows["attributions"].fresh)
     whole = owners.join(found, on=["key", "contact_id"], how="left")
     return whole.with_columns(pl.col([name for name in whole.columns if "." in name]).fill_null([]))
