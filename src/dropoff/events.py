@@ -271,6 +271,9 @@ def normalise(envelope: Envelope, receipt: Receipt, event: Event | None = None) 
     finish = _FINISH.get(event.event_type)
     if finish is not None:
         finish(event, spelling)
+    if event.deal_id is not None or event.meeting_id is not None or event.opportunity_id is not None:
+        # Of a type to which they mean nothing. As numbers they may be longer than a reader of the line can take.
+        event.deal_id = event.meeting_id = event.opportunity_id = None
     event.id = envelope.event_id or _derive_id(event, envelope)
     _place(event, envelope)
     if receipt.batch is not None:

@@ -217,6 +217,14 @@ def test_a_copy_of_an_event_amid_those_of_a_former_contact_changes_nothing(world
     assert rows(world.store, "meeting_rows") == before
 
 
+@pytest.mark.parametrize("name", ["deal_id", "meeting_id", "opportunity_id", "company_size", "sequence_number"])
+def test_a_number_of_many_digits_is_no_event_that_cannot_be_processed(world: World, name: str):
+    world.send(event("anything", 1, properties={name: -(10**40)}), event("message_sent", 2, properties={name: 10**40}))
+    world.step()
+    assert not world.queue.dead_letters()
+    assert world.count("event_rows") == 2
+
+
 def test_one_event_id_in_two_conversations_leaves_the_messages_of_each_alone(world: World):
     world.send(sent(event_id="a", at=1))
     world.step()
