@@ -26,6 +26,7 @@ LOCAL = "local-token"
 HOST = "127.0.0.1:8787"
 START = {"event_type": "conversation_started", "conversation_id": "c/1", "channel": "sms", "is_test": False}
 REPLY = {"event_type": "message_received", "conversation_id": "c/1", "properties": {"content": "<b>hi</b>"}}
+OWN = '{"steps":[{"event":"conversation_started"},{"event":"message_received"}],"window":"1d","by":"channel"}'
 PAGES = ("/", "/trends", "/conversations", "/conversations/c%2F1", "/api/docs")
 READS = (
     "/api/v1/funnel",
@@ -347,7 +348,8 @@ def test_a_page_that_cannot_be_says_so(client, path, status):
         ("GET", "/api/v1/conversations/none", 404, "not_found"),
         ("GET", "/api/v1/conversations/%00", 404, "not_found"),
         ("GET", "/api/v1/nope", 404, "not_found"),
-        ("POST", "/api/v1/funnel", 405, "method_not_allowed"),
+        ("POST", "/api/v1/metrics", 405, "method_not_allowed"),
+        ("POST", "/api/v1/funnel", 400, "invalid_input"),
         ("POST", "/api/v1/rejected/forget", 400, "invalid_input"),
         ("POST", "/metrics", 405, "method_not_allowed"),
         ("GET", "/v1/events", 405, "method_not_allowed"),
@@ -438,6 +440,7 @@ def strict(shape):
         ("/api/v1/funnel", api.FunnelAnswer),
         ("/api/v1/funnel?name=mission&by=channel&threshold=0.2", api.FunnelAnswer),
         ("/api/v1/funnel?from=2000-01-01&to=2000-01-02&by=outcome", api.FunnelAnswer),
+        (f"/api/v1/funnel?interval=week&definition={OWN}", api.FunnelAnswer),
         ("/api/v1/dropoffs", api.DropOffsAnswer),
         ("/api/v1/dropoffs?by=channel&include_test=1", api.DropOffsAnswer),
         ("/api/v1/metrics", api.MetricsAnswer),

@@ -9,10 +9,11 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import typer
 
-from dropoff import events
+from dropoff import events, funnels
 from dropoff.cli import app
 from dropoff.custom import SIGNS
 from dropoff.metrics import METRICS, Metric
@@ -137,6 +138,20 @@ def test_the_metrics_of_the_example_are_taken():
     ]
     table = text("docs/metrics.md").partition("| condition |")[2]
     assert [sign for sign in SIGNS if f"`{sign}" not in table] == []
+
+
+def test_the_funnels_of_the_examples_are_taken():
+    (toml,), (example,) = blocks("docs/funnels.md", "toml"), blocks("docs/funnels.md", "json")
+    given = load(**tomllib.loads(toml)).funnels
+    assert {name: funnel.mode for name, funnel in given.items()} == {"fast_lane": "ordered", "seat_by_seat": "any"}
+    assert funnels.parse_json(example).names == ("qualified", "meeting_booked")
+
+
+@pytest.mark.parametrize("part", [funnels.Funnel, funnels.Step, funnels.Exclusion])
+def test_every_key_of_a_funnel_is_documented(part: type[msgspec.Struct]):
+    page = text("docs/funnels.md")
+    assert [key for key in part.__struct_fields__ if f"`{key}`" not in page] == []
+    assert [mode for mode in funnels.MODES if f"\n| `{mode}` |" not in page] == []
 
 
 def test_the_rules_for_test_traffic_of_the_example_are_taken():

@@ -32,7 +32,8 @@ WhereOption = Annotated[list[str] | None, typer.Option("--where", help="dimensio
 By = Annotated[str | None, typer.Option("--by", help="split by a dimension, like channel")]
 Test = Annotated[bool, typer.Option("--include-test", help="put test traffic back")]
 Json = Annotated[bool, typer.Option("--json", help="print the JSON of the API")]
-Name = Annotated[str, typer.Option("--name", help="the funnel: sales or mission")]
+Name = Annotated[str | None, typer.Option("--name", help="the funnel: sales, mission or one of your own [sales]")]
+Definition = Annotated[Path | None, typer.Option("--definition", help="a funnel in a JSON or TOML file")]
 Threshold = Annotated[float, typer.Option("--threshold", help="only drop-offs above this rate, 0 to 1")]
 
 
@@ -142,21 +143,30 @@ def copy(
 
 @app.command()
 def funnel(
-    name: Name = "sales", threshold: Threshold = 0.0, start: From = None, end: To = None, timezone: Zone = None,
-    where: WhereOption = None, by: By = None, include_test: Test = False, data: Data = None, json: Json = False,
+    name: Name = None, definition: Definition = None, threshold: Threshold = 0.0,
+    interval: Annotated[str | None, typer.Option(help="of your own also over time: hour, day, week, month")] = None,
+    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, by: By = None,
+    include_test: Test = False, data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Stages, the rates between them, and where people drop off."""
-    params = _params(start, end, timezone, where, include_test, by=by, name=name, threshold=threshold)
+    params = _params(
+        start, end, timezone, where, include_test, by=by, name=name, definition=_json_of(definition),
+        threshold=threshold, interval=interval,
+    )  # fmt: skip
     _print(_ask(data, "funnel", params), json, _terminal().funnel)
 
 
 @app.command()
 def dropoffs(
-    name: Name = "sales", threshold: Threshold = 0.0, start: From = None, end: To = None, timezone: Zone = None,
-    where: WhereOption = None, by: By = None, include_test: Test = False, data: Data = None, json: Json = False,
+    name: Name = None, definition: Definition = None, threshold: Threshold = 0.0, start: From = None, end: To = None,
+    timezone: Zone = None, where: WhereOption = None, by: By = None, include_test: Test = False, data: Data = None,
+    json: Json = False,
 ) -> None:  # fmt: skip
     """Between which stages conversations are lost, the highest rate first."""
-    params = _params(start, end, timezone, where, include_test, by=by, name=name, threshold=threshold)
+    params = _params(
+        start, end, timezone, where, include_test, by=by, name=name, definition=_json_of(definition),
+        threshold=threshold,
+    )  # fmt: skip
     _print(_ask(data, "dropoffs", params), json, _terminal().drop_offs)
 
 
@@ -201,12 +211,12 @@ def list_conversations(
     dropped: Annotated[str | None, typer.Option(help="only those that reached it and not the next")] = None,
     limit: Annotated[int, typer.Option(help="how many", min=1, max=1000)] = 50,
     after: Annotated[str | None, typer.Option(help="the `next` of the page before")] = None,
-    name: Name = "sales", start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None,
-    include_test: Test = False, data: Data = None, json: Json = False,
+    name: Name = None, definition: Definition = None, start: From = None, end: To = None, timezone: Zone = None,
+    where: WhereOption = None, include_test: Test = False, data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
     """The conversations started in a period, the latest first."""
     given = {"stage": stage, "dropped": dropped, "limit": limit, "after": after, "name": name}
-    params = _params(start, end, timezone, where, include_test, **given)
+    params = _params(start, end, timezone, where, include_test, definition=_json_of(definition), **given)
     _print(_ask(data, "conversations", params), json, _terminal().conversations)
 
 
@@ -314,6 +324,13 @@ def _terminal() -> Any:
 def _ask(data: Path | None, question: str, params: Mapping[str, list[str]]) -> dict[str, Any]:
     with _connect(data) as connection:
         return connection.ask(question, params)
+
+
+def _json_of(definition: Path | None) -> str | None:
+    """The funnel in a file as the parameter `definition`."""
+    from dropoff.funnels import parse_file
+
+    return None if definition is None else parse_file(definition).to_json().decode()
 
 
 def _params(

@@ -124,6 +124,10 @@ class Remote:
         self._token = token
 
     def ask(self, question: str, params: Params) -> dict[str, Any]:
+        if question == "funnel" and "definition" in params:  # which may be longer than a URL
+            (definition,) = params["definition"]
+            others = {name: texts for name, texts in params.items() if name != "definition"}
+            return self._post(f"/api/v1/funnel?{urlencode(others, doseq=True)}", msgspec.Raw(definition.encode()))
         return self.get(f"/api/v1/{question}?{urlencode(params, doseq=True)}")
 
     def conversation(self, conversation_id: str) -> dict[str, Any]:

@@ -16,7 +16,8 @@ ORDER = ("<", "<=", ">", ">=")
 SIGNS = (*EQUAL, *LISTS, "contains", *ORDER, "exists")
 """How a property is compared. A missing one satisfies `!=` and `exists = false` alone."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+"""What a project may call what it defines."""
 
 
 class Counted(BaseModel):
@@ -74,7 +75,7 @@ class CustomMetric(BaseModel):
 
 def check_name(name: str) -> str:
     """A name for a metric that is not taken."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise InvalidInput(name, name, "a name of a to z, 0 to 9 and _, at most 64 characters")
     if name in METRICS:
         raise InvalidInput(name, name, "a name that no metric of Dropoff has")

@@ -80,8 +80,10 @@ class Engine:
         self.name = secrets.token_hex(8) if self.shared else f"{socket.gethostname()}:{settings.data.resolve()}"
         self.imports = Imports(self.control, self.name)
         if self.jobs.read:
-            metrics_there_are = registry(settings.metrics)
-            self.analytics = Analytics(self.store, settings.timezone, test=settings.test, registry=metrics_there_are)
+            self.analytics = Analytics(
+                self.store, settings.timezone, test=settings.test, registry=registry(settings.metrics),
+                funnels=settings.funnels,
+            )  # fmt: skip
         self._threads = self._workers() if self.jobs.work else None
 
     @property

@@ -5,14 +5,16 @@
 """
 
 import re
+import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec import Struct, field
 
-from dropoff.custom import Condition, conditions
+from dropoff.custom import NAME, Condition, conditions
 from dropoff.errors import InvalidEvent, InvalidInput
 from dropoff.events import MAX_NAME_LENGTH, event_type_of
 from dropoff.periods import MICROSECOND, parse_duration
@@ -26,6 +28,9 @@ EVENT = "event:"
 
 MIN_STEPS, MAX_STEPS, MAX_EXCLUSIONS = 2, 20, 20
 MAX_WINDOW = timedelta(days=3650)
+
+BUILT_IN = ("sales", "mission")
+"""The names of Dropoff's own funnels."""
 
 Mode = Literal["reached", "recorded", "ordered", "strict", "any"]
 Unit = Literal["conversation", "contact"]
@@ -126,6 +131,38 @@ def parse_json(text: str | bytes, name: str = "funnel") -> Funnel:
         raise InvalidInput(name, text, "JSON") from None
 
 
+def parse_file(path: Path, name: str = "definition") -> Funnel:
+    """The funnel in a JSON file, or in a TOML file, whose name ends so; raises `InvalidInput`."""
+    try:
+        text = path.read_text()
+        return parse(tomllib.loads(text), name) if path.suffix == ".toml" else parse_json(text, name)
+    except (OSError, UnicodeDecodeError):
+        raise InvalidInput(name, str(path), "a text file that can be read") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(name, str(path), f"a TOML file: {error}") from None
+
+
+def named(tables: Mapping[str, object]) -> dict[str, Funnel]:
+    """Funnels by name, from mappings as `parse` takes them; raises `InvalidInput` with the path."""
+    for name in tables:
+        if not NAME.fullmatch(name):
+            raise InvalidInput(name, name, "a name of a to z, 0 to 9 and _, at most 64 characters")
+        if name in BUILT_IN:
+            raise InvalidInput(name, name, "a name that no funnel of Dropoff has")
+    return {name: parse(table, name) for name, table in tables.items()}
+
+
+def split(funnel: Funnel, by: str) -> Funnel:
+    """The same funnel broken down by `by` in place of its own breakdown; raises `InvalidInput` naming `by`."""
+    _check_by("by", by)
+    return msgspec.structs.replace(funnel, by=by, attribution="first")
+
+
+def unsplit(funnel: Funnel) -> Funnel:
+    """The same funnel as a whole."""
+    return msgspec.structs.replace(funnel, by=None, attribution="first")
+
+
 def _check(funnel: Funnel, name: str) -> None:
     """All rules that a type does not say."""
     if not MIN_STEPS <= len(funnel.steps) <= MAX_STEPS:
@@ -195,10 +232,7 @@ def _check_mode(funnel: Funnel, name: str) -> None:
 
 def _check_breakdown(funnel: Funnel, name: str) -> None:
     if funnel.by is not None:
-        if funnel.by.startswith(EVENT) and not _is_property(funnel.by.removeprefix(EVENT)):
-            raise InvalidInput(f"{name}.by", funnel.by, f"{EVENT} and a property's name")
-        if not funnel.by.startswith(EVENT):
-            dimension(f"{name}.by", funnel.by)
+        _check_by(f"{name}.by", funnel.by)
     attribution = funnel.attribution
     if isinstance(attribution, AtStep):
         if not 0 <= attribution.step < len(funnel.steps):
@@ -209,6 +243,13 @@ def _check_breakdown(funnel: Funnel, name: str) -> None:
         raise InvalidInput(
             f"{name}.attribution", _plain(attribution), f"left out, unless by is {EVENT} and a property's name"
         )
+
+
+def _check_by(path: str, by: str) -> None:
+    if not by.startswith(EVENT):
+        dimension(path, by)
+    elif not _is_property(by.removeprefix(EVENT)):
+        raise InvalidInput(path, by, f"{EVENT} and a property's name")
 
 
 def _check_happening(happening: Happening, path: str) -> None:

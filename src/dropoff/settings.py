@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from dropoff.custom import CustomMetric, check_name
 from dropoff.errors import InvalidInput
 from dropoff.events import channel_of
+from dropoff.funnels import named
 from dropoff.periods import parse_zone
 from dropoff.query import TestTraffic
 
@@ -69,6 +70,7 @@ class Settings(BaseSettings):
     test_channels: list[str] = Field([], description="the same for channels")
     test_bots: list[str] = Field([], description="the same for bot ids")
     metrics: dict[str, CustomMetric] = Field({}, description="metrics of your own, by name ([metrics.md](metrics.md))")
+    funnels: dict[str, Any] = Field({}, description="funnels of your own, by name ([funnels.md](funnels.md))")
     log_level: str = Field("info", description="debug, info, warning or error")
 
     @field_validator("timezone")
@@ -99,6 +101,11 @@ class Settings(BaseSettings):
     @classmethod
     def _free_names(cls, metrics: dict[str, CustomMetric]) -> dict[str, CustomMetric]:
         return {check_name(name): metric for name, metric in metrics.items()}
+
+    @field_validator("funnels")
+    @classmethod
+    def _parsed(cls, funnels: dict[str, Any]) -> dict[str, Any]:
+        return named(funnels)
 
     @classmethod
     def settings_customise_sources(

@@ -65,25 +65,60 @@ def funnel(answer: Answer, console: Console) -> None:
     name = f"{answer['definition']['name']} funnel"
     for value, part in answer.get("segments", {"": answer}).items():
         _funnel(f"{name} · {answer['by']} = {plain(value)}" if "by" in answer else name, part, console)
+    if "trend" in answer:
+        _funnel_trend(answer, console)
+
+
+def _funnel_trend(answer: Answer, console: Console) -> None:
+    interval, zone = answer["trend"]["interval"], answer["period"]["timezone"]
+    names = {plain(stage["stage"]): True for stage in answer["stages"]}
+    rows: list[list[object]] = [
+        [
+            formats.bucket(point["from"], interval, zone), *(formats.number(s["count"]) for s in point["stages"]),
+            rate(point["stages"][-1]["rate_from_start"]), _remark(point),
+        ]
+        for point in answer["trend"]["points"]
+    ]  # fmt: skip
+    console.print()
+    table(f"by {interval}", {"from": False, **names, "last from start": False, " ": False}, rows, console)
+
+
+def _remark(point: Answer) -> str:
+    return ", ".join(name for name in ("partial", "immature") if point[name])
 
 
 def _funnel(title: str, part: Answer, console: Console) -> None:
     columns = {"stage": False, "count": True, "recorded": True, "from previous": False, "from start": False}
+    is_timed = "time_to_convert" in part
+    columns |= dict.fromkeys(("median", "average", "p90"), True) if is_timed else {}
     rows: list[list[object]] = [
         [
             s["stage"] + ("" if s["is_recorded"] else " (not recorded)"), formats.number(s["count"]),
             formats.number(s["recorded"]), rate(s["rate_from_previous"]), rate(s["rate_from_start"]),
+            *(_times(s) if is_timed else ()),
         ]
         for s in part["stages"]
     ]  # fmt: skip
     table(title, columns, rows, console)
     console.print()
+    if is_timed:
+        median, average, p90 = _times(part["time_to_convert"])
+        console.print(Text(f"first to last step: {median} (median), {average} (average), {p90} (nine in ten)"))
+    else:
+        _rates(part, console)
+    console.print()
+    _drop_offs("drop-offs", part, console)
+
+
+def _times(taken: Answer) -> list[str]:
+    return [formats.duration(taken[f"{name}_seconds"]) for name in ("median", "average", "p90")]
+
+
+def _rates(part: Answer, console: Console) -> None:
     table("rates", {"rate": False, "value": False, "of": True}, [
         [name, rate(n), f"{formats.number(n['numerator'])} / {formats.number(n['denominator'])}"]
         for name, n in part["numbers"].items()
     ], console)  # fmt: skip
-    console.print()
-    _drop_offs("drop-offs", part, console)
 
 
 def drop_offs(answer: Answer, console: Console) -> None:

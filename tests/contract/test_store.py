@@ -1,6 +1,7 @@
 """What every `Store` does, whatever keeps it."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -278,3 +279,17 @@ def test_the_steps_and_the_fold_take_what_history_gives(store: Store):
     history = store.history(keys("cc"))
     batch = steps.run(frames.read_lines(payload([received(at=2)])), history)
     assert fold.fold(batch.rows, Rules()).conversations["event_count"].to_list() == [3]
+
+
+def test_a_frame_holds_what_select_gives(store: Store):
+    sql = store.dialect
+    text = f"""SELECT {sql.parameter("name", "x'y")} AS name, CAST({sql.literal("2024-01-15 10:00:00.000001")}
+        AS {sql.types["instant"]}) AS moment, {sql.list_of(["a", "b"])} AS texts"""
+    for rows in (1, 0):
+        found = store.frame(f"SELECT * FROM ({text}) one LIMIT {rows}", {"name": "x'y"})
+        assert found.columns == ["name", "moment", "texts"]
+        assert found["moment"].dtype == pl.Datetime("us")
+        assert len(found) == rows
+    assert store.frame(text, {"name": "x'y"}).row(0) == (
+        "x'y", datetime(2024, 1, 15, 10, microsecond=1, tzinfo=UTC).replace(tzinfo=None), ["a", "b"],
+    )  # fmt: skip

@@ -82,3 +82,12 @@ def test_the_chart_is_told_in_words():
 
 def test_an_empty_funnel_is_an_empty_chart():
     assert series(funnel_chart({"stages": []}), 0) == []
+
+
+def test_who_leaves_out_an_optional_stage_is_not_lost():
+    def stage(name, count, optional=False):
+        rate = {"value": 0.5, "denominator": 100}
+        return {"stage": name, "count": count, "is_recorded": True, "optional": optional, "rate_from_previous": rate}
+
+    drawn = funnel_chart({"stages": [stage("a", 100), stage("b", 10, optional=True), stage("c", 40)]})
+    assert [item["value"] for item in drawn["baseOption"]["series"][1]["data"]] == [0, 0, 60]

@@ -13,13 +13,14 @@ def written(sql: Dialect, aggregate: Aggregate) -> str:
             return sql.total(value, where)
         case Events(event_type, conditions, distinct):
             what = "DISTINCT conversation_id" if distinct else "*"
-            all_of = [f"event_type = {sql.literal(event_type)}", *(_condition(sql, one) for one in conditions)]
+            all_of = [f"event_type = {sql.literal(event_type)}", *(holds(sql, one) for one in conditions)]
             return f"count({what}) FILTER (WHERE {' AND '.join(all_of)})"
         case str():
             return aggregate
 
 
-def _condition(sql: Dialect, condition: Condition) -> str:
+def holds(sql: Dialect, condition: Condition) -> str:
+    """Whether an event satisfies a comparison; null where its property is missing and that decides nothing."""
     name, sign, value = condition
     match sign:
         case "exists":

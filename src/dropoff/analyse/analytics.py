@@ -7,20 +7,22 @@ from typing import Any
 
 import msgspec
 
-from dropoff.analyse import conversations, funnel, metrics, own, select
+from dropoff.analyse import conversations, custom_funnel, funnel, metrics, own, select
+from dropoff.analyse.funnel import Definition
 from dropoff.errors import InvalidInput
+from dropoff.funnels import Funnel, parse_json, split
 from dropoff.metrics import METRICS, Metric, named
 from dropoff.query import NO_TEST_RULES, Params, Query, TestTraffic, number, one, parse_query
 from dropoff.store.base import Store
 
 COMMON = ("from", "to", "timezone", "where", "include_test")
 PARAMETERS: Mapping[str, tuple[str, ...]] = {
-    "funnel": (*COMMON, "by", "name", "threshold"),
-    "dropoffs": (*COMMON, "by", "name", "threshold"),
+    "funnel": (*COMMON, "by", "name", "definition", "threshold", "interval"),
+    "dropoffs": (*COMMON, "by", "name", "definition", "threshold"),
     "metrics": (*COMMON, "by", "metric"),
     "trend": (*COMMON, "by", "metric", "interval"),
     "definitions": (),
-    "conversations": (*COMMON, "name", "threshold", "stage", "dropped", "limit", "after"),
+    "conversations": (*COMMON, "name", "definition", "threshold", "stage", "dropped", "limit", "after"),
     "conversation": (),
     "rejected": ("limit",),
 }
@@ -51,19 +53,39 @@ class Analytics:
         now: Callable[[], datetime] = utc_now,
         test: TestTraffic = NO_TEST_RULES,
         registry: Mapping[str, Metric] = METRICS,
+        funnels: Mapping[str, Funnel] = MappingProxyType({}),
     ) -> None:
         self._store = store
         self._timezone = timezone
         self._now = now
         self._test = test
         self._registry = registry
+        self._funnels = funnels
 
     def funnel(self, params: Params) -> dict[str, Any]:
-        """Stages, rates and drop-offs of the funnel `name`."""
+        """Stages, rates and drop-offs of the funnel `name`, or of the `definition`, a JSON text."""
         check_parameters("funnel", params)
-        definition = funnel.named(one(params, "name") or "sales")
-        answer = funnel.answer(self._store, self._query(params), definition, number(params, "threshold", 0, 0, 1))
+        name, chosen = self._chosen(params)
+        threshold, interval = number(params, "threshold", 0, 0, 1), one(params, "interval")
+        if isinstance(chosen, Funnel):
+            whole, by = {key: texts for key, texts in params.items() if key != "by"}, one(params, "by")
+            chosen = chosen if by is None else split(chosen, by)
+            answer = custom_funnel.answer(self._store, self._query(whole), chosen, name, threshold, interval)
+        elif interval is not None:
+            raise InvalidInput("interval", interval, "left out: only a funnel of your own has a trend")
+        else:
+            answer = funnel.answer(self._store, self._query(params), chosen, threshold)
         return msgspec.to_builtins(answer)
+
+    def _chosen(self, params: Params) -> tuple[str, Definition | Funnel]:
+        """The funnel that is asked for, and what it goes by."""
+        name, definition = one(params, "name"), one(params, "definition")
+        if definition is None:
+            name = name or "sales"
+            return name, funnel.named(name, self._funnels)
+        if name is not None:
+            raise InvalidInput("name", name, "left out where a definition is given")
+        return "definition", parse_json(definition, "definition")
 
     def dropoffs(self, params: Params) -> dict[str, Any]:
         """The drop-offs alone."""
@@ -101,15 +123,16 @@ class Analytics:
     def conversations(self, params: Params) -> dict[str, Any]:
         """A page of the list of conversations."""
         check_parameters("conversations", params)
-        return conversations.listing(
-            self._store,
-            self._query(params),
-            funnel.named(one(params, "name") or "sales"),
-            stage=one(params, "stage"),
-            dropped=one(params, "dropped"),
-            limit=int(number(params, "limit", conversations.LIMIT, 1, 1000)),
-            after=one(params, "after"),
-        )
+        (name, chosen), query = self._chosen(params), self._query(params)
+        stage, dropped, after = one(params, "stage"), one(params, "dropped"), one(params, "after")
+        limit = int(number(params, "limit", conversations.LIMIT, 1, 1000))
+        if isinstance(chosen, Definition):
+            return conversations.listing(
+                self._store, query, chosen, stage=stage, dropped=dropped, limit=limit, after=after
+            )
+        found = custom_funnel.units(self._store, query, chosen, stage, dropped)
+        text = custom_funnel.listed(name, stage, dropped)
+        return conversations.listing_of(self._store, query, found, text, limit=limit, after=after)
 
     def conversation(self, conversation_id: str, params: Params = MappingProxyType({})) -> dict[str, Any]:
         """One conversation with its messages and events."""
@@ -121,7 +144,12 @@ class Analytics:
         channel = select.dimension(self._store.dialect, "channel")
         rows = self._store.select(f"SELECT DISTINCT {channel} FROM conversation_rows ORDER BY 1")
         has_data = self._store.select("SELECT count(*) FROM conversation_rows").rows[0][0] > 0
-        return {"channels": [row[0] for row in rows.rows], "timezone": self._timezone, "has_data": has_data}
+        return {
+            "channels": [row[0] for row in rows.rows],
+            "timezone": self._timezone,
+            "has_data": has_data,
+            "funnels": list(self._funnels),
+        }
 
     def query(self, text: str) -> dict[str, Any]:
         """The rows of somebody's own SELECT."""

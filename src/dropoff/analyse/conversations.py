@@ -2,8 +2,11 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+
+import polars as pl
 
 from dropoff.analyse import select
 from dropoff.analyse.answers import instant
@@ -59,6 +62,39 @@ def listing(
         "total": total,
         "next": _cursor(found[limit - 1]) if len(found) > limit else None,
     }
+
+
+def listing_of(
+    store: Store, query: Query, ids: Sequence[str], text: str, *, limit: int = LIMIT, after: str | None = None
+) -> dict[str, Any]:
+    """The same of these conversations, whenever they began; `text` says which they are."""
+    every = store.frame(f"SELECT id, started_at FROM {PHYSICAL['conversations']}")
+    wanted = every.join(pl.DataFrame({"id": ids}, {"id": pl.String}), on="id", how="semi")
+    left = wanted
+    if after is not None:
+        moment, last = _open_cursor(after)
+        at = pl.col("started_at")
+        left = wanted.filter((at < moment) | ((at == moment) & (pl.col("id") < last)))
+    shown = left.sort(["started_at", "id"], descending=True).head(limit + 1)["id"].to_list()
+    found = _rows_of(store, query, shown)
+    return {
+        "period": query.period.to_dict(),
+        "as_of": instant(query.now),
+        "definition": {"text": text},
+        "conversations": [_present(row) for row in found[:limit]],
+        "total": len(wanted),
+        "next": _cursor(found[limit - 1]) if len(found) > limit else None,
+    }
+
+
+def _rows_of(store: Store, query: Query, ids: Sequence[str]) -> list[dict[str, Any]]:
+    if not ids:
+        return []
+    clause = select.Clause(store.dialect)
+    rows = select.conversations(query, clause, started=False)
+    listed = ", ".join(clause.add(one) for one in ids)
+    text = f"SELECT {', '.join(_LIST)} FROM {rows} WHERE id IN ({listed}) ORDER BY started_at DESC, id DESC"
+    return store.select(text, clause.parameters).dicts()
 
 
 def _conditions(store: Store, funnel: Definition, stage: str | None, dropped: str | None) -> list[str]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from dropoff.analyse import select
 from dropoff.analyse.answers import Number, instant, ratio, share
@@ -92,11 +93,15 @@ Counts = Mapping[str, tuple[int, int]]
 """For each stage of `STAGES` how many conversations reached it, and how many have its own event."""
 
 
-def named(name: str) -> Definition:
-    """The funnel of that name; raises `InvalidInput` listing them otherwise."""
-    if name not in FUNNELS:
-        raise InvalidInput("name", name, f"one of {', '.join(FUNNELS)}")
-    return FUNNELS[name]
+T = TypeVar("T")
+
+
+def named(name: str, own: Mapping[str, T] = MappingProxyType({})) -> Definition | T:
+    """The funnel of that name, `own` ones included; raises `InvalidInput` listing them otherwise."""
+    known = {**own, **FUNNELS}
+    if name not in known:
+        raise InvalidInput("name", name, f"one of {', '.join([*FUNNELS, *own])}")
+    return known[name]
 
 
 def answer(store: Store, query: Query, definition: Definition, threshold: float = 0.0) -> dict[str, Any]:
@@ -197,12 +202,13 @@ def _previous(stage: str, known: Sequence[str]) -> str | None:
 def drop_offs(totals: Mapping[str, int], threshold: float, mode: str = "recorded") -> list[DropOff]:
     """Consecutive stages with `drop_rate` above the threshold, highest first, then by volume.
 
-    `totals` are the stages' counts in order. Where a later stage implies the earlier ones, the rate has an interval.
+    `totals` are the stages' counts in order. Where those at a stage are among those at the one before, the rate has an
+    interval: in every mode but `recorded`.
     """
     found = []
     for (source, current), (target, following) in zip(totals.items(), list(totals.items())[1:], strict=False):
         if current == 0 or 1 - following / current <= threshold:
             continue
-        interval = wilson(current - following, current) if mode == "reached" else None
+        interval = wilson(current - following, current) if mode != "recorded" else None
         found.append(DropOff(source, target, 1 - following / current, current - following, interval))
     return sorted(found, key=lambda d: (-d.drop_rate, -d.volume_lost))

@@ -72,18 +72,19 @@ def _segment(query: Query, sql: Dialect) -> str:
     if query.by is None:
         return "''"
     if query.by in MULTIPLE:
-        return sql.each(sql.several(_LISTS[query.by], NONE))
+        return sql.each(sql.several(LISTS[query.by], NONE))
     return dimension(sql, query.by, query.period.timezone)
 
 
 def _condition(where: Where, query: Query, clause: Clause) -> str:
     values = [clause.add(value) for value in where.values]
     if where.dimension in MULTIPLE:
-        return clause.sql.one_of_list(_LISTS[where.dimension], values, NONE)
+        return clause.sql.one_of_list(LISTS[where.dimension], values, NONE)
     return f"{dimension(clause.sql, where.dimension, query.period.timezone)} IN ({', '.join(values)})"
 
 
-_LISTS = {"objection": "objections_raised"}
+LISTS = {"objection": "objections_raised"}
+"""The column of each dimension of which a conversation can have several values."""
 
 
 def dimension(sql: Dialect, name: str, zone: str = "UTC") -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, NotRequired
 
 import msgspec
 from fastapi import Depends, FastAPI, Query, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from typing_extensions import TypedDict
@@ -14,6 +15,7 @@ from dropoff.analyse.analytics import Analytics
 from dropoff.analyse.answers import Number
 from dropoff.errors import Conflict, DropoffError, InvalidInput, NewerSchema, NotFound, Unauthorized, Unavailable
 from dropoff.events import Envelope
+from dropoff.funnels import Funnel
 from dropoff.query import DIMENSIONS, Params
 
 STATUS: dict[type[DropoffError], tuple[int, str]] = {
@@ -40,15 +42,19 @@ class PeriodShape(TypedDict("PeriodShape", {"from": str, "to": str})):
 
 
 class DefinitionShape(TypedDict):
-    """What was counted."""
+    """What was counted; `funnel`: the definition of one's own, without what it leaves at its default."""
 
     name: str
     mode: str
     text: str
+    funnel: NotRequired[dict[str, Any]]
 
 
 class StageShape(TypedDict):
-    """One stage. `recorded`: by its own event; `implied`: only by a later one."""
+    """One stage. `recorded`: by its own event; `implied`: only by a later one.
+
+    Of a funnel of one's own also whether it is `optional`, and how long it took from the required step before.
+    """
 
     stage: str
     count: int
@@ -57,6 +63,51 @@ class StageShape(TypedDict):
     is_recorded: bool
     rate_from_previous: Number
     rate_from_start: Number
+    optional: NotRequired[bool]
+    median_seconds: NotRequired[float | None]
+    average_seconds: NotRequired[float | None]
+    p90_seconds: NotRequired[float | None]
+
+
+class BinShape(TypedDict):
+    """How many took as long as this, and less than the next bin says."""
+
+    from_seconds: int
+    count: int
+
+
+class TimeToConvertShape(TypedDict):
+    """From the first to the last required step."""
+
+    n: int
+    median_seconds: float | None
+    average_seconds: float | None
+    p90_seconds: float | None
+    histogram: list[BinShape]
+
+
+class StageOfPoint(TypedDict):
+    """A stage of those that entered in a bucket."""
+
+    stage: str
+    count: int
+    rate_from_previous: Number
+    rate_from_start: Number
+
+
+class FunnelPoint(TypedDict("FunnelPoint", {"from": str, "to": str})):
+    """One bucket. `immature`: attempts in it may still go on; null where no window limits them."""
+
+    partial: bool
+    immature: bool | None
+    stages: list[StageOfPoint]
+
+
+class FunnelTrend(TypedDict):
+    """A funnel over time."""
+
+    interval: str
+    points: list[FunnelPoint]
 
 
 class DropOffShape(TypedDict("DropOffShape", {"from": str, "to": str})):
@@ -74,6 +125,7 @@ class FunnelBody(TypedDict):
     rates: dict[str, float | None]
     numbers: dict[str, Number]
     drop_offs: list[DropOffShape]
+    time_to_convert: NotRequired[TimeToConvertShape]
 
 
 class Answer(TypedDict):
@@ -84,12 +136,13 @@ class Answer(TypedDict):
 
 
 class FunnelAnswer(Answer, FunnelBody, total=False):
-    """A funnel; `segments` where `by` was given."""
+    """A funnel; `segments` where `by` was given, `trend` where `interval` was."""
 
     definition: DefinitionShape
     test_conversations: int
     by: str
     segments: dict[str, FunnelBody]
+    trend: FunnelTrend
 
 
 class DropOffsAnswer(Answer, total=False):
@@ -245,15 +298,23 @@ def _of_trend(
 
 
 def _of_funnel(
-    name: Annotated[str | None, Query(description="sales (default) or mission")] = None,
-    by: Annotated[str | None, Query(description="dimension to split by")] = None,
+    name: Annotated[str | None, Query(description="sales (default), mission or one of your own")] = None,
+    definition: Annotated[str | None, Query(description="in place of a name: a funnel as JSON")] = None,
+    by: Annotated[str | None, Query(description="dimension to split by; of your own also event:<property>")] = None,
     threshold: Annotated[str | None, Query(description="drop-offs above this rate, 0 to 1; default 0")] = None,
+) -> None:
+    """As above."""
+
+
+def _of_own_funnel(
+    interval: Annotated[str | None, Query(description="of your own also by hour, day, week or month")] = None,
 ) -> None:
     """As above."""
 
 
 def _of_listing(
     name: Annotated[str | None, Query(description="the funnel whose stages are meant; default sales")] = None,
+    definition: Annotated[str | None, Query(description="in place of a name: a funnel as JSON")] = None,
     threshold: Annotated[str | None, Query(description="of the funnel that led here; changes nothing")] = None,
     stage: Annotated[str | None, Query(description="only those that reached this stage")] = None,
     dropped: Annotated[str | None, Query(description="only those that reached this stage and not the next")] = None,
@@ -273,17 +334,7 @@ def api(analytics: Analytics) -> FastAPI:
     for kind in (DropoffError, HTTPException, Exception):
         app.add_exception_handler(kind, refuse)
     refusals: Any = {status: {"model": Error} for status in (400, 401, 503)}
-    common, of_funnel, of_listing = Depends(_common), Depends(_of_funnel), Depends(_of_listing)
-
-    @app.get("/v1/funnel", response_model=FunnelAnswer, responses=refusals, dependencies=[common, of_funnel])
-    def funnel(request: Request) -> Response:
-        """Stages, the rates between them, and drop-offs."""
-        return _json(analytics.funnel(params(request)))
-
-    @app.get("/v1/dropoffs", response_model=DropOffsAnswer, responses=refusals, dependencies=[common, of_funnel])
-    def dropoffs(request: Request) -> Response:
-        """Where conversations drop off."""
-        return _json(analytics.dropoffs(params(request)))
+    common, of_listing = Depends(_common), Depends(_of_listing)
 
     @app.get(
         "/v1/metrics", response_model=MetricsAnswer, responses=refusals, dependencies=[common, Depends(_of_metrics)]
@@ -314,9 +365,51 @@ def api(analytics: Analytics) -> FastAPI:
         """All facts of one conversation, its messages and its events."""
         return _json(analytics.conversation(id, params(request)))
 
+    _of_funnels(app, analytics, refusals)
     _operate(app, analytics, refusals)
-    _describe_the_door(app)
+    _describe_what_is_no_model(app)
     return app
+
+
+def _text(body: bytes) -> str:
+    try:
+        if text := body.decode().strip():
+            return text
+    except UnicodeDecodeError:
+        pass
+    raise InvalidInput("body", body[:80], "a funnel as JSON")
+
+
+def _reference(schema: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"required": True, "content": content}
+
+
+def _of_funnels(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
+    of_funnel = [Depends(_common), Depends(_of_funnel)]
+    of_any_funnel = [*of_funnel, Depends(_of_own_funnel)]
+
+    @app.get("/v1/funnel", response_model=FunnelAnswer, responses=refusals, dependencies=of_any_funnel)
+    def funnel(request: Request) -> Response:
+        """Stages, the rates between them, and drop-offs."""
+        return _json(analytics.funnel(params(request)))
+
+    @app.post(
+        "/v1/funnel", response_model=FunnelAnswer, responses=refusals, dependencies=of_any_funnel,
+        openapi_extra={"requestBody": _reference("Funnel")},
+    )  # fmt: skip
+    async def funnel_of(request: Request) -> Response:
+        """The same of the funnel in the body."""
+        given = params(request)
+        if "definition" in given:
+            raise InvalidInput("definition", given["definition"][0], "left out of the URL: it is the body")
+        own = {**given, "definition": [_text(await request.body())]}
+        return _json(await run_in_threadpool(analytics.funnel, own))
+
+    @app.get("/v1/dropoffs", response_model=DropOffsAnswer, responses=refusals, dependencies=of_funnel)
+    def dropoffs(request: Request) -> Response:
+        """Where conversations drop off."""
+        return _json(analytics.dropoffs(params(request)))
 
 
 def _operate(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
@@ -331,13 +424,16 @@ def _operate(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
         return _json(analytics.rejected(params(request)))
 
 
-def _describe_the_door(app: FastAPI) -> None:
-    """Events go in at an application of its own; who reads this document looks for it here."""
+def _describe_what_is_no_model(app: FastAPI) -> None:
+    """Events go in at an application of its own, and funnels are read as structs; who reads this document looks for
+    both here."""
+    _, structs = msgspec.json.schema_components([Funnel], ref_template="#/components/schemas/{name}")
     written = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = written()
         document["paths"].setdefault("/v1/events", _DOOR)
+        document["components"]["schemas"].update(structs)
         return document
 
     app.openapi = openapi

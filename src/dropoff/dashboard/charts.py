@@ -47,12 +47,14 @@ def describe_funnel(answer: Mapping) -> str:
 
 
 def _recorded_before(stages: Sequence[Mapping]) -> list[Mapping | None]:
-    """For each stage the recorded one before it; None for the first and for stages that are not recorded."""
+    """For each stage the one before it that counts; None for the first, for those that are not recorded, and for
+    optional ones: who leaves one out is not lost."""
     found: list[Mapping | None] = []
     latest = None
     for stage in stages:
-        found.append(latest if stage["is_recorded"] else None)
-        latest = stage if stage["is_recorded"] else latest
+        counts = stage["is_recorded"] and not stage.get("optional")
+        found.append(latest if counts else None)
+        latest = stage if counts else latest
     return found
 
 

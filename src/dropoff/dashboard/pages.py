@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dropoff.dashboard import formats, trends, words
 from dropoff.dashboard.charts import funnel_chart
 from dropoff.errors import DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
+from dropoff.funnels import EVENT
 from dropoff.query import DIMENSIONS, MULTIPLE, REST
 
 HERE = Path(__file__).parent
@@ -46,9 +47,9 @@ SECURITY_HEADERS = {
 Params = Mapping[str, Sequence[str]]
 
 _COMMON = ("from", "to", "timezone", "where", "include_test")  # what follows from page to page
-_FUNNEL = (*_COMMON, "name", "threshold", "by")
+_FUNNEL = (*_COMMON, "name", "definition", "threshold", "by")
 _TREND = (*_COMMON, "metric", "interval")
-_LIST = (*_COMMON, "name", "threshold", "stage", "dropped", "limit", "after")
+_LIST = (*_COMMON, "name", "definition", "threshold", "stage", "dropped", "limit", "after")
 _FIRST_METRIC = "response_rate"
 
 
@@ -79,7 +80,7 @@ class Analytics(Protocol):
         ...
 
     def filters(self) -> dict:
-        """What can be filtered by: channels, timezone, has_data."""
+        """What can be filtered by: channels, timezone, has_data, funnels of one's own."""
         ...
 
 
@@ -108,10 +109,10 @@ def pages(analytics: Analytics) -> list[BaseRoute]:
 
 
 def funnel_page(analytics: Analytics, request: Request) -> Response:
-    """`/`: stages, rates and drop-offs of the conversations started in a period."""
+    """`/`: stages, rates and drop-offs of the conversations started in a period, or of a funnel of one's own."""
     params = query(request, _FUNNEL)
     if "until" in request.query_params:
-        return _canonical(request, params)
+        return _canonical(request, _with_one_funnel(params))
     page = {
         "params": params,
         "filters": analytics.filters(),
@@ -124,9 +125,11 @@ def funnel_page(analytics: Analytics, request: Request) -> Response:
     except InvalidInput as error:
         return render("funnel.html", request, 400, **page | {"error": error})
     listed = {name: texts for name, texts in params.items() if name != "by"}
-    chart = funnel_chart(answer, lambda **changes: url("/conversations", listed, **changes))
+    own = answer["definition"].get("funnel")
+    leads = own is None or own.get("unit") != "contact"  # of contacts there is no list
+    chart = funnel_chart(answer, (lambda **changes: url("/conversations", listed, **changes)) if leads else None)
     shown = {"answer": answer, "chart": chart, "counts": _counts(answer), "rates": rate_rows(answer)}
-    shown |= {"listed": listed, "segments": segment_rows(answer, listed)}
+    shown |= {"listed": listed, "leads": leads, "own": own, "segments": segment_rows(answer, listed, leads)}
     return render("funnel.html", request, **page | shown)
 
 
@@ -165,16 +168,25 @@ def _trend(answer: Mapping, common: Params) -> dict[str, Any]:
     return {"lines": lines, "charts": charts, "totals": trends.totals(answer)}
 
 
-def segment_rows(answer: Mapping, params: Params) -> list[dict[str, Any]]:
+def _with_one_funnel(params: dict[str, list[str]]) -> dict[str, list[str]]:
+    """A funnel that was picked by its name takes the place of the definition in the address."""
+    return {name: texts for name, texts in params.items() if name != "definition" or "name" not in params}
+
+
+def segment_rows(answer: Mapping, params: Params, leads: bool = True) -> list[dict[str, Any]]:
     """The segments of a split funnel: value, how many started, the rates, and where the conversations are."""
-    by = answer.get("by")
+    by = answer.get("by") or ""
+    # What a conversation has can be asked for; the value of one event cannot.
+    has_list = leads and not by.startswith(EVENT)
     others = [text for text in params.get("where", ()) if text.partition("=")[0].strip() != by]
     return [
         {
             "value": value,
             "started": part["stages"][0]["count"],
-            "rates": part["numbers"],
-            "url": None if value == REST else url("/conversations", {**params, "where": [*others, f"{by}={value}"]}),
+            "rates": part["numbers"] or {s["stage"]: s["rate_from_start"] for s in part["stages"][1:]},
+            "url": None
+            if value == REST or not has_list
+            else url("/conversations", {**params, "where": [*others, f"{by}={value}"]}),
         }
         for value, part in answer.get("segments", {}).items()
     ]
@@ -184,7 +196,7 @@ def conversations_page(analytics: Analytics, request: Request) -> Response:
     """`/conversations`: the conversations behind a number."""
     params = query(request, _LIST)
     if "until" in request.query_params:
-        return _canonical(request, params)
+        return _canonical(request, _with_one_funnel(params))
     page = {"params": params, "filters": analytics.filters(), "answer": None, "error": None, "chips": chips(params)}
     try:
         answer = analytics.conversations(params)
@@ -286,6 +298,8 @@ def chips(params: Params) -> list[dict[str, str]]:
         for name in names
         for text in base.get(name, [])
     ]
+    if "definition" in base:
+        found.append({"text": "Funnel: as defined", "url": url("/conversations", base, definition=None, **_NO_STAGE)})
     found += condition_chips(base, "/conversations")
     if "include_test" in base:
         found.append({"text": "With test traffic", "url": url("/conversations", base, include_test=None)})
@@ -293,6 +307,9 @@ def chips(params: Params) -> list[dict[str, str]]:
         without = {name: texts for name, texts in base.items() if name not in ("from", "to")}
         found.append({"text": "Period", "url": url("/conversations", without)})
     return found
+
+
+_NO_STAGE: dict[str, None] = {"stage": None, "dropped": None}  # those of one funnel are not those of another
 
 
 def condition_chips(params: Params, path: str) -> list[dict[str, str]]:

@@ -62,6 +62,14 @@ TERMS = {
     "Test traffic": "Conversations marked as tests are left out unless included above.",
 }
 
+OWN_TERMS = {
+    **TERMS,
+    "Count": "Those that came to the step, as the mode of the funnel has it.",
+    "Implied": "Those without one, counted because they came to a later step (mode reached).",
+    "Time": "From the required step before, of those that took both: median, average, and within what nine in ten did.",
+    "Segment": "Those that have the value. (none): no value; (rest): all but the 50 most frequent together.",
+}
+
 TREND_TERMS = {
     "Interval": "95 % interval (Wilson) of a share. Counts, ratios, means and medians have none here.",
     "Partial": "The period cuts the span of the point, or it is not over yet: it will change.",

@@ -76,8 +76,8 @@ class Part(NamedTuple):
 class Store(Protocol):
     """Written by one worker, or where it is `shared` by several; read by many.
 
-    `history` and `commit` are called by one thread; `select` by any. A failed commit leaves everything as it was and
-    raises `Unavailable` where trying again may help (a full disk).
+    `history` and `commit` are called by one thread; `select` and `frame` by any. A failed commit leaves everything as
+    it was and raises `Unavailable` where trying again may help (a full disk).
     """
 
     @property
@@ -108,6 +108,10 @@ class Store(Protocol):
 
     def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Answer:
         """Run one SELECT in the store's dialect, with the named parameters of `Dialect.parameter`."""
+        ...
+
+    def frame(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """As `select`, for many rows: a column each, instants as naive datetimes in UTC, of microseconds."""
         ...
 
     def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:

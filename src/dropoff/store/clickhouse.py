@@ -253,6 +253,10 @@ class ClickHouseStore:
             found = self._client.query(f"SELECT * FROM (\n{text}\n) LIMIT 0", parameters=values)
         return Answer(list(found.column_names), [tuple(row) for row in found.result_rows])
 
+    def frame(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        with _told("the store"):
+            return _naive(self._client.query_arrow(sql, parameters=dict(parameters) if parameters else None))
+
     def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
         with _told("the store"):
             for part in parts:

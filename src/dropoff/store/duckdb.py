@@ -172,6 +172,10 @@ class DuckStore:
         rows = cursor.fetchall()
         return Answer([column[0] for column in cursor.description or ()], rows)
 
+    def frame(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        found = self._cursor().sql(sql, params=dict(parameters) if parameters else None)
+        return pl.DataFrame(found.to_arrow_table())
+
     def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
         cursor = self._connection.cursor()
         try:

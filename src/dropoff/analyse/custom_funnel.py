@@ -1,0 +1,363 @@
+"""Funnels of one's own: from the store and a question to an answer in the shape of Dropoff's own funnels."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from dropoff.analyse import funnel as builtin
+from dropoff.analyse import metrics, select
+from dropoff.analyse.aggregates import holds
+from dropoff.analyse.answers import Number, instant, ratio, share
+from dropoff.analyse.attempts import Times, attempts, count, times, trend
+from dropoff.errors import InvalidInput
+from dropoff.funnels import ANY_EVENT, EVENT, UNTIMED, Funnel, Happening, unsplit
+from dropoff.periods import MICROSECOND, Period, to_micros
+from dropoff.query import MULTIPLE, NONE, REST, TOP, Query
+from dropoff.store.base import Store
+from dropoff.store.sql import PHYSICAL, Dialect
+
+_MANY = "\x00"  # between the values of one conversation: no text has it
+_RETRACTION = "event_retracted"
+
+
+def answer(
+    store: Store, query: Query, funnel: Funnel, name: str, threshold: float = 0.0, interval: str | None = None
+) -> dict[str, Any]:
+    """The funnel of a query, in the shape of DESIGN §6: with times, and with `trend` where `interval` is given.
+
+    `segments` where the funnel has `by`; the query's own is not used. `name` is what the funnel goes by.
+    """
+    cuts = _cuts(query.period, interval) if interval is not None else []
+    events, whole = read(store, query, funnel), unsplit(funnel)
+    recorded = _recorded(store, funnel)
+    found = {
+        "period": query.period.to_dict(),
+        "as_of": instant(query.now),
+        "definition": {
+            "name": name, "mode": funnel.mode, "text": _text(funnel), "funnel": msgspec.to_builtins(funnel),
+        },
+        "test_conversations": builtin.count_test(store, query),
+        **describe(attempts(events, whole, _span(query.period)), funnel, recorded, threshold),
+    }  # fmt: skip
+    if interval is not None:
+        found["trend"] = {"interval": interval, "points": _points(events, whole, query, cuts, recorded)}
+    if funnel.by is not None:
+        parts = segments(attempts(events, funnel, _span(query.period)), funnel)
+        found["by"] = funnel.by
+        found["segments"] = {value: describe(part, funnel, recorded, threshold) for value, part in parts}
+    return found
+
+
+# from the store to events
+
+
+def read(store: Store, query: Query, funnel: Funnel) -> pl.DataFrame:
+    """The events of the query's units that matter to the funnel, in the columns that `attempts` takes.
+
+    A unit is a conversation that satisfies the query, or a contact with all its conversations that do.
+    """
+    clause = select.Clause(store.dialect)
+    found = store.frame(_statement(query, funnel, clause), clause.parameters)
+    columns = {"at": pl.col("at").cast(pl.Int64), "steps": pl.col("steps").cast(pl.UInt32)}
+    if funnel.exclusions:
+        columns["exclusions"] = pl.col("exclusions").cast(pl.UInt32)
+    if funnel.mode in UNTIMED:
+        columns["started"] = pl.col("started").cast(pl.Int64)
+    if len(funnel.hold_constant) > 1:
+        held = [f"held_{i}" for i in range(len(funnel.hold_constant))]
+        columns["held"] = pl.when(pl.any_horizontal(pl.col(held).is_not_null())).then(
+            pl.struct(held).struct.json_encode()
+        )
+    if funnel.by in MULTIPLE:
+        columns["value"] = pl.col("value").list.join(_MANY)
+    return found.with_columns(**columns)
+
+
+def _statement(query: Query, funnel: Funnel, clause: select.Clause) -> str:
+    """The SELECT of `read`."""
+    sql = clause.sql
+    of_event = {
+        "key": "key",
+        "conversation_id": "conversation_id",
+        "at": "timestamp",
+        "steps": _bits(sql, funnel.steps),
+    }
+    if funnel.exclusions:
+        of_event["exclusions"] = _bits(sql, funnel.exclusions)
+    for i, name in enumerate(funnel.hold_constant):
+        of_event["held" if len(funnel.hold_constant) == 1 else f"held_{i}"] = sql.property_text(name)
+    if funnel.by is not None and funnel.by.startswith(EVENT):
+        of_event["value"] = sql.property_text(funnel.by.removeprefix(EVENT))
+    matters = {"strict": "true"}.get(funnel.mode, "r.steps > 0" + (" OR r.exclusions > 0" if funnel.exclusions else ""))
+    given = ", ".join(f"r.{name}" for name in of_event if name not in ("key", "conversation_id"))
+    units = _units(query, funnel, clause)
+    return f"""WITH c AS {sql.inline} ({units})
+      SELECT c.unit, {given}{"".join(f", c.{name}" for name in _of_unit(funnel, sql))}
+      FROM (SELECT {", ".join(f"{text} AS {name}" for name, text in of_event.items())}
+        FROM {sql.standing_events()} e WHERE {" AND ".join(_bounds(query, funnel, clause))}) r
+      JOIN c ON c.key = r.key AND c.id = r.conversation_id
+      WHERE {matters}"""
+
+
+def _units(query: Query, funnel: Funnel, clause: select.Clause) -> str:
+    """The conversations whose events count, each with its unit."""
+    by = None if funnel.by is None or funnel.by.startswith(EVENT) or funnel.by in MULTIPLE else funnel.by
+    alone = funnel.mode in UNTIMED and funnel.unit == "conversation"  # its own start says whether it counts
+    rows = select.conversations(replace(query, by=by), clause, started=alone, bounded=False)
+    unit = "id" if funnel.unit == "conversation" else "contact_id"
+    more = "".join(f", {text} AS {name}" for name, text in _of_unit(funnel, clause.sql).items())
+    return f"SELECT key, id, {unit} AS unit{more} FROM {rows} WHERE {unit} IS NOT NULL"
+
+
+def _of_unit(funnel: Funnel, sql: Dialect) -> dict[str, str]:
+    """What an event has from its conversation, or from its contact."""
+    found = {}
+    if funnel.mode in UNTIMED:
+        of_contact = "min(started_at) OVER (PARTITION BY contact_id)"
+        found["started"] = "started_at" if funnel.unit == "conversation" else of_contact
+    if funnel.by is not None and not funnel.by.startswith(EVENT):
+        found["value"] = sql.several(select.LISTS[funnel.by], NONE) if funnel.by in MULTIPLE else "segment"
+    return found
+
+
+def _bounds(query: Query, funnel: Funnel, clause: select.Clause) -> list[str]:
+    """Which events can be part of an attempt, or void one."""
+    happenings: list[Happening] = [*funnel.steps, *funnel.exclusions]
+    # That something did not happen is no happening.
+    found = [f"event_type <> '{_RETRACTION}'"]
+    if funnel.mode != "strict" and all(one.event != ANY_EVENT for one in happenings):
+        types = dict.fromkeys(one.event for one in happenings)
+        found.append(f"event_type IN ({', '.join(map(clause.sql.literal, types))})")
+    if funnel.mode not in UNTIMED:
+        found.append(f"timestamp >= {clause.add(select.naive(query.period.start))}")
+        until = _until(query.period.end, funnel.window_micros)
+        if until is not None:
+            found.append(f"timestamp < {clause.add(select.naive(until))}")
+    return found
+
+
+def _until(end: datetime, window: int | None) -> datetime | None:
+    """Before when the last event of an attempt lies; None where there is no bound."""
+    try:
+        return None if window is None else end + timedelta(microseconds=window)
+    except OverflowError:
+        return None
+
+
+def _bits(sql: Dialect, happenings: Sequence[Happening]) -> str:
+    """A number whose bit i says whether the event is the i-th of these."""
+    return " + ".join(f"CASE WHEN {_is(sql, one)} THEN {1 << i} ELSE 0 END" for i, one in enumerate(happenings))
+
+
+def _is(sql: Dialect, one: Happening) -> str:
+    conditions = [] if one.event == ANY_EVENT else [f"event_type = {sql.literal(one.event)}"]
+    conditions += [f"coalesce({holds(sql, condition)}, false)" for condition in one.conditions]
+    return " AND ".join(conditions) or "true"
+
+
+def _recorded(store: Store, funnel: Funnel) -> list[bool]:
+    """For each step whether the project has any event of its type at all."""
+    if funnel.mode == "any":  # a step is then the first, second, … of whichever
+        return [True] * len(funnel.steps)
+    types = dict.fromkeys(step.event for step in funnel.steps)
+    listed = ", ".join(map(store.dialect.literal, types))
+    rows = store.select(f"SELECT DISTINCT event_type FROM {PHYSICAL['events']} WHERE event_type IN ({listed})").rows
+    known = {ANY_EVENT, *(row[0] for row in rows)}
+    return [step.event in known for step in funnel.steps]
+
+
+# from attempts to the answer
+
+
+def stages(funnel: Funnel) -> tuple[str, ...]:
+    """What the stages are called: as the steps; in mode `any`, where the k-th is whichever came k-th, `1 of 3` …"""
+    if funnel.mode != "any":
+        return funnel.names
+    return tuple(f"{i + 1} of {len(funnel.steps)}" for i in range(len(funnel.steps)))
+
+
+def describe(found: pl.DataFrame, funnel: Funnel, recorded: Sequence[bool], threshold: float) -> dict[str, Any]:
+    """Stages with rates and times, drop-offs, and the time to convert: a pure function of `attempts`."""
+    counts = count(found, funnel)
+    totals, own = counts["count"].to_list(), counts["recorded"].to_list()
+    names = stages(funnel)
+    rows = []
+    for i, name in enumerate(names):
+        before = previous(funnel, recorded, i)
+        row = {
+            "stage": name, "count": totals[i], "recorded": own[i], "implied": totals[i] - own[i],
+            "is_recorded": recorded[i], "optional": funnel.steps[i].optional,
+        }  # fmt: skip
+        rows.append(row | _rates(funnel, totals, recorded, i) | _seconds(_taken(found, before, i)))
+    known = [i for i in funnel.required if recorded[i]]
+    losses = builtin.drop_offs({names[i]: totals[i] for i in known}, threshold, funnel.mode)
+    return {
+        "stages": rows,
+        "rates": {},
+        "numbers": {},
+        "drop_offs": [loss.to_dict() for loss in losses],
+        "time_to_convert": _time_to_convert(found, funnel),
+    }
+
+
+def units(
+    store: Store, query: Query, funnel: Funnel, stage: str | None = None, dropped: str | None = None
+) -> list[str]:
+    """The ids of the conversations behind a cell: those that came to `stage`, those that came to `dropped` and not to
+    the next stage; without either all that entered. Raises `InvalidInput` for another stage, or where contacts count.
+    """
+    if funnel.unit != "conversation":
+        raise InvalidInput("definition.unit", funnel.unit, "conversation: of contacts there is no list")
+    found = attempts(read(store, query, unsplit(funnel)), unsplit(funnel), _span(query.period))
+    if stage is not None:
+        found = found.filter(_came(funnel, _place(funnel, "stage", stage)))
+    if dropped is not None:
+        place = _place(funnel, "dropped", dropped)
+        recorded = _recorded(store, funnel)
+        after = [i for i in funnel.required if i > place and recorded[i]]
+        if not after:
+            raise InvalidInput("dropped", dropped, "a stage that is followed by a recorded one")
+        found = found.filter(_came(funnel, place) & ~_came(funnel, after[0]))
+    return found["unit"].unique().to_list()
+
+
+def listed(name: str, stage: str | None, dropped: str | None) -> str:
+    """Which conversations `units` gives, in words."""
+    parts = [f"Conversations that entered the funnel {name} in the period"]
+    if stage:
+        parts.append(f"and reached {stage}")
+    if dropped:
+        parts.append(f"and reached {dropped} and not the next stage")
+    return " ".join(parts) + "."
+
+
+def _place(funnel: Funnel, name: str, stage: str) -> int:
+    known = stages(funnel)
+    if stage not in known:
+        raise InvalidInput(name, stage, f"one of {', '.join(known)}")
+    return known.index(stage)
+
+
+def _came(funnel: Funnel, step: int) -> pl.Expr:
+    return pl.col("furthest") >= step if funnel.mode == "reached" else pl.col(f"at_{step}").is_not_null()
+
+
+def previous(funnel: Funnel, recorded: Sequence[bool], step: int) -> int | None:
+    """The required step before that the project records; None for the first, and for one that is not recorded."""
+    before = [i for i in funnel.required if i < step and recorded[i]]
+    return before[-1] if before and recorded[step] else None
+
+
+def _rates(funnel: Funnel, totals: Sequence[int], recorded: Sequence[bool], step: int) -> dict[str, Number]:
+    rate = ratio if funnel.mode == "recorded" else share
+    before = previous(funnel, recorded, step)
+    from_previous = Number(None, totals[step], 0) if before is None else rate(totals[step], totals[before])
+    known = recorded[step] and recorded[0]
+    from_start = rate(totals[step], totals[0]) if known else Number(None, totals[step], totals[0])
+    return {"rate_from_previous": from_previous, "rate_from_start": from_start}
+
+
+def _taken(found: pl.DataFrame, source: int | None, target: int) -> Times:
+    return Times(0, None, None, None, ()) if source is None else times(found, source, target)
+
+
+def _seconds(taken: Times) -> dict[str, float | None]:
+    return {"median_seconds": taken.median, "average_seconds": taken.average, "p90_seconds": taken.p90}
+
+
+def _time_to_convert(found: pl.DataFrame, funnel: Funnel) -> dict[str, Any]:
+    """From the first to the last required step; of a unit that came there several times the first time."""
+    last = funnel.required[-1]
+    complete = found.filter(pl.col(f"at_{last}").is_not_null())
+    if funnel.re_entry == "every":
+        complete = complete.sort("entry").unique("unit", keep="first", maintain_order=True)
+    taken = times(complete, 0, last)
+    bins = [{"from_seconds": start, "count": n} for start, n in taken.histogram]
+    return {"n": taken.n, **_seconds(taken), "histogram": bins}
+
+
+def segments(found: pl.DataFrame, funnel: Funnel) -> list[tuple[str, pl.DataFrame]]:
+    """`attempts` by the value under which they count, the most frequent first; the rarer of many taken together."""
+    several = funnel.by in MULTIPLE
+    if several:
+        found = found.with_columns(pl.col("value").str.split(_MANY)).explode("value")
+    found = found.with_columns(pl.col("value").fill_null(NONE))
+    ranked = found.group_by("value").len().sort(["len", "value"], descending=[True, False])
+    top = ranked["value"].head(TOP)
+    parts = found.with_columns(
+        pl.when(pl.col("value").is_in(top.implode())).then("value").otherwise(pl.lit(REST)).alias("value")
+    ).partition_by("value", as_dict=True)
+    shown = {str(value): part for (value,), part in parts.items()}
+    if REST in shown and (several or funnel.attribution == "all") and funnel.re_entry == "first":
+        # With two of the rarer values a unit is there once.
+        furthest = shown[REST].sort(["furthest", "entry"], descending=[True, False])
+        shown[REST] = furthest.unique("unit", keep="first", maintain_order=True)
+    return sorted(shown.items(), key=lambda item: (-item[1].height, item[0]))
+
+
+# over time
+
+
+def _span(period: Period) -> tuple[int, int]:
+    return to_micros(period.start), to_micros(period.end)
+
+
+def _cuts(period: Period, interval: str) -> list[tuple[datetime, datetime]]:
+    """The buckets of a period: when they begin and end."""
+    if interval not in metrics.INTERVALS:
+        raise InvalidInput("interval", interval, f"one of {', '.join(metrics.INTERVALS)}")
+    found = [(start, end) for _, start, end in metrics.buckets(period, interval)]
+    if len(found) > metrics.MAX_POINTS:
+        raise InvalidInput(
+            "interval", interval, f"one that gives at most {metrics.MAX_POINTS} points, not {len(found)}"
+        )
+    return found
+
+
+def _points(
+    events: pl.DataFrame, funnel: Funnel, query: Query, cuts: list[tuple[datetime, datetime]], recorded: Sequence[bool]
+) -> list[dict[str, Any]]:
+    """The stages of each bucket, in which those stand that entered in it."""
+    found = attempts(events, funnel, _span(query.period), [to_micros(start) for start, _ in cuts])
+    points = []
+    for (start, end), totals in zip(cuts, trend(found, funnel, len(cuts)).tolist(), strict=True):
+        first, last = max(start, query.period.start), min(end, query.period.end)
+        points.append({
+            "from": instant(first),
+            "to": instant(last),
+            "partial": start < query.period.start or end > min(query.period.end, query.now),
+            "immature": _is_immature(funnel, last, query.now),
+            "stages": [
+                {"stage": name, "count": totals[i], **_rates(funnel, totals, recorded, i)}
+                for i, name in enumerate(stages(funnel))
+            ],
+        })  # fmt: skip
+    return points
+
+
+def _is_immature(funnel: Funnel, end: datetime, now: datetime) -> bool | None:
+    """Whether an attempt that began before `end` may still go on; None where nothing limits it."""
+    window = funnel.window_micros
+    return None if window is None else end + window * MICROSECOND > now
+
+
+def _text(funnel: Funnel) -> str:
+    """What was counted, in words."""
+    units = "Conversations" if funnel.unit == "conversation" else "Contacts"
+    window = f" within {funnel.window}" if funnel.window else ""
+    return {
+        "reached": f"{units} that began in the period, by the furthest step of which they have an event: a later step "
+        "implies the earlier ones.",
+        "recorded": f"{units} that began in the period, a step counted only by its own event. Plain quotients: they "
+        "can exceed 1 where a step was skipped, so they have no interval.",
+        "ordered": f"{units} with an event of the first step in the period, by the steps that they took in order"
+        f"{window}.",
+        "strict": f"{units} with an event of the first step in the period, by the steps that they took one right after "
+        f"the other{window}.",
+        "any": f"{units} with an event of any step in the period, by how many of the steps they took, in whichever "
+        f"order{window}.",
+    }[funnel.mode] + (" Every attempt counts." if funnel.re_entry == "every" else "")
