@@ -125,7 +125,7 @@ def run_demo(settings: Settings, console: Console, conversations: int, seed: int
             end = datetime.fromisoformat(found.pop("end"))
             if found != wanted:
                 console.print(f"{settings.data} already holds {found}: give another --data", markup=False)
-        if engine.store.offset() == 0:
+        if not engine.analytics.filters()["has_data"]:
             _send(console, file, conversations, seed, end)
             engine.drain()
         console.print(f"The funnel: {file.url}/", style="bold")

@@ -376,7 +376,7 @@ def test_the_api_reference_loads(demo, page):
     page.goto(f"{demo.url}/api/docs")
     expect(page.locator(".opblock-summary-path").first).to_be_visible()
     described = page.request.get(f"{demo.url}/api/openapi.json").json()["paths"]
-    assert page.locator(".opblock").count() == len(described)
+    assert page.locator(".opblock").count() == sum(map(len, described.values()))
     page.locator(".opblock-summary-control").first.click()
     expect(page.get_by_text("as_of").or_(page.get_by_text("timezone")).first).to_be_visible()
 
