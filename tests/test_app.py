@@ -14,7 +14,7 @@ from dropoff import access
 from dropoff.access import Access, create_key, revoke_key
 from dropoff.analyse.analytics import PARAMETERS
 from dropoff.app import ServerFile, check_exposure, first_admin_token, web
-from dropoff.dashboard import api
+from dropoff.dashboard import shapes
 from dropoff.dashboard.pages import CONTENT_SECURITY_POLICY
 from dropoff.engine import Engine
 from dropoff.errors import InvalidInput, Unavailable
@@ -437,21 +437,21 @@ def strict(shape):
 @pytest.mark.parametrize(
     ("path", "shape"),
     [
-        ("/api/v1/funnel", api.FunnelAnswer),
-        ("/api/v1/funnel?name=mission&by=channel&threshold=0.2", api.FunnelAnswer),
-        ("/api/v1/funnel?from=2000-01-01&to=2000-01-02&by=outcome", api.FunnelAnswer),
-        (f"/api/v1/funnel?interval=week&definition={OWN}", api.FunnelAnswer),
-        ("/api/v1/dropoffs", api.DropOffsAnswer),
-        ("/api/v1/dropoffs?by=channel&include_test=1", api.DropOffsAnswer),
-        ("/api/v1/metrics", api.MetricsAnswer),
-        ("/api/v1/metrics?metric=leads&by=objection&include_test=1", api.MetricsAnswer),
-        ("/api/v1/trend?metric=response_time&interval=week", api.TrendAnswer),
-        ("/api/v1/trend?metric=revenue&interval=month", api.TrendAnswer),
-        ("/api/v1/definitions", api.DefinitionsAnswer),
-        ("/api/v1/conversations", api.ConversationsAnswer),
-        ("/api/v1/conversations?stage=responded&dropped=started&limit=1", api.ConversationsAnswer),
-        ("/api/v1/funnel?from=x", api.Error),
-        ("/api/v1/conversations/none", api.Error),
+        ("/api/v1/funnel", shapes.FunnelAnswer),
+        ("/api/v1/funnel?name=mission&by=channel&threshold=0.2", shapes.FunnelAnswer),
+        ("/api/v1/funnel?from=2000-01-01&to=2000-01-02&by=outcome", shapes.FunnelAnswer),
+        (f"/api/v1/funnel?interval=week&definition={OWN}", shapes.FunnelAnswer),
+        ("/api/v1/dropoffs", shapes.DropOffsAnswer),
+        ("/api/v1/dropoffs?by=channel&include_test=1", shapes.DropOffsAnswer),
+        ("/api/v1/metrics", shapes.MetricsAnswer),
+        ("/api/v1/metrics?metric=leads&by=objection&include_test=1", shapes.MetricsAnswer),
+        ("/api/v1/trend?metric=response_time&interval=week", shapes.TrendAnswer),
+        ("/api/v1/trend?metric=revenue&interval=month", shapes.TrendAnswer),
+        ("/api/v1/definitions", shapes.DefinitionsAnswer),
+        ("/api/v1/conversations", shapes.ConversationsAnswer),
+        ("/api/v1/conversations?stage=responded&dropped=started&limit=1", shapes.ConversationsAnswer),
+        ("/api/v1/funnel?from=x", shapes.Error),
+        ("/api/v1/conversations/none", shapes.Error),
     ],
 )
 def test_answers_are_as_declared(client, path, shape):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -51,6 +52,12 @@ def test_an_address_is_taken_apart(text: str, servers: tuple[str, ...], user: st
 def test_another_address_is_refused(text: str, rule: str):
     with pytest.raises(InvalidInput, match=rule):
         open_queue(load(queue=text))
+
+
+def test_the_engine_in_the_process_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setitem(sys.modules, "chdb", None)
+    with pytest.raises(InvalidInput, match="pip install chdb"):
+        open_store(load(store=f"chdb://{tmp_path}", data=tmp_path))
 
 
 @pytest.mark.parametrize("setting", ["queue", "store", "control"])

@@ -58,7 +58,7 @@ def open_store(settings: Settings) -> Store:
     _check_scheme("store", settings.store, (*CLICKHOUSE, *CHDB))
     _check_no_password("store", settings.store)
     try:
-        from dropoff.store.clickhouse import open_store as open_clickhouse  # type: ignore[import-not-found]
+        from dropoff.store.clickhouse import open_store as open_clickhouse
     except ImportError:
         raise InvalidInput("store", settings.store, "installed: pip install 'dropoff[clickhouse]'") from None
     return open_clickhouse(

@@ -2,20 +2,18 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import Depends, FastAPI, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from typing_extensions import TypedDict
 
 from dropoff.analyse.analytics import Analytics
-from dropoff.analyse.answers import Number
+from dropoff.dashboard import shapes
+from dropoff.dashboard.openapi import describe_what_is_no_model
 from dropoff.errors import Conflict, DropoffError, InvalidInput, NewerSchema, NotFound, Unauthorized, Unavailable
-from dropoff.events import Envelope
-from dropoff.funnels import Funnel
 from dropoff.query import DIMENSIONS, Params
 
 STATUS: dict[type[DropoffError], tuple[int, str]] = {
@@ -26,250 +24,6 @@ STATUS: dict[type[DropoffError], tuple[int, str]] = {
     NewerSchema: (503, "newer_schema"),
     Unavailable: (503, "unavailable"),
 }
-
-
-class Error(TypedDict):
-    """What every refusal says: `code` for programs, `message` for people."""
-
-    code: str
-    message: str
-
-
-class PeriodShape(TypedDict("PeriodShape", {"from": str, "to": str})):
-    """The half-open period, instants in RFC 3339, and the zone its days are of."""
-
-    timezone: str
-
-
-class DefinitionShape(TypedDict):
-    """What was counted; `funnel`: the definition of one's own, without what it leaves at its default."""
-
-    name: str
-    mode: str
-    text: str
-    funnel: NotRequired[dict[str, Any]]
-
-
-class StageShape(TypedDict):
-    """One stage. `recorded`: by its own event; `implied`: only by a later one.
-
-    Of a funnel of one's own also whether it is `optional`, and how long it took from the required step before.
-    """
-
-    stage: str
-    count: int
-    recorded: int
-    implied: int
-    is_recorded: bool
-    rate_from_previous: Number
-    rate_from_start: Number
-    optional: NotRequired[bool]
-    median_seconds: NotRequired[float | None]
-    average_seconds: NotRequired[float | None]
-    p90_seconds: NotRequired[float | None]
-
-
-class BinShape(TypedDict):
-    """How many took as long as this, and less than the next bin says."""
-
-    from_seconds: int
-    count: int
-
-
-class TimeToConvertShape(TypedDict):
-    """From the first to the last required step."""
-
-    n: int
-    median_seconds: float | None
-    average_seconds: float | None
-    p90_seconds: float | None
-    histogram: list[BinShape]
-
-
-class StageOfPoint(TypedDict):
-    """A stage of those that entered in a bucket."""
-
-    stage: str
-    count: int
-    rate_from_previous: Number
-    rate_from_start: Number
-
-
-class FunnelPoint(TypedDict("FunnelPoint", {"from": str, "to": str})):
-    """One bucket. `immature`: attempts in it may still go on; null where no window limits them."""
-
-    partial: bool
-    immature: bool | None
-    stages: list[StageOfPoint]
-
-
-class FunnelTrend(TypedDict):
-    """A funnel over time."""
-
-    interval: str
-    points: list[FunnelPoint]
-
-
-class DropOffShape(TypedDict("DropOffShape", {"from": str, "to": str})):
-    """A drop between two consecutive stages, with its Wilson 95 % interval."""
-
-    drop_rate: float
-    volume_lost: int
-    interval: tuple[float, float] | None
-
-
-class FunnelBody(TypedDict):
-    """Stages, plain rates (0/0 is null) and drop-offs above the threshold."""
-
-    stages: list[StageShape]
-    rates: dict[str, float | None]
-    numbers: dict[str, Number]
-    drop_offs: list[DropOffShape]
-    time_to_convert: NotRequired[TimeToConvertShape]
-
-
-class Answer(TypedDict):
-    """What every answer begins with."""
-
-    period: PeriodShape
-    as_of: str
-
-
-class FunnelAnswer(Answer, FunnelBody, total=False):
-    """A funnel; `segments` where `by` was given, `trend` where `interval` was."""
-
-    definition: DefinitionShape
-    test_conversations: int
-    by: str
-    segments: dict[str, FunnelBody]
-    trend: FunnelTrend
-
-
-class DropOffsAnswer(Answer, total=False):
-    """The drop-offs of a funnel."""
-
-    definition: DefinitionShape
-    test_conversations: int
-    drop_offs: list[DropOffShape]
-    segments: dict[str, dict[str, list[DropOffShape]]]
-
-
-class ConversationsAnswer(Answer):
-    """A page of conversations; `next` goes into `after` for the following one."""
-
-    definition: dict[str, str]
-    conversations: list[dict[str, Any]]
-    total: int
-    next: str | None
-
-
-class MetricShape(TypedDict):
-    """The value of a metric. Numerator and denominator are null for a median, which has `n` and quantiles.
-
-    `amount`: exact, in `currency`. `unknown`, `labelled_share`: what stands beside a metric that leaves rows out.
-    """
-
-    metric: str
-    segment: str
-    value: float | None
-    numerator: float | None
-    denominator: float | None
-    interval: tuple[float, float] | None
-    unit: str
-    clock: str
-    currency: NotRequired[str | None]
-    amount: NotRequired[str | None]
-    n: NotRequired[int]
-    p50: NotRequired[float | None]
-    p90: NotRequired[float | None]
-    p99: NotRequired[float | None]
-    unknown: NotRequired[float | None]
-    labelled_share: NotRequired[float | None]
-
-
-class SplitShape(TypedDict):
-    """By what the values are split; `overlapping`: a conversation can stand in several segments."""
-
-    by: str | None
-    overlapping: bool
-
-
-class MetricsAnswer(Answer):
-    """A row for each metric, segment and currency."""
-
-    definition: SplitShape
-    test_conversations: int
-    metrics: list[MetricShape]
-
-
-class MetricDefinition(TypedDict):
-    """What a metric means. `clock`: cohort (by the conversation's start) or activity (by the event's time).
-
-    `maturity_days`: how long after a conversation's start its part may still change; 0 where events are counted.
-    """
-
-    metric: str
-    unit: str
-    clock: str
-    good: str
-    maturity_days: int
-    description: str
-    additive: bool
-
-
-class DefinitionsAnswer(TypedDict):
-    """Every metric there is."""
-
-    metrics: list[MetricDefinition]
-
-
-class PointShape(TypedDict("PointShape", {"from": str, "to": str}), MetricShape):
-    """One bucket of a trend. `partial`: cut by the period, or not over yet; `immature`: what counts may still come."""
-
-    partial: bool
-    immature: bool
-
-
-class PreviousShape(TypedDict):
-    """The period before."""
-
-    period: PeriodShape
-    total: list[MetricShape]
-    points: list[PointShape]
-
-
-class DeployShape(TypedDict):
-    """The first conversation of a bot version."""
-
-    bot_id: str | None
-    bot_version: str
-    at: str
-
-
-class TrendAnswer(Answer):
-    """A metric over time, its value in the whole period, the same of the period before, and deploys."""
-
-    definition: MetricDefinition
-    interval: str
-    test_conversations: int
-    total: list[MetricShape]
-    points: list[PointShape]
-    previous: PreviousShape
-    deploys: list[DeployShape]
-
-
-class OwnQuery(TypedDict):
-    """SQL in the store's own dialect: one SELECT."""
-
-    sql: str
-
-
-class QueryAnswer(TypedDict):
-    """Its rows; exact decimals as text, instants in RFC 3339. `truncated`: there are more."""
-
-    columns: list[str]
-    rows: list[list[Any]]
-    truncated: bool
 
 
 def _common(
@@ -333,41 +87,39 @@ def api(analytics: Analytics) -> FastAPI:
     app = FastAPI(title="Dropoff", version="1", docs_url=None, redoc_url=None)
     for kind in (DropoffError, HTTPException, Exception):
         app.add_exception_handler(kind, refuse)
-    refusals: Any = {status: {"model": Error} for status in (400, 401, 503)}
-    common, of_listing = Depends(_common), Depends(_of_listing)
+    refusals: Any = {status: {"model": shapes.Error} for status in (400, 401, 503)}
+    of_metrics, of_trend, of_listing = ([Depends(_common), Depends(of)] for of in (_of_metrics, _of_trend, _of_listing))
 
-    @app.get(
-        "/v1/metrics", response_model=MetricsAnswer, responses=refusals, dependencies=[common, Depends(_of_metrics)]
-    )
+    @app.get("/v1/metrics", response_model=shapes.MetricsAnswer, responses=refusals, dependencies=of_metrics)
     def metrics(request: Request) -> Response:
         """The values of metrics."""
         return _json(analytics.metrics(params(request)))
 
-    @app.get("/v1/trend", response_model=TrendAnswer, responses=refusals, dependencies=[common, Depends(_of_trend)])
+    @app.get("/v1/trend", response_model=shapes.TrendAnswer, responses=refusals, dependencies=of_trend)
     def trend(request: Request) -> Response:
         """One metric over time."""
         return _json(analytics.trend(params(request)))
 
-    @app.get("/v1/definitions", response_model=DefinitionsAnswer, responses=refusals)
+    @app.get("/v1/definitions", response_model=shapes.DefinitionsAnswer, responses=refusals)
     def definitions(request: Request) -> Response:
         """What every metric means."""
         return _json(analytics.definitions(params(request)))
 
     @app.get(
-        "/v1/conversations", response_model=ConversationsAnswer, responses=refusals, dependencies=[common, of_listing]
+        "/v1/conversations", response_model=shapes.ConversationsAnswer, responses=refusals, dependencies=of_listing
     )
     def conversations(request: Request) -> Response:
         """The conversations behind a number, the latest first."""
         return _json(analytics.conversations(params(request)))
 
-    @app.get("/v1/conversations/{id:path}", responses=refusals | {404: {"model": Error}})
+    @app.get("/v1/conversations/{id:path}", responses=refusals | {404: {"model": shapes.Error}})
     def conversation(id: str, request: Request) -> Response:  # noqa: A002 - its name in the URL
         """All facts of one conversation, its messages and its events."""
         return _json(analytics.conversation(id, params(request)))
 
     _of_funnels(app, analytics, refusals)
     _operate(app, analytics, refusals)
-    _describe_what_is_no_model(app)
+    describe_what_is_no_model(app)
     return app
 
 
@@ -389,13 +141,13 @@ def _of_funnels(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
     of_funnel = [Depends(_common), Depends(_of_funnel)]
     of_any_funnel = [*of_funnel, Depends(_of_own_funnel)]
 
-    @app.get("/v1/funnel", response_model=FunnelAnswer, responses=refusals, dependencies=of_any_funnel)
+    @app.get("/v1/funnel", response_model=shapes.FunnelAnswer, responses=refusals, dependencies=of_any_funnel)
     def funnel(request: Request) -> Response:
         """Stages, the rates between them, and drop-offs."""
         return _json(analytics.funnel(params(request)))
 
     @app.post(
-        "/v1/funnel", response_model=FunnelAnswer, responses=refusals, dependencies=of_any_funnel,
+        "/v1/funnel", response_model=shapes.FunnelAnswer, responses=refusals, dependencies=of_any_funnel,
         openapi_extra={"requestBody": _reference("Funnel")},
     )  # fmt: skip
     async def funnel_of(request: Request) -> Response:
@@ -406,15 +158,15 @@ def _of_funnels(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
         own = {**given, "definition": [_text(await request.body())]}
         return _json(await run_in_threadpool(analytics.funnel, own))
 
-    @app.get("/v1/dropoffs", response_model=DropOffsAnswer, responses=refusals, dependencies=of_funnel)
+    @app.get("/v1/dropoffs", response_model=shapes.DropOffsAnswer, responses=refusals, dependencies=of_funnel)
     def dropoffs(request: Request) -> Response:
         """Where conversations drop off."""
         return _json(analytics.dropoffs(params(request)))
 
 
 def _operate(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
-    @app.post("/v1/query", response_model=QueryAnswer, responses=refusals)
-    def query(own: OwnQuery) -> Response:
+    @app.post("/v1/query", response_model=shapes.QueryAnswer, responses=refusals)
+    def query(own: shapes.OwnQuery) -> Response:
         """One SELECT over the views: read-only, no files, 10 seconds, 10,000 rows."""
         return _json(analytics.query(own["sql"]))
 
@@ -422,72 +174,6 @@ def _operate(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
     def rejected(request: Request) -> Response:
         """Refused events, the newest first, and how many there are for each reason."""
         return _json(analytics.rejected(params(request)))
-
-
-def _describe_what_is_no_model(app: FastAPI) -> None:
-    """Events go in at an application of its own, and funnels are read as structs; who reads this document looks for
-    both here."""
-    _, structs = msgspec.json.schema_components([Funnel], ref_template="#/components/schemas/{name}")
-    written = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = written()
-        document["paths"].setdefault("/v1/events", _DOOR)
-        document["components"]["schemas"].update(structs)
-        return document
-
-    app.openapi = openapi
-
-
-_INSTANT = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]}
-_FIELD_TYPES = {"timestamp": _INSTANT, "sent_at": _INSTANT, "properties": {"type": "object"}} | {
-    "sequence": {"type": "integer"}, "revision": {"type": "integer"}, "is_test": {"type": "boolean"},
-}  # fmt: skip
-_EVENT = {
-    "type": "object",
-    "required": ["event_type"],
-    "properties": {name: _FIELD_TYPES.get(name, {"type": "string"}) for name in Envelope.__struct_fields__},
-    "example": {
-        "event_type": "message_received", "conversation_id": "abc123", "channel": "sms",
-        "timestamp": "2024-01-15T10:00:00Z", "properties": {"content": "Tell me more", "intent": "interested"},
-    },
-}  # fmt: skip
-_REFUSED = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
-_COUNTS = {
-    "type": "object",
-    "properties": {
-        "accepted": {"type": "integer"}, "rejected": {"type": "integer"},
-        "reasons": {"type": "object", "additionalProperties": {"type": "integer"}},
-        "errors": {"type": "array", "items": {"type": "object"}},
-    },
-}  # fmt: skip
-_DOOR = {
-    "post": {
-        "servers": [{"url": "/"}],
-        "summary": "Send events",
-        "description": "One event, an array of them, or a line each (application/x-ndjson); gzip is fine. The answer "
-        "comes when they are on disk. Each event that is refused is named by its index, field and reason.",
-        "operationId": "send_events",
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": {"anyOf": [_EVENT, {"type": "array", "items": _EVENT}]}},
-                "application/x-ndjson": {"schema": {"type": "string"}},
-            },
-        },
-        "responses": {
-            "202": {"description": "Taken", "content": {"application/json": {"schema": _COUNTS}}},
-            **{
-                status: {"description": text, **_REFUSED}
-                for status, text in {
-                    "400": "Nothing could be taken", "401": "No write key", "413": "Too large: send it in parts",
-                    "415": "Not JSON, NDJSON or gzip", "429": "Too much is waiting: see Retry-After",
-                    "503": "Not everything was taken: see Retry-After, and send it again",
-                }.items()
-            },
-        },
-    },
-}  # fmt: skip
 
 
 def params(request: Request) -> Params:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from importlib import resources
+from importlib.util import find_spec
 from string import Template
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -114,6 +115,8 @@ class Place(NamedTuple):
         if self.cluster:
             settings |= _CLUSTER
         if self.scheme == "chdb":
+            if find_spec("chdb") is None:
+                raise InvalidInput("store", self.shown, "chdb:// where it is installed: pip install chdb")
             path = ":memory:" if self.host == "memory" else self.path
             return clickhouse_connect.get_client(interface="chdb", path=path, database=database, settings=settings)
         secure = self.scheme == "clickhouses"

@@ -1,0 +1,251 @@
+"""The JSON shapes of the API's answers, for its schema: what other programs rely on. Keys may be added."""
+
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+from dropoff.analyse.answers import Number
+
+
+class Error(TypedDict):
+    """What every refusal says: `code` for programs, `message` for people."""
+
+    code: str
+    message: str
+
+
+class PeriodShape(TypedDict("PeriodShape", {"from": str, "to": str})):
+    """The half-open period, instants in RFC 3339, and the zone its days are of."""
+
+    timezone: str
+
+
+class DefinitionShape(TypedDict):
+    """What was counted; `funnel`: the definition of one's own, without what it leaves at its default."""
+
+    name: str
+    mode: str
+    text: str
+    funnel: NotRequired[dict[str, Any]]
+
+
+class StageShape(TypedDict):
+    """One stage. `recorded`: by its own event; `implied`: only by a later one.
+
+    Of a funnel of one's own also whether it is `optional`, and how long it took from the required step before.
+    """
+
+    stage: str
+    count: int
+    recorded: int
+    implied: int
+    is_recorded: bool
+    rate_from_previous: Number
+    rate_from_start: Number
+    optional: NotRequired[bool]
+    median_seconds: NotRequired[float | None]
+    average_seconds: NotRequired[float | None]
+    p90_seconds: NotRequired[float | None]
+
+
+class BinShape(TypedDict):
+    """How many took as long as this, and less than the next bin says."""
+
+    from_seconds: int
+    count: int
+
+
+class TimeToConvertShape(TypedDict):
+    """From the first to the last required step."""
+
+    n: int
+    median_seconds: float | None
+    average_seconds: float | None
+    p90_seconds: float | None
+    histogram: list[BinShape]
+
+
+class StageOfPoint(TypedDict):
+    """A stage of those that entered in a bucket."""
+
+    stage: str
+    count: int
+    rate_from_previous: Number
+    rate_from_start: Number
+
+
+class FunnelPoint(TypedDict("FunnelPoint", {"from": str, "to": str})):
+    """One bucket. `immature`: attempts in it may still go on; null where no window limits them."""
+
+    partial: bool
+    immature: bool | None
+    stages: list[StageOfPoint]
+
+
+class FunnelTrend(TypedDict):
+    """A funnel over time."""
+
+    interval: str
+    points: list[FunnelPoint]
+
+
+class DropOffShape(TypedDict("DropOffShape", {"from": str, "to": str})):
+    """A drop between two consecutive stages, with its Wilson 95 % interval."""
+
+    drop_rate: float
+    volume_lost: int
+    interval: tuple[float, float] | None
+
+
+class FunnelBody(TypedDict):
+    """Stages, plain rates (0/0 is null) and drop-offs above the threshold."""
+
+    stages: list[StageShape]
+    rates: dict[str, float | None]
+    numbers: dict[str, Number]
+    drop_offs: list[DropOffShape]
+    time_to_convert: NotRequired[TimeToConvertShape]
+
+
+class Answer(TypedDict):
+    """What every answer begins with."""
+
+    period: PeriodShape
+    as_of: str
+
+
+class FunnelAnswer(Answer, FunnelBody, total=False):
+    """A funnel; `segments` where `by` was given, `trend` where `interval` was."""
+
+    definition: DefinitionShape
+    test_conversations: int
+    by: str
+    segments: dict[str, FunnelBody]
+    trend: FunnelTrend
+
+
+class DropOffsAnswer(Answer, total=False):
+    """The drop-offs of a funnel."""
+
+    definition: DefinitionShape
+    test_conversations: int
+    drop_offs: list[DropOffShape]
+    segments: dict[str, dict[str, list[DropOffShape]]]
+
+
+class ConversationsAnswer(Answer):
+    """A page of conversations; `next` goes into `after` for the following one."""
+
+    definition: dict[str, str]
+    conversations: list[dict[str, Any]]
+    total: int
+    next: str | None
+
+
+class MetricShape(TypedDict):
+    """The value of a metric. Numerator and denominator are null for a median, which has `n` and quantiles.
+
+    `amount`: exact, in `currency`. `unknown`, `labelled_share`: what stands beside a metric that leaves rows out.
+    """
+
+    metric: str
+    segment: str
+    value: float | None
+    numerator: float | None
+    denominator: float | None
+    interval: tuple[float, float] | None
+    unit: str
+    clock: str
+    currency: NotRequired[str | None]
+    amount: NotRequired[str | None]
+    n: NotRequired[int]
+    p50: NotRequired[float | None]
+    p90: NotRequired[float | None]
+    p99: NotRequired[float | None]
+    unknown: NotRequired[float | None]
+    labelled_share: NotRequired[float | None]
+
+
+class SplitShape(TypedDict):
+    """By what the values are split; `overlapping`: a conversation can stand in several segments."""
+
+    by: str | None
+    overlapping: bool
+
+
+class MetricsAnswer(Answer):
+    """A row for each metric, segment and currency."""
+
+    definition: SplitShape
+    test_conversations: int
+    metrics: list[MetricShape]
+
+
+class MetricDefinition(TypedDict):
+    """What a metric means. `clock`: cohort (by the conversation's start) or activity (by the event's time).
+
+    `maturity_days`: how long after a conversation's start its part may still change; 0 where events are counted.
+    """
+
+    metric: str
+    unit: str
+    clock: str
+    good: str
+    maturity_days: int
+    description: str
+    additive: bool
+
+
+class DefinitionsAnswer(TypedDict):
+    """Every metric there is."""
+
+    metrics: list[MetricDefinition]
+
+
+class PointShape(TypedDict("PointShape", {"from": str, "to": str}), MetricShape):
+    """One bucket of a trend. `partial`: cut by the period, or not over yet; `immature`: what counts may still come."""
+
+    partial: bool
+    immature: bool
+
+
+class PreviousShape(TypedDict):
+    """The period before."""
+
+    period: PeriodShape
+    total: list[MetricShape]
+    points: list[PointShape]
+
+
+class DeployShape(TypedDict):
+    """The first conversation of a bot version."""
+
+    bot_id: str | None
+    bot_version: str
+    at: str
+
+
+class TrendAnswer(Answer):
+    """A metric over time, its value in the whole period, the same of the period before, and deploys."""
+
+    definition: MetricDefinition
+    interval: str
+    test_conversations: int
+    total: list[MetricShape]
+    points: list[PointShape]
+    previous: PreviousShape
+    deploys: list[DeployShape]
+
+
+class OwnQuery(TypedDict):
+    """SQL in the store's own dialect: one SELECT."""
+
+    sql: str
+
+
+class QueryAnswer(TypedDict):
+    """Its rows; exact decimals as text, instants in RFC 3339. `truncated`: there are more."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+    truncated: bool
