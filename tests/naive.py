@@ -64,7 +64,9 @@ def _standing_by_owner(events: Iterable[Row]) -> tuple[dict[str, list[Row]], dic
             loose.setdefault(event["contact_id"], []).append(event)
         else:
             named.setdefault(event["conversation_id"], []).append(event)
-    return {k: standing(v) for k, v in named.items()}, {k: standing(v) for k, v in loose.items()}
+    kept = {name: standing(own) for name, own in named.items()}
+    happened = {name: own for name, own in kept.items() if any(e["event_type"] != "event_retracted" for e in own)}
+    return happened, {k: standing(v) for k, v in loose.items()}
 
 
 def all_standing(events: Iterable[Row]) -> list[Row]:

@@ -204,6 +204,24 @@ def test_a_retracted_contact_event_never_happened_until_its_retraction_is_retrac
     assert found(*told, undo, again) == {"e": ("a", "latest")}
 
 
+def test_a_conversation_that_was_retracted_whole_did_not_happen(engine: str):
+    told = [chat("a"), event("conversation_started", 5, "b", contact_id="p", event_id="start")]
+    told.append(of("p", attended(at=9), "e"))
+    undo = retracted("start", own="r", conversation_id="b", contact_id="p")
+    again = retracted("r", own="s", conversation_id="b")
+    assert where_it_belongs(outcome([told], engine=engine)) == ({"a", "b"}, "b")
+    assert where_it_belongs(outcome([told], [[undo]], engine=engine)) == ({"a"}, "a")
+    assert where_it_belongs(outcome([[undo]], [told], engine=engine)) == ({"a"}, "a")
+    assert where_it_belongs(outcome([told], [[undo]], [[again]], engine=engine)) == ({"a", "b"}, "b")
+
+
+def where_it_belongs(made: dict[str, list[Dict]]) -> tuple[set[str], str]:
+    """The conversations there are, and the one with the only contact event and its meeting."""
+    (attribution,), (meeting,) = made["attributions"], made["meetings"]
+    assert meeting["conversation_id"] == attribution["conversation_id"]
+    return {c["id"] for c in made["conversations"]}, attribution["conversation_id"]
+
+
 def test_a_conversation_does_not_retract_the_events_of_its_contact():
     assert found(chat("a"), of("p", attended(at=9), "e"), retracted("e", conversation_id="a")) == {"e": ("a", "latest")}
     made = outcome([[chat("a"), of("p", attended(at=9), "e"), retracted("e", conversation_id="a")]])

@@ -62,6 +62,7 @@ def tables_of(rows: pl.DataFrame, rules: Rules) -> dict[str, list[Dict]]:
     """All that the fold makes of the events of conversations, and of what they say of contacts."""
     named = rows.filter(pl.col("conversation_id").is_not_null())
     found = fold.fold(named, rules, naive.canonical(naive.all_standing(named.to_dicts())))._asdict()
+    found["conversations"] = found["conversations"].filter(pl.col("event_count") > 0)
     for table, frame in found.items():
         assert frame.columns == tables.names(table)
     return {table: frame.drop("key").to_dicts() for table, frame in found.items()}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import polars as pl
 
 from dropoff.events import MICROS
-from dropoff.process.fold import in_order, without_retracted
+from dropoff.process.fold import RETRACTED, in_order, without_retracted
 from dropoff.process.frames import with_facts
 from dropoff.process.lifecycle import DEALS, MEETINGS, Change, Life, play
 
@@ -21,7 +21,7 @@ DAY = 86_400 * MICROS
 MAX_COMPONENT = 50
 """Above so many ids of one contact nothing is merged: it is a mistake of the sender, and listed."""
 
-NOT_ATTRIBUTED = ("contact_identified", "event_retracted", "experiment_exposed")
+NOT_ATTRIBUTED = ("contact_identified", RETRACTED, "experiment_exposed")
 """What speaks of the contact itself."""
 
 RULES = {
@@ -76,6 +76,7 @@ def attribute(events: pl.DataFrame, canonical: Mapping[str, str], horizon_days: 
     """
     told = with_facts(events)
     named = without_retracted(told.filter(pl.col("conversation_id").is_not_null()))
+    named = named.filter((pl.col("event_type") != RETRACTED).any().over("conversation_id"))
     loose = without_retracted(told.filter(pl.col("conversation_id").is_null()), "contact_id")
     conversations = _conversations(named, canonical)
     moments: dict[str, list[_Moment]] = {}

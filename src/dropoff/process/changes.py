@@ -103,7 +103,7 @@ def _rows(
     )
     troubled = pl.concat([_troubled(events), _troubled(lost), united]).unique()
     return attributions | {
-        "conversations": Rows(dirty, facts.conversations),
+        "conversations": Rows(dirty, facts.conversations.filter(pl.col("event_count") > 0)),
         "messages": Rows(rewritten, changed),
         "turns": Rows(troubled, facts.turns),
         "meetings": Rows(troubled, facts.meetings),

@@ -31,6 +31,8 @@ OUTSIDE = r"^(meeting_.*|deal_.*|opportunity_created|message_status|feedback|con
 OPT_OUT_WORDS = ("stop", "stopall", "stop all", "unsubscribe", "opt out", "optout", "revoke", "quit", "end", "cancel")
 """Short messages that carriers take as an opt-out on the channels below."""
 OPT_OUT_CHANNELS = ("sms", "whatsapp")
+RETRACTED = "event_retracted"
+"""A conversation of which nothing but these stands did not happen: its `event_count` is 0."""
 _MESSAGES = ("message_sent", "message_received")
 _OBJECTION = r"(?i)^objection[\W_]+([^\W_].*)$"
 _IDENTITY = ["key", "conversation_id"]
@@ -63,6 +65,8 @@ class Facts(NamedTuple):
 
 def fold(events: pl.DataFrame, rules: Rules, canonical: Mapping[str, str] = MappingProxyType({})) -> Facts:
     """The rows of all conversations in `events`, which must hold every stored event of each, once.
+
+    A row whose `event_count` is 0 says that all of its conversation was retracted: readers must not see it.
 
     Contact events stand under the conversation they were attributed to, with the rule in `attributed_by`.
     `canonical` maps contact ids to the one they mean, where that is another.
@@ -109,7 +113,7 @@ def without_retracted(events: pl.DataFrame, owner: str = "conversation_id") -> p
 
     An event and its retraction have the same owner: a conversation, else a contact.
     """
-    retractions = events.filter(pl.col("event_type") == "event_retracted")
+    retractions = events.filter(pl.col("event_type") == RETRACTED)
     if retractions.is_empty():
         return events
     by_owner: dict[str, list[tuple[int, str, str]]] = {}
@@ -211,13 +215,14 @@ def _once(ordered: pl.DataFrame) -> pl.DataFrame:
     """What stands on the rows of a conversation as a whole."""
     first = ["channel", "direction", "bot_id", "bot_version"]
     last = ["contact_id", "account_id"]
+    happened = (pl.col("event_type") != RETRACTED).any()
     return ordered.group_by("g", maintain_order=True).agg(
         pl.col("key").first(),
         pl.col("conversation_id").first().alias("id"),
         *(pl.col(name).first(ignore_nulls=True) for name in first),
         *(pl.col(name).last(ignore_nulls=True) for name in last),
         pl.col("is_test").any(),
-        pl.len().cast(pl.Int32).alias("event_count"),
+        pl.when(happened).then(pl.len()).otherwise(0).cast(pl.Int32).alias("event_count"),
     )
 
 

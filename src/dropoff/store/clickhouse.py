@@ -581,7 +581,7 @@ def physical() -> dict[str, str]:
     cells = ", ".join(f'"cells.{c.name}" AS "{c.name}"' for c in _CELLS)
     return {
         "event_rows": f"SELECT {_list('events')} FROM event_log WHERE seq NOT IN (SELECT seq FROM superseded)",
-        "conversation_rows": f"SELECT {_list('conversations')} FROM conversation_log FINAL",
+        "conversation_rows": f"SELECT {_list('conversations')} FROM conversation_log FINAL WHERE event_count > 0",
         **unfolded,
         "attribution_rows": _unfolded("attributions", "contact_log", "contact_id"),
         "dirty_slots": "SELECT DISTINCT slot FROM slot_marks FINAL WHERE NOT done",

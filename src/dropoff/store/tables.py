@@ -135,7 +135,7 @@ CONVERSATIONS = _columns(
     ("taken_over", "bool", "escalated, and later a message of an agent"),
     ("ends_in_fallback", "bool", "the bot's last turn has a fallback"),
     ("touches", "int", "messages of bot and agents up to converted_at; 0 where it is not converted"),
-    ("event_count", "int", ""),
+    ("event_count", "int", "standing events: own ones, and those of its contact that were attributed to it"),
     ("tied", "bool", "its path depends on the order of two events that nothing but their ids tells apart"),
 )
 
