@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from brokers import ADDRESS, KAFKA_ADDRESS, NatsServer, kafka_mock
-from worlds import ENGINES
+from worlds import ENGINES, give_back
 
 
 @pytest.fixture(scope="session", params=ENGINES)
@@ -31,3 +31,12 @@ def kafka() -> Iterator[None]:
         os.environ[KAFKA_ADDRESS] = address
         yield
         del os.environ[KAFKA_ADDRESS]
+
+
+@pytest.fixture(autouse=True)
+def _stores_go_back(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Databases of stores in a test's own directory serve the next test."""
+    own = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if own is not None:
+        give_back(own)

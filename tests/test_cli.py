@@ -17,6 +17,8 @@ import typer
 from dropoff import cli
 from dropoff.access import list_keys
 from dropoff.control.sqlite import SqliteControl
+from dropoff.queue.sqlite import SqliteQueue
+from worlds import event, payload
 
 COMMAND = [sys.executable, "-c", "from dropoff.cli import main; main()"]
 NASTY = "\x1b]0;owned\x07\x1b[31mred\x9b31m\u202e <b>[bold]x[/bold]"
@@ -252,6 +254,24 @@ def test_a_replay_takes_what_was_too_early(tmp_path, monkeypatch):
     answer = dropoff("rejected", "replay", "--data", data, "--json").json
     assert (answer["accepted"], answer["kept"]) == (1, 0)
     assert dropoff("rejected", "list", "--data", data, "--json").json["total"] == 0
+
+
+def test_what_could_not_be_processed_is_listed_and_processed_once_more(tmp_path, file):
+    data = ("--data", tmp_path / "data")
+    assert dropoff("import", file, *data).code == 0
+    with closing(SqliteQueue(tmp_path / "data/queue.db")) as queue:
+        queue.dead_letter(payload([event("escalated", 1, "late")]), f"an error {NASTY}")
+        queue.dead_letter(b"no event\n", "another")
+    answer = dropoff("dead", "list", *data)
+    assert answer.code == 0
+    assert not CONTROL.search(answer.out)
+    assert "2 events that could not be processed" in answer.out
+    found = dropoff("dead", "list", "--limit", "1", *data, "--json").json
+    assert (found["total"], found["dead"][0]["reason"], found["dead"][0]["body"]) == (2, "another", "no event\n")
+    assert dropoff("dead", "replay", *data, "--json").json == {"replayed": 2}
+    assert [one["body"] for one in dropoff("dead", "list", *data, "--json").json["dead"]] == ["no event\n"]
+    assert dropoff("conversations", "show", "late", *data, "--json").json["event_count"] == 1
+    assert "events replayed: 1" in dropoff("dead", "replay", *data).out
 
 
 def test_keys(tmp_path):

@@ -6,9 +6,10 @@
 property. Events have no id unless given one.
 """
 
-import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from itertools import pairwise
@@ -16,7 +17,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
-import clickhouse_connect
 import polars as pl
 from hypothesis import strategies as st
 
@@ -169,19 +169,78 @@ def open_store(directory: Path, engine: str = EMBEDDED, test: TestTraffic = NO_T
     """The store of a directory. All that are kept by chDB share one engine in memory, each in its own database."""
     if engine == EMBEDDED:
         return DuckStore(directory / "store.duckdb", test=test)
-    return clickhouse.open_store(f"chdb://memory?database={database(directory)}", test=test)
+    return clickhouse.open_store(in_memory().at(directory), test=test)
 
 
-def database(directory: Path) -> str:
-    """The name of a directory's database."""
-    _hold_engine()
-    return "d" + hashlib.md5(str(directory).encode(), usedforsecurity=False).hexdigest()
+IN_MEMORY = "chdb://memory?database={}"
+"""The address of a database in the one engine of this process."""
+
+
+class Databases:
+    """The databases of one engine: lent to directories, and emptied before they are lent again.
+
+    To make one takes four dozen statements, and for as long as it is there the engine looks after its tables; to empty
+    one takes three. `address`: that of a store, with a place for the database's name.
+    """
+
+    def __init__(self, address: str, password: str | None = None) -> None:
+        self._address = address
+        self._pattern = clickhouse.open_store(address.format("pattern"), password=password)  # holds the engine, too
+        self._schema = self._schema_of("pattern")
+        self._lent: dict[Path, str] = {}
+        self._free: list[str] = []
+
+    def at(self, directory: Path) -> str:
+        """The address of a directory's store, which is empty at first, or does not exist yet."""
+        if directory not in self._lent:
+            self._lent[directory] = self._free.pop() if self._free else f"d{secrets.token_hex(8)}"
+        return self._address.format(self._lent[directory])
+
+    def take_back(self, below: Path) -> None:
+        """The stores of this directory and of those in it are closed, and nobody needs them any more."""
+        for directory in [one for one in self._lent if one.is_relative_to(below)]:
+            name = self._lent.pop(directory)
+            if self._schema_of(name) == self._schema:
+                self._empty(name)
+                self._free.append(name)
+            else:
+                self._run(f"DROP DATABASE IF EXISTS {name}")
+
+    def close(self) -> None:
+        """The engine is no longer needed."""
+        self._pattern.close()
+
+    def _empty(self, name: str) -> None:
+        self._run(f"TRUNCATE ALL TABLES FROM {name}")
+        for table in ("schema_version", "progress"):  # what a new store has in them
+            self._run(f"INSERT INTO {name}.{table} SELECT * FROM pattern.{table}")
+
+    def _schema_of(self, name: str) -> list[tuple]:
+        text = f"SELECT name, replaceAll(create_table_query, '{name}', '') FROM system.tables WHERE database = '{name}'"
+        return sorted(self._pattern.select(text).rows)
+
+    def _run(self, statement: str) -> None:
+        self._pattern._client.command(statement)
 
 
 @cache
-def _hold_engine() -> object:
-    """Keeps the engine of this process, and so its data, while stores are closed and opened again."""
-    return clickhouse_connect.get_client(interface="chdb", path=":memory:")
+def in_memory() -> Databases:
+    """Those in the engine of this process."""
+    return Databases(IN_MEMORY)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A directory for a store, for the time of the block."""
+    with TemporaryDirectory(prefix="dropoff-") as name:
+        yield Path(name)
+        give_back(Path(name))
+
+
+def give_back(below: Path) -> None:
+    """The stores in this directory are needed no more."""
+    if in_memory.cache_info().currsize:
+        in_memory().take_back(below)
 
 
 def drain(
@@ -231,10 +290,10 @@ MADE = ("conversations", "messages", "turns", "meetings", "deals", "attributions
 
 def outcome(*restarts: list[list[Dict]], apart: bool = False, engine: str = EMBEDDED) -> dict[str, list[Dict]]:
     """All tables after these payloads, store and queue being opened anew before each group of them."""
-    with TemporaryDirectory(prefix="dropoff-") as name:
+    with scratch() as place:
         for group in restarts:
-            drain(Path(name), [payload(one) for one in group], apart=apart, engine=engine).close()
-        store = open_store(Path(name), engine)
+            drain(place, [payload(one) for one in group], apart=apart, engine=engine).close()
+        store = open_store(place, engine)
         found = {table: rows(store, sql.PHYSICAL[table]) for table in (*MADE, "events")}
         store.close()
     return found

@@ -21,15 +21,16 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from dropoff import access
 from dropoff.access import Access
-from dropoff.dashboard.api import api
+from dropoff.dashboard.api import api, params
 from dropoff.dashboard.pages import login_page, pages, safe_path
 from dropoff.engine import Engine
 from dropoff.errors import DropoffError, InvalidInput, Unauthorized
 from dropoff.events import Receipt
 from dropoff.guard import Guard, problem
 from dropoff.ingest import metrics
-from dropoff.ingest.door import Door, append
+from dropoff.ingest.door import Door, append, dead, replay_dead
 from dropoff.intake import Intake, Rejection
+from dropoff.query import number
 from dropoff.settings import Settings
 from dropoff.store import stream
 from dropoff.store.base import Part
@@ -88,7 +89,17 @@ def _for_senders(engine: Engine) -> list[Route]:
             await asyncio.wrap_future(future)
         return JSONResponse({"kept": len(rejections)})
 
-    return [Route("/api/v1/rejected/keep", keep, methods=["POST"])]
+    def listed(request: Request) -> Response:
+        return JSONResponse(dead(engine.queue, int(number(params(request), "limit", 100, 1, 100_000))))
+
+    def replay(_: Request) -> Response:
+        return JSONResponse(replay_dead(engine.queue))
+
+    return [
+        Route("/api/v1/rejected/keep", keep, methods=["POST"]),
+        Route("/api/v1/dead", listed),
+        Route("/api/v1/dead/replay", replay, methods=["POST"]),
+    ]
 
 
 def _for_readers(engine: Engine) -> list[Route]:

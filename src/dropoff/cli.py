@@ -20,9 +20,11 @@ app = typer.Typer(
 conversations_app = typer.Typer(no_args_is_help=True, help="List conversations, or show one.")
 keys_app = typer.Typer(no_args_is_help=True, help="Keys that may send events, and tokens that may read.")
 rejected_app = typer.Typer(no_args_is_help=True, help="Events that were refused, and why.")
+dead_app = typer.Typer(no_args_is_help=True, help="Accepted events that could not be processed, and why.")
 app.add_typer(conversations_app, name="conversations")
 app.add_typer(keys_app, name="keys")
 app.add_typer(rejected_app, name="rejected")
+app.add_typer(dead_app, name="dead")
 
 Data = Annotated[Path | None, typer.Option("--data", help="data directory [DROPOFF_DATA, else ./dropoff-data]")]
 From = Annotated[str | None, typer.Option("--from", help="first day, or instant; default: the last 30 days with data")]
@@ -293,6 +295,22 @@ def replay_rejected(data: Data = None, json: Json = False) -> None:
 
     with _connect(data) as connection:
         _print(replay(connection), json, _terminal().imported)
+
+
+@dead_app.command("list")
+def list_dead(
+    limit: Annotated[int, typer.Option(help="how many", min=1)] = 20, data: Data = None, json: Json = False
+) -> None:
+    """Accepted events that could not be processed, the newest first, with the error."""
+    with _connect(data) as connection:
+        _print(connection.dead(limit), json, _terminal().dead)
+
+
+@dead_app.command("replay")
+def replay_dead(data: Data = None, json: Json = False) -> None:
+    """Process all of them once more, as after an upgrade that mends the error; those that fail again come back."""
+    with _connect(data) as connection:
+        _print(connection.replay_dead(), json, _terminal().replayed)
 
 
 def _settings(**given: Any) -> Any:

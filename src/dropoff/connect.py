@@ -2,6 +2,7 @@
 
 import http.client
 import secrets
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 import polars as pl
 import pyarrow as pa
+import structlog
 
 from dropoff.access import run_of
 from dropoff.app import SERVER_FILE
@@ -20,7 +22,7 @@ from dropoff.control.base import Control
 from dropoff.engine import Engine, Jobs
 from dropoff.errors import Conflict, DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
 from dropoff.events import Receipt
-from dropoff.ingest.door import append
+from dropoff.ingest.door import append, dead, replay_dead
 from dropoff.intake import Intake, Rejection, read_events
 from dropoff.parts import has_shared_store
 from dropoff.query import Params
@@ -71,6 +73,14 @@ class Connection(Protocol):
         """Forget refused events that were replayed."""
         ...
 
+    def dead(self, limit: int) -> dict[str, Any]:
+        """Accepted events that could not be processed: `{"dead": [{"at", "reason", "body"}], "total"}`."""
+        ...
+
+    def replay_dead(self) -> dict[str, Any]:
+        """Let them be processed once more: `{"replayed": n}`."""
+        ...
+
 
 class _Place(msgspec.Struct):
     """Where a server answers, as it wrote it down."""
@@ -86,6 +96,7 @@ def connect(settings: Settings) -> Iterator[Connection]:
     if server is not None:
         yield server
         return
+    log_to_stderr(settings.log_level)
     if has_shared_store(settings):  # its own workers do the work
         with Engine(settings, Jobs(door=True, read=True)) as engine:
             yield Local(engine)
@@ -93,6 +104,17 @@ def connect(settings: Settings) -> Iterator[Connection]:
     with Engine(settings) as engine:
         engine.drain()
         yield Local(engine)
+
+
+def log_to_stderr(level: str) -> None:
+    """What is logged never mixes with a command's answer. Raises `InvalidInput` for a level that does not exist."""
+    number = {"debug": 10, "info": 20, "warning": 30, "error": 40}.get(level)
+    if number is None:
+        raise InvalidInput("log_level", level, "debug, info, warning or error")
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def find_server(data: Path) -> "Remote | None":
@@ -153,6 +175,12 @@ class Remote:
 
     def keep_refused(self, rejections: Sequence[Rejection]) -> None:
         self._post("/api/v1/rejected/keep", rejections)
+
+    def dead(self, limit: int) -> dict[str, Any]:
+        return self.get(f"/api/v1/dead?limit={limit}")
+
+    def replay_dead(self) -> dict[str, Any]:
+        return self._post("/api/v1/dead/replay", None)
 
     def query(self, text: str) -> dict[str, Any]:
         return self._post("/api/v1/query", {"sql": text})
@@ -255,6 +283,14 @@ class Local:
     def delete_rejected(self, ids: list[str]) -> None:
         """Forget refused events that were replayed."""
         self._engine.store.delete_rejected(ids)
+
+    def dead(self, limit: int) -> dict[str, Any]:
+        return dead(self._engine.queue, limit)
+
+    def replay_dead(self) -> dict[str, Any]:
+        answer = replay_dead(self._engine.queue)
+        self._engine.drain()
+        return answer
 
 
 class Import:

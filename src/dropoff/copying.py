@@ -92,11 +92,12 @@ def _canonical(name: str, kind: str) -> pl.Expr:
 
 
 def copy(settings: Settings, to: str, console: Console, control: str | None = None) -> dict[str, Any]:
-    """Carry everything over and compare: `{"carried", "later", "tables", "equal"}`.
+    """Carry everything over and compare: `{"carried", "later", "dead", "tables", "equal"}`.
 
     `to` is a data directory or the address of a store; there the keys go to `control`, the address of a control state.
-    `later`: events that came to the source meanwhile. `equal` is false if a table differs; one that the source was
-    still rolling up is not compared. Raises `InvalidInput` for a target that holds other data.
+    `later`: events that came to the source meanwhile. `dead`: its dead letters, which stay there. `equal` is false if a
+    table differs; one that the source was still rolling up is not compared. Raises `InvalidInput` for a target that
+    holds other data.
     """
     if has_shared_store(settings):
         raise InvalidInput("store", settings.store, "embedded: what several workers wrote has no order of arrival")
@@ -191,7 +192,7 @@ class Copy:
         refresh(self._target.store, self._plan, datetime.now(UTC))
         tables = self._verdicts(source, rolling)
         return {
-            "carried": carried, "later": self._waiting(), "tables": tables,
+            "carried": carried, "later": self._waiting(), "dead": self._source.dead(1)["total"], "tables": tables,
             "equal": all(one["equal"] is not False for one in tables),
         }  # fmt: skip
 

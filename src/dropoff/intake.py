@@ -242,10 +242,23 @@ def event_parts(events: Sequence[Event], partitions: int, most: int) -> list[Par
         return _fitting(events, 0, most)
     groups: dict[int, list[Event]] = {}
     for event in events:
-        owner = event.conversation_id or event.contact_id or ""
-        # Never another hash: while the log holds events, a conversation must stay where it is.
-        groups.setdefault(zlib.crc32(owner.encode()) % partitions, []).append(event)
+        groups.setdefault(_partition(event, partitions), []).append(event)
     return [part for partition, group in groups.items() for part in _fitting(group, partition, most)]
+
+
+def part_again(payload: bytes, partitions: int) -> Part:
+    """What was in the queue before and ended in the dead letters, to be appended once more."""
+    try:
+        partition = _partition(decode(payload)[0], partitions)
+    except (msgspec.DecodeError, IndexError):
+        partition = 0  # no event, so it belongs nowhere
+    return Part(payload, payload.count(b"\n"), partition)
+
+
+def _partition(event: Event, partitions: int) -> int:
+    # Never another hash: while the log holds events, a conversation must stay where it is.
+    owner = event.conversation_id or event.contact_id or ""
+    return zlib.crc32(owner.encode()) % partitions
 
 
 def _fitting(events: Sequence[Event], partition: int, most: int) -> list[Part]:

@@ -14,16 +14,16 @@ from itertools import islice
 from typing import IO
 
 import msgspec
-import structlog
 import uvicorn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dropoff.access import Access
 from dropoff.app import ServerFile, check_exposure, first_admin_token, web
+from dropoff.connect import log_to_stderr
 from dropoff.demo import generate
 from dropoff.engine import Engine
-from dropoff.errors import InvalidInput, Unavailable
+from dropoff.errors import Unavailable
 from dropoff.settings import Settings
 
 _DEMO = "demo"
@@ -31,7 +31,7 @@ _DEMO = "demo"
 
 def run(settings: Settings, console: Console, on_ready: Callable[[Engine, ServerFile], None] | None = None) -> None:
     """Serve until interrupted. `on_ready` runs in a thread of its own once the server answers."""
-    _log(settings.log_level)
+    log_to_stderr(settings.log_level)
     with Engine(settings) as engine, _listen(settings) as listening:
         check_exposure(settings, engine)
         token = first_admin_token(engine)
@@ -93,16 +93,6 @@ def _announce(console: Console, url: str, role: str, is_open: bool, token: str |
         console.print("To change that: dropoff keys create NAME", soft_wrap=True)
     if token is not None:
         console.print(f"Admin token, shown this once: {token}")
-
-
-def _log(level: str) -> None:
-    number = {"debug": 10, "info": 20, "warning": 30, "error": 40}.get(level)
-    if number is None:
-        raise InvalidInput("log_level", level, "debug, info, warning or error")
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def print_demo(conversations: int, seed: int, out: IO[bytes]) -> None:

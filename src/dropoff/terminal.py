@@ -248,6 +248,9 @@ def copied(answer: Answer, console: Console) -> None:
         console.print(Text(f"{name} carried: {formats.number(count)}"))
     if answer["later"]:
         console.print(Text(f"{formats.number(answer['later'])} events came later: the same command carries them, too"))
+    if answer["dead"]:
+        dead = formats.number(answer["dead"])
+        console.print(Text(f"{dead} events could not be processed and stay here: dropoff dead replay, then copy again"))
 
 
 _VERDICTS = {True: "equal", False: "DIFFERENT", None: "not compared: the source was still rolling up"}
@@ -268,6 +271,18 @@ def rejected(answer: Answer, console: Console) -> None:
         f"{formats.number(answer['total'])} refused events",
         {"received": False, "reason": False, "why": False, "event": False}, rows, console,
     )  # fmt: skip
+
+
+def dead(answer: Answer, console: Console) -> None:
+    """`dropoff dead list`."""
+    rows: list[list[object]] = [[r["at"], r["reason"], r["body"][:200]] for r in answer["dead"]]
+    title = f"{formats.number(answer['total'])} events that could not be processed"
+    table(title, {"at": False, "why": False, "event": False}, rows, console)
+
+
+def replayed(answer: Answer, console: Console) -> None:
+    """`dropoff dead replay`."""
+    console.print(Text(f"events replayed: {formats.number(answer['replayed'])} (dropoff dead list: what came back)"))
 
 
 def query(answer: Answer, console: Console) -> None:

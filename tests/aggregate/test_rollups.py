@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,7 +18,20 @@ from dropoff.process.fold import Rules
 from dropoff.process.worker import Worker
 from dropoff.query import Query, TestTraffic
 from dropoff.queue.sqlite import SqliteQueue
-from worlds import Dict, booked, event, fallback, histories, open_store, payload, received, retracted, sent, started
+from worlds import (
+    Dict,
+    booked,
+    event,
+    fallback,
+    histories,
+    open_store,
+    payload,
+    received,
+    retracted,
+    scratch,
+    sent,
+    started,
+)
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 NEW_YORK = Plan("America/New_York")
@@ -68,8 +80,8 @@ def world(tmp_path: Path, engine: str) -> Iterator[World]:
 
 def tables_of(engine: str, *batches: list[Dict], plans: tuple[Plan, ...] = (NEW_YORK,)) -> Tables:
     """Both tables after these batches, rolled up after each; at the end by the last plan."""
-    with TemporaryDirectory(prefix="dropoff-") as name:
-        world = World(Path(name), engine)
+    with scratch() as place:
+        world = World(place, engine)
         for batch in batches:
             world.tell(*batch, plan=plans[0])
         for plan in plans:
@@ -132,8 +144,8 @@ def test_segments_stand_beside_the_whole(world: World):
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @for_all(histories())
 def test_hours_and_days_add_up_to_the_period(engine: str, history: list[Dict]):
-    with TemporaryDirectory(prefix="dropoff-") as name:
-        world = World(Path(name), engine)
+    with scratch() as place:
+        world = World(place, engine)
         world.tell(*history)
         whole = measure(
             world.store,

@@ -239,8 +239,29 @@ def test_the_same_dead_letter_twice_is_one(open_queue: Open):
     queue.dead_letter(b"a", "second")
     queue.close()
     again = open_queue()
+    again.dead_letter(b"b", "other")
     again.dead_letter(b"a", "third")
-    assert [(letter.payload, letter.reason) for letter in again.dead_letters()] == [(b"a", "first")]
+    letters = [(letter.payload, letter.reason) for letter in again.dead_letters()]
+    assert letters == [(b"a", "third"), (b"b", "other")]
+
+
+def test_dead_letters_are_forgotten_up_to_one_and_what_came_back_stays(open_queue: Open):
+    queue = open_queue()
+    queue.forget_dead_letters(0)
+    for payload in (b"a", b"b", b"c"):
+        queue.dead_letter(payload, "odd")
+    newest, before, _ = queue.dead_letters(None)
+    assert newest.id > before.id
+    queue.dead_letter(b"a", "odd again")
+    queue.forget_dead_letters(before.id)
+    queue.close()
+    again = open_queue()
+    assert [letter.payload for letter in again.dead_letters(None)] == [b"a", b"c"]
+    again.forget_dead_letters(again.dead_letters(1)[0].id)
+    again.forget_dead_letters(before.id)
+    assert again.dead_letters() == []
+    again.dead_letter(b"b", "odd")
+    assert [letter.payload for letter in again.dead_letters()] == [b"b"]
 
 
 def test_dead_letters_are_no_records(queue: Queue):

@@ -14,26 +14,29 @@ from dropoff.process.fold import Rules
 from dropoff.process.worker import made_by
 from dropoff.store import clickhouse, tables
 from dropoff.store.base import Change, SharedStore, Store
-from worlds import ENGINES, RECEIVED, Dict, booked, database, event, payload, received, retracted, sent, started
+from worlds import ENGINES, RECEIVED, Databases, Dict, booked, event, payload, received, retracted, sent, started
 from worlds import open_store as open_engine
 
 Open = Callable[[], Store]
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[str]:
+def behind_a_socket() -> Iterator[Databases]:
     with endpoint() as address:
-        yield address
+        databases = Databases(f"clickhouse://{USER}@{address}/{{}}", PASSWORD)
+        yield databases
+        databases.close()
 
 
 @pytest.fixture(params=[*ENGINES, "clickhouse"])
-def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Opens a store in DuckDB, in ClickHouse's engine in this process, or in one behind a socket."""
     if request.param != "clickhouse":
-        return lambda: open_engine(tmp_path, request.param)
-    address = request.getfixturevalue("server")
-    url = f"clickhouse://{USER}@{address}/{database(tmp_path)}"
-    return lambda: clickhouse.open_store(url, password=PASSWORD)
+        yield lambda: open_engine(tmp_path, request.param)
+        return
+    databases: Databases = request.getfixturevalue("behind_a_socket")
+    yield lambda: clickhouse.open_store(databases.at(tmp_path), password=PASSWORD)
+    databases.take_back(tmp_path)
 
 
 @pytest.fixture
@@ -266,12 +269,26 @@ def test_a_message_shows_its_text(store: Store):
     assert store.select("SELECT content FROM messages ORDER BY position").rows == [("<b>Hi</b> \x1b[31m",), (None,)]
 
 
+def refused(names: str, received_at: int = RECEIVED) -> pl.DataFrame:
+    row = {"received_at": received_at, "reason": "malformed", "field": "event", "message": "m", "body": "{"}
+    return pl.DataFrame([{"id": name, **row} for name in names], schema=frames.frame_schema("rejected_events"))
+
+
 def test_refused_events_are_kept_and_can_be_forgotten(store: Store):
-    row = {"received_at": RECEIVED, "reason": "malformed", "field": "event", "message": "m", "body": "{"}
-    refused = pl.DataFrame([{"id": name, **row} for name in "ab"], schema=frames.frame_schema("rejected_events"))
-    store.commit(Change.of_nothing(1, refused))
+    store.commit(Change.of_nothing(1, refused("ab")))
     store.delete_rejected(["a", "unknown"])
     assert store.select("SELECT id, reason FROM rejected_events").rows == [("b", "malformed")]
+
+
+def test_only_the_latest_refused_events_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tables, "REJECTED_KEPT", 3)
+    for offset, names in enumerate(("ab", "cd", "ef", "gh"), 1):
+        store.commit(Change.of_nothing(offset, refused(names, RECEIVED + offset)))
+        assert len(store.select("SELECT id FROM rejected_events").rows) <= 3
+    store.delete_rejected(["h"])
+    assert store.select("SELECT id FROM rejected_events ORDER BY id").rows == [("e",), ("g",)]
+    store.commit(Change.of_nothing(5, refused("i", RECEIVED + 5)))
+    assert store.select("SELECT id FROM rejected_events ORDER BY id").rows == [("e",), ("g",), ("i",)]
 
 
 def test_the_steps_and_the_fold_take_what_history_gives(store: Store):

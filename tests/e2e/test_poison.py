@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from dropoff.connect import connect
 from dropoff.queue.sqlite import SqliteQueue
+from dropoff.settings import load
 from dropoff.store.duckdb import DuckStore
 from servers import Server
 from worlds import event
@@ -42,6 +44,26 @@ def test_poison_ends_alone_in_the_dead_letters(tmp_path: Path, positions: tuple[
     bad = [events[position]["event_id"] for position in positions]
     assert stored == sorted({*(one["event_id"] for one in events), "later"} - {*bad})
     assert dead == bad
+
+
+def test_what_died_is_processed_by_a_dropoff_that_can(tmp_path: Path):
+    settings = load(data=tmp_path / "data")
+    events = [event("x", 0, "c", event_id="good"), event("poison", 1, "c", event_id="bad")]
+    with Server(settings.data, first=POISON) as server:
+        server.post(json.dumps(events).encode())
+        server.drain()
+        with connect(settings) as connection:
+            assert connection.dead(10)["total"] == 1
+            assert connection.replay_dead() == {"replayed": 1}
+            server.drain()
+            [letter] = connection.dead(10)["dead"]
+            assert "poison" in letter["reason"]
+            assert json.loads(letter["body"])["#id"] == "bad"
+    with Server(settings.data) as server, connect(settings) as connection:
+        assert connection.replay_dead() == {"replayed": 1}
+        server.drain()
+        assert connection.dead(10) == {"dead": [], "total": 0}
+    assert left(settings.data) == (["bad", "good"], [])
 
 
 def left(data: Path) -> tuple[list[str], list[str]]:

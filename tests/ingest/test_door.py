@@ -29,7 +29,7 @@ from dropoff.process.fold import Rules
 from dropoff.process.worker import Worker
 from dropoff.queue.sqlite import SqliteQueue
 from dropoff.settings import load
-from dropoff.store import duckdb as duckdb_store
+from dropoff.store import tables
 from dropoff.store.duckdb import DuckStore
 from worlds import Dict, rows
 
@@ -478,7 +478,7 @@ def answered(house: House, receive: Callable[[], Any]) -> list[Dict]:
 
 
 def test_only_the_newest_refused_events_are_kept(house: House, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(duckdb_store, "REJECTED_KEPT", 5)
+    monkeypatch.setattr(tables, "REJECTED_KEPT", 5)
     for number in range(4):
         house.send(encoded(*({"event_type": f"x{number}-{i}"} for i in range(3))))
         house.work()

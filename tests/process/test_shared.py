@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -25,16 +24,17 @@ from worlds import (
     Dict,
     booked,
     chunks,
-    database,
     drain,
     event,
     histories,
+    in_memory,
     open_store,
     payload,
     received,
     refusals,
     retracted,
     rows,
+    scratch,
     sent,
     started,
 )
@@ -98,7 +98,7 @@ class Stepwise(ClickHouseStore):
 
 
 def stepwise(directory: Path) -> Stepwise:
-    place = clickhouse.Place.parse(f"chdb://memory?database={database(directory)}")
+    place = clickhouse.Place.parse(in_memory().at(directory))
     return Stepwise(place.connect(None, None, place.database))
 
 
@@ -175,8 +175,8 @@ def tables(store: Store) -> dict[str, list[Dict]]:
 
 def clean(history: list[Dict]) -> dict[str, list[Dict]]:
     """The tables of the embedded store, after all in one batch."""
-    with TemporaryDirectory(prefix="dropoff-") as name:
-        store = drain(Path(name), [payload(history)])
+    with scratch() as place:
+        store = drain(place, [payload(history)])
         found = tables(store)
         store.close()
     return found
@@ -187,10 +187,10 @@ def raced(history: list[Dict], random: Random, deaths: int = 0) -> dict[str, lis
     twice = [*history, *random.sample(history, len(history) // 3)]
     batches = chunks(random.sample(twice, len(twice)), [random.randrange(99) for _ in range(3)])
     shares = [[b for b in batches[place::2] if b] for place in range(2)]
-    with TemporaryDirectory(prefix="dropoff-") as name:
-        open_store(Path(name), "chdb").close()
-        race(Path(name), random, shares, deaths)
-        store = open_store(Path(name), "chdb")
+    with scratch() as place:
+        open_store(place, "chdb").close()
+        race(place, random, shares, deaths)
+        store = open_store(place, "chdb")
         found = tables(store)
         store.close()
     return found

@@ -16,9 +16,21 @@ from dropoff.query import TestTraffic
 from dropoff.store import clickhouse, sql, tables
 from dropoff.store.base import Change
 from dropoff.store.clickhouse import ClickHouseStore, Place
-from worlds import RECEIVED, Dict, booked, database, open_store, payload, refusals, retracted, sent, started
-
-URL = "chdb://memory?database={}"
+from worlds import (
+    IN_MEMORY,
+    RECEIVED,
+    Databases,
+    Dict,
+    booked,
+    event,
+    in_memory,
+    open_store,
+    payload,
+    refusals,
+    retracted,
+    sent,
+    started,
+)
 
 
 @pytest.fixture
@@ -217,5 +229,35 @@ def test_of_two_that_roll_up_one_hour_the_later_wins_and_its_cells_alone_stand(t
     second.close()
 
 
+# The databases of the tests
+
+
 def test_each_directory_has_a_database_of_its_own(tmp_path: Path):
-    assert database(tmp_path) != database(tmp_path / "other")
+    assert in_memory().at(tmp_path) != in_memory().at(tmp_path / "other")
+
+
+def counts(store: ClickHouseStore) -> dict[str, int]:
+    """Rows of each table."""
+    names = [name for (name,) in store.select("SHOW TABLES").rows]
+    return {name: store.select(f"SELECT count() FROM {name}").rows[0][0] for name in names}
+
+
+def test_a_database_that_is_lent_again_is_as_a_new_one(tmp_path: Path):
+    databases = Databases(IN_MEMORY)
+    address = databases.at(tmp_path)
+    store = clickhouse.open_store(address)
+    new = counts(store)
+    assert {name for name, rows in new.items() if rows} == {"schema_version", "progress"}
+    put(store, started(), event("x", 0, None, contact_id="p"))
+    store.restart_rollups("a plan")
+    assert counts(store) != new
+    store.close()
+    databases.take_back(tmp_path)
+    assert databases.at(tmp_path / "other") == address
+    again = clickhouse.open_store(address)
+    assert counts(again) == new
+    again._command("DROP VIEW events")
+    again.close()
+    databases.take_back(tmp_path)
+    assert databases.at(tmp_path) != address
+    databases.close()

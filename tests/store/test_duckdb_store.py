@@ -122,13 +122,6 @@ def refused(count: int, received_at: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=frames.frame_schema("rejected_events"))
 
 
-def test_only_the_newest_refused_events_are_kept(store: DuckStore, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(adapter, "REJECTED_KEPT", 3)
-    for offset in range(1, 4):
-        store.commit(Change.of_nothing(offset, refused(2, RECEIVED + offset)))
-    assert len(store.select("SELECT id FROM rejected_events").rows) == 3
-
-
 def test_refused_events_are_kept_for_30_days(store: DuckStore):
     store.commit(Change.of_nothing(1, refused(1, RECEIVED)))
     store.commit(Change.of_nothing(2, refused(1, RECEIVED + 31 * 86_400_000_000)))

@@ -29,7 +29,7 @@ class Lag(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """A payload that could not be processed, and why. `at` is in seconds since the epoch."""
+    """A payload that could not be processed, and why. `id`: from 1, of a later one higher. `at`: seconds since 1970."""
 
     id: int
     at: float
@@ -95,11 +95,15 @@ class Queue(Protocol):
         ...
 
     def dead_letter(self, payload: bytes, reason: str) -> None:
-        """Set a payload aside, durably, that no attempt could process. Setting the same one aside twice keeps one."""
+        """Set aside a payload, durably, that no attempt could process. Of the same one, twice, the later stays."""
         ...
 
-    def dead_letters(self, limit: int = 100) -> Sequence[DeadLetter]:
-        """The latest dead letters, newest first."""
+    def dead_letters(self, limit: int | None = 100) -> Sequence[DeadLetter]:
+        """The latest dead letters, newest first; None: all of them."""
+        ...
+
+    def forget_dead_letters(self, last: int) -> None:
+        """Forget the dead letters up to this id, which were appended once more; one that came back has a higher id."""
         ...
 
     def close(self) -> None:

@@ -83,6 +83,7 @@ class KafkaQueue:
         except ImportError:
             raise InvalidInput("queue", f"kafka://{','.join(servers)}", "pip install 'dropoff[kafka]'") from None
         self.name, self.partitions = name, partitions
+        self._dead = f"{name}-dead"
         self._place = f"kafka://{','.join(servers)}/{name}"
         self._common = _common(servers, user, password, tls, ca)
         self._lock = threading.Lock()  # of what is counted here; never held during a call to Kafka
@@ -210,26 +211,39 @@ class KafkaQueue:
         return self._backlog
 
     def dead_letter(self, payload: bytes, reason: str) -> None:
-        """Set `payload` aside, durably. The same payload again changes nothing. Raises `Unavailable`."""
+        """Set `payload` aside, durably; the same payload again takes its place. Raises `Unavailable`."""
         done: Future[None] = Future()
 
         def delivered(error: object, _: "Message") -> None:
             done.set_exception(Unavailable(f"{self._place}: {error}")) if error else done.set_result(None)
 
         headers: dict[str, str | bytes | None] = {"reason": reason[:10_000].encode()}
-        self._producer.produce(f"{self.name}-dead", payload, partition=0, headers=headers, on_delivery=delivered)
+        self._producer.produce(self._dead, payload, partition=0, headers=headers, on_delivery=delivered)
         done.result()
 
-    def dead_letters(self, limit: int = 100) -> Sequence[DeadLetter]:
-        """The latest dead letters, newest first. Raises `Unavailable`."""
+    def dead_letters(self, limit: int | None = 100) -> Sequence[DeadLetter]:
+        """The latest dead letters, newest first; None: all. Raises `Unavailable`."""
         found: dict[bytes, DeadLetter] = {}
         with self._told():
-            for message in self._all_of(f"{self.name}-dead"):
+            for message in self._dead_messages():
                 payload = message.value() or b""
                 about = dict(message.headers() or [])
-                letter = DeadLetter(message.offset() or 0, _at(message), _bytes(about["reason"]).decode(), payload)
-                found.setdefault(hashlib.sha256(payload).digest(), letter)
+                letter = DeadLetter(
+                    (message.offset() or 0) + 1, _at(message), _bytes(about["reason"]).decode(), payload
+                )
+                digest = hashlib.sha256(payload).digest()
+                found.pop(digest, None)
+                found[digest] = letter
         return list(reversed(found.values()))[:limit]
+
+    def forget_dead_letters(self, last: int) -> None:
+        """Forget the dead letters up to the id `last`: they stay in their topic, behind the position of the group."""
+        from confluent_kafka import TopicPartition
+
+        place = TopicPartition(self._dead, 0)
+        with self._reading, self._told():
+            if last > self._consumer.committed([place], timeout=_CALL_SECONDS)[0].offset:
+                self._consumer.commit(offsets=[TopicPartition(self._dead, 0, last)], asynchronous=False)
 
     def close(self) -> None:
         """Finish pending appends, save the positions and close the connections. Idempotent."""
@@ -337,14 +351,16 @@ class KafkaQueue:
 
         return self._consumer.get_watermark_offsets(TopicPartition(self.name, partition), timeout=_CALL_SECONDS)[1]
 
-    def _all_of(self, topic: str) -> "Iterator[Message]":
-        from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+    def _dead_messages(self) -> "Iterator[Message]":
+        """Those behind the position of the group, in their order."""
+        from confluent_kafka import Consumer, TopicPartition
 
         consumer = Consumer(self._common | _CONSUMER)
         try:
-            end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_CALL_SECONDS)[1]
-            consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-            next_one, patience = 0, time.monotonic() + _CALL_SECONDS
+            [place] = consumer.committed([TopicPartition(self._dead, 0)], timeout=_CALL_SECONDS)
+            begin, end = consumer.get_watermark_offsets(TopicPartition(self._dead, 0), timeout=_CALL_SECONDS)
+            next_one, patience = max(begin, place.offset), time.monotonic() + _CALL_SECONDS
+            consumer.assign([TopicPartition(self._dead, 0, next_one)])
             while next_one < end and time.monotonic() < patience:
                 for message in consumer.consume(_AT_ONCE, _SLICE_SECONDS):
                     if message.error() is None:
@@ -360,7 +376,7 @@ class KafkaQueue:
         from confluent_kafka.cimpl import NewTopic
 
         admin = AdminClient(self._common)
-        dead = f"{self.name}-dead"
+        dead = self._dead
         safe = {"min.insync.replicas": str(max(1, replicas - 1))}
         wanted = {
             self.name: NewTopic(

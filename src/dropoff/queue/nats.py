@@ -45,6 +45,7 @@ _ON_ITS_WAY_SECONDS = 2.0
 _TEND_SECONDS = 0.5
 _TRIM_SECONDS = 3600.0
 _TRY_SECONDS = 2.0
+_ANOTHER_REVISION = 10071
 
 
 class _Append(NamedTuple):
@@ -167,19 +168,20 @@ class NatsQueue:
         return self._backlog
 
     def dead_letter(self, payload: bytes, reason: str) -> None:
-        """Set `payload` aside, durably. The same payload again changes nothing. Raises `Unavailable`."""
-        from nats.js.errors import KeyWrongLastSequenceError
-
+        """Set `payload` aside, durably; the same payload again takes its place. Raises `Unavailable`."""
         about = json.dumps({"at": time.time(), "reason": reason[:10_000]}).encode()
         key = f"dead.{hashlib.sha256(payload).hexdigest()}"
-        with suppress(KeyWrongLastSequenceError):
-            self.broker.call(self.bucket.create(key, about + b"\n" + payload))
+        self.broker.call(self.bucket.put(key, about + b"\n" + payload))
 
-    def dead_letters(self, limit: int = 100) -> Sequence[DeadLetter]:
-        """The latest dead letters, newest first. Raises `Unavailable`."""
+    def dead_letters(self, limit: int | None = 100) -> Sequence[DeadLetter]:
+        """The latest dead letters, newest first; None: all. Raises `Unavailable`."""
         found = self.broker.call(entries(self.bucket, "dead.>"))
         found.sort(key=lambda entry: entry.revision or 0, reverse=True)
         return [_dead_letter(entry.revision or 0, entry.value or b"") for entry in found[:limit]]
+
+    def forget_dead_letters(self, last: int) -> None:
+        """Forget the dead letters up to the id `last`. Raises `Unavailable`."""
+        self.broker.call(self._forget_dead_letters(last))
 
     def close(self) -> None:
         """Finish pending appends, save the positions and close the connection. Idempotent."""
@@ -368,6 +370,17 @@ class NatsQueue:
     def _all(self) -> "list[_Lane]":
         """A lane or a gauge of each partition, as far as there are."""
         return list({**self._gauges, **self._lanes}.values())
+
+    async def _forget_dead_letters(self, last: int) -> None:
+        from nats.js.errors import APIError
+
+        for entry in await entries(self.bucket, "dead.>"):
+            if (entry.revision or 0) <= last:
+                try:
+                    await self.bucket.delete(entry.key, last=entry.revision)
+                except APIError as error:
+                    if error.err_code != _ANOTHER_REVISION:  # it came back meanwhile: that one stays
+                        raise
 
     async def _trim(self) -> None:
         """Delete the committed records of the partitions read here that are older than `retention`."""

@@ -67,8 +67,9 @@ READ = "SELECT offset, shape, payload FROM log WHERE offset > ? ORDER BY offset 
 TOTALS = "SELECT coalesce(sum(events), 0), coalesce(sum(length(payload)), 0) FROM log WHERE offset > ?"
 OLDEST = "SELECT at FROM log WHERE offset > ? ORDER BY offset LIMIT 1"
 TRIM = "DELETE FROM log WHERE offset IN (SELECT offset FROM log WHERE offset <= ? ORDER BY offset LIMIT ?) AND at < ?"
-INSERT_DEAD = "INSERT INTO dead_letters (hash, at, reason, payload) VALUES (?, ?, ?, ?) ON CONFLICT (hash) DO NOTHING"
+INSERT_DEAD = "INSERT OR REPLACE INTO dead_letters (hash, at, reason, payload) VALUES (?, ?, ?, ?)"
 DEAD = "SELECT id, at, reason, payload FROM dead_letters ORDER BY id DESC LIMIT ?"
+FORGET_DEAD = "DELETE FROM dead_letters WHERE id <= ?"
 
 BITE_GROUPS = 20
 BITE_PAUSE = 0.005
@@ -192,12 +193,16 @@ class SqliteQueue:
         return self.lag().bytes
 
     def dead_letter(self, payload: bytes, reason: str) -> None:
-        """Set `payload` aside, durably. The same payload again changes nothing. Raises `Unavailable`."""
+        """Set `payload` aside, durably; the same payload again takes its place. Raises `Unavailable`."""
         self._file.dead_letter(payload, reason, self._clock())
 
-    def dead_letters(self, limit: int = 100) -> Sequence[DeadLetter]:
-        """The latest dead letters, newest first. Raises `Unavailable`."""
-        return self._file.dead_letters(limit)
+    def dead_letters(self, limit: int | None = 100) -> Sequence[DeadLetter]:
+        """The latest dead letters, newest first; None: all. Raises `Unavailable`."""
+        return self._file.dead_letters(-1 if limit is None else limit)
+
+    def forget_dead_letters(self, last: int) -> None:
+        """Forget the dead letters up to the id `last`. Raises `Unavailable`."""
+        self._file.forget_dead_letters(last)
 
     def close(self) -> None:
         """Finish pending appends and close the file. Idempotent."""
@@ -383,6 +388,10 @@ class _File:
     def dead_letters(self, limit: int) -> list[DeadLetter]:
         with self._guard() as connection:
             return [DeadLetter(*row) for row in connection.execute(DEAD, (limit,)).fetchall()]
+
+    def forget_dead_letters(self, last: int) -> None:
+        with self._transaction() as connection:
+            connection.execute(FORGET_DEAD, (last,))
 
     def close(self) -> None:
         with self.lock:

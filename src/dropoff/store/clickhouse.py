@@ -14,7 +14,7 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
 from importlib import resources
 from importlib.util import find_spec
@@ -38,12 +38,12 @@ try:
 except ImportError as error:  # pragma: no cover - the extra is part of the development environment
     raise ImportError("a store in ClickHouse needs an extra: pip install 'dropoff[clickhouse]'") from error
 
-REJECTED_DAYS = 30
 MARKS_DAYS = 2
 DATABASE = "dropoff"
 _CHILDREN = OF_CONVERSATIONS[1:]
 _KEYS_AT_ONCE = 20_000
 
+_UNKNOWN_DATABASE = 81
 _PASSING = frozenset(
     (159, 160, 198, 202, 203, 209, 210, 236, 241, 242, 243, 252, 279, 285, 286, 289, 319, 394, 425, 439, 473, 516, 999)
 )
@@ -61,11 +61,19 @@ def open_store(
     """
     place = Place.parse(url)
     with _told(place.shown):
-        first = place.connect(password, ca, database=None)
+        return ClickHouseStore(_connect(place, password, ca), test, place.cluster)
+
+
+def _connect(place: "Place", password: str | None, ca: str | None) -> Client:
+    """A client of the place's database, which is made only where there is none: who may use it may not make one."""
+    try:
+        return place.connect(password, ca, place.database)
+    except DatabaseError as error:
+        if error.code != _UNKNOWN_DATABASE:
+            raise
+    with closing(place.connect(password, ca, database=None)) as first:
         first.command(f"CREATE DATABASE IF NOT EXISTS {_name(place.database)}{place.on_cluster}")
-        client = place.connect(password, ca, database=place.database)
-        first.close()
-        return ClickHouseStore(client, test, place.cluster)
+        return place.connect(password, ca, place.database)
 
 
 class Place(NamedTuple):
@@ -156,6 +164,7 @@ class ClickHouseStore:
         self._cluster = cluster
         self._marks: dict[datetime, list[int]] = {}
         self._asked = 0
+        self._unpruned = tables.REJECTED_KEPT  # what others have added is not known: the first time it is looked at
         self._lock = threading.Lock()
         migrate(client, cluster)
         self._make_views(physical() | self.dialect.views(test))
@@ -214,8 +223,7 @@ class ClickHouseStore:
 
     def commit(self, change: Change) -> None:
         self._insert("superseded", pl.DataFrame({"seq": change.superseded}, schema={"seq": pl.Int64}))
-        rejected = _with_instants(change.rejected, tables.REJECTED)
-        self._insert("rejected_log", rejected.with_columns(pl.lit(value=False).alias("gone")))
+        self._keep_rejected(change.rejected)
         if "attributions" in change.rows:
             self._insert("contact_log", _contacts(change))
         if "conversations" in change.rows:
@@ -225,6 +233,26 @@ class ClickHouseStore:
             self._insert("conversation_slots", slots)
             self._insert("conversation_log", _conversations(change))
             self._mark(slots["key"].unique().to_list())
+
+    def _keep_rejected(self, rejected: pl.DataFrame) -> None:
+        """Add refused events. When this store has added enough of them since it last looked, the oldest go."""
+        rows = _with_instants(rejected, tables.REJECTED)
+        self._insert("rejected_log", rows.with_columns(pl.lit(value=False).alias("gone")))
+        self._unpruned += len(rows)
+        if len(rows) and self._unpruned >= tables.REJECTED_KEPT // 10:
+            self._prune_rejected()
+            self._unpruned = 0
+
+    def _prune_rejected(self) -> None:
+        order = "ORDER BY received_at DESC, id"
+        oldest = self.select(
+            f"""SELECT toUnixTimestamp64Micro(received_at), id FROM rejected_rows {order}
+                LIMIT 1 OFFSET {tables.REJECTED_KEPT - 1}"""
+        ).rows
+        for at, name in oldest:
+            moment = f"fromUnixTimestamp64Micro({at}, 'UTC')"
+            where = f"received_at < {moment} OR (received_at = {moment} AND id > {self.dialect.literal(name)})"
+            self._command(f"DELETE FROM {self._local('rejected_log')} WHERE {where}")
 
     def _mark(self, keys: Sequence[int]) -> None:
         for at in range(0, len(keys), _KEYS_AT_ONCE):
@@ -317,8 +345,7 @@ class ClickHouseStore:
         self._command(
             f"INSERT INTO slot_marks (slot, mark) SELECT DISTINCT slot, {secrets.randbits(63)} FROM conversation_slots"
         )
-        where = f"hour_log_local ON CLUSTER {_name(self._cluster)}" if self._cluster else "hour_log"
-        self._command(f"TRUNCATE TABLE {where}")
+        self._command(f"TRUNCATE TABLE {self._local('hour_log')}")
         self._note("rollup_plan", plan)
 
     def replace_rollups(
@@ -355,6 +382,10 @@ class ClickHouseStore:
             among = ", ".join(map(self.dialect.literal, ids))
             gone = f"SELECT {names}, true FROM rejected_rows WHERE id IN ({among})"
             self._command(f"INSERT INTO rejected_log ({names}, gone) {gone}")
+
+    def _local(self, table: str) -> str:
+        """A table as a statement names it that a Distributed one does not take."""
+        return f"{table}_local ON CLUSTER {_name(self._cluster)}" if self._cluster else table
 
     def close(self) -> None:
         self._client.close()
@@ -502,7 +533,7 @@ def create() -> str:
         "rejected_log": (
             [*_columns("rejected_events"), '"gone" Bool'],
             "ReplacingMergeTree(gone) PARTITION BY toYYYYMM(received_at) ORDER BY (received_at, id) "
-            f"TTL toDateTime(received_at) + INTERVAL {REJECTED_DAYS} DAY",
+            f"TTL toDateTime(received_at) + INTERVAL {tables.REJECTED_DAYS} DAY",
         ),
         "progress": (
             ['"name" String', '"value" String', '"version" UInt64'],

@@ -22,8 +22,6 @@ _MAX_SPANS = 48  # more OR-ed spans than this cost more to plan than they save t
 _SCATTERED = 3  # from so many row groups on, a key's own list is worth keeping
 _SCANNED = 65_536
 _SCANNED_LARGE = 2_048  # of refused events, which may have 32 kB each
-REJECTED_KEPT = 100_000
-REJECTED_DAYS = 30
 
 _CONFIG = {
     "autoinstall_known_extensions": "false",
@@ -158,12 +156,12 @@ class DuckStore:
 
     def _prune_rejected(self) -> None:
         newest, count = self._writer.execute("SELECT max(received_at), count(*) FROM rejected_rows").fetchall()[0]
-        old = newest - timedelta(days=REJECTED_DAYS)
+        old = newest - timedelta(days=tables.REJECTED_DAYS)
         self._writer.execute("DELETE FROM rejected_rows WHERE received_at < $1", [old])
-        if count > REJECTED_KEPT:
+        if count > tables.REJECTED_KEPT:
             self._writer.execute(
                 "DELETE FROM rejected_rows WHERE id NOT IN "
-                f"(SELECT id FROM rejected_rows ORDER BY received_at DESC, id LIMIT {REJECTED_KEPT})"
+                f"(SELECT id FROM rejected_rows ORDER BY received_at DESC, id LIMIT {tables.REJECTED_KEPT})"
             )
 
     def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Answer:

@@ -201,6 +201,9 @@ REJECTED = _columns(
     ("message", "text", ""),
     ("body", "text", "the first 32 kB"),
 )
+REJECTED_KEPT = 100_000
+REJECTED_DAYS = 30
+"""Of the refused events the latest are kept, and none for longer."""
 
 TABLES: dict[str, tuple[Column, ...]] = {
     "events": EVENTS,
