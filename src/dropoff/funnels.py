@@ -158,6 +158,15 @@ def split(funnel: Funnel, by: str) -> Funnel:
     return msgspec.structs.replace(funnel, by=by, attribution="first")
 
 
+def in_mode(funnel: Funnel, mode: str) -> Funnel:
+    """The same funnel in another mode; raises `InvalidInput` for what is none, or where it has what that mode lacks."""
+    if mode not in MODES:
+        raise InvalidInput("mode", mode, f"one of {', '.join(MODES)}")
+    changed = msgspec.structs.replace(funnel, mode=mode)
+    _check(changed, "funnel")
+    return changed
+
+
 def unsplit(funnel: Funnel) -> Funnel:
     """The same funnel as a whole."""
     return msgspec.structs.replace(funnel, by=None, attribution="first")
