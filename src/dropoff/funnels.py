@@ -158,12 +158,13 @@ def split(funnel: Funnel, by: str) -> Funnel:
     return msgspec.structs.replace(funnel, by=by, attribution="first")
 
 
-def in_mode(funnel: Funnel, mode: str) -> Funnel:
-    """The same funnel in another mode; raises `InvalidInput` for what is none, or where it has what that mode lacks."""
+def in_mode(funnel: Funnel, mode: str, name: str = "definition") -> Funnel:
+    """The same funnel in another mode; raises `InvalidInput` for what is none, and, with the path below `name`, for what
+    that mode has not."""
     if mode not in MODES:
         raise InvalidInput("mode", mode, f"one of {', '.join(MODES)}")
     changed = msgspec.structs.replace(funnel, mode=mode)
-    _check(changed, "funnel")
+    _check(changed, name)
     return changed
 
 

@@ -103,7 +103,7 @@ class Analytics:
         else:
             name, chosen = "definition", parse_json(definition, "definition")
         if isinstance(chosen, Funnel):
-            return name, chosen if mode is None else in_mode(chosen, mode)
+            return name, chosen if mode is None else in_mode(chosen, mode, name)
         if mode not in (None, chosen.mode):
             raise InvalidInput("mode", mode, f"{chosen.mode} or left out: it is a part of what the funnel {name} means")
         return name, chosen

@@ -151,7 +151,7 @@ def time_chart(shown: Sequence[Bin]) -> dict:
     """Bars: how many took how long."""
     text = {"color": "var(--muted)", "fontSize": 12, "hideOverlap": True}
     most = max(shown, key=lambda one: one.n)
-    said = f"Bar chart of the time to convert: {len(shown)} spans, most ({formats.number(most.count)}) {most.name}."
+    said = f"Bar chart of the time to convert: {len(shown)} spans, most ({formats.number(most.n)}) {most.name}."
     return _framed(f"{said} The table below has the same numbers.") | {
         "grid": {"left": 0, "right": 12, "top": 10, "bottom": 0, "outerBoundsMode": "same"},
         "xAxis": {
