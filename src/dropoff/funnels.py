@@ -159,8 +159,8 @@ def split(funnel: Funnel, by: str) -> Funnel:
 
 
 def in_mode(funnel: Funnel, mode: str, name: str = "definition") -> Funnel:
-    """The same funnel in another mode; raises `InvalidInput` for what is none, and, with the path below `name`, for what
-    that mode has not."""
+    """The same funnel in another mode; raises `InvalidInput` for what is none, and for what the definition, called
+    `name`, has and that mode has not."""
     if mode not in MODES:
         raise InvalidInput("mode", mode, f"one of {', '.join(MODES)}")
     changed = msgspec.structs.replace(funnel, mode=mode)
