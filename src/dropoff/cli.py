@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,6 +36,7 @@ Test = Annotated[bool, typer.Option("--include-test", help="put test traffic bac
 Json = Annotated[bool, typer.Option("--json", help="print the JSON of the API")]
 Name = Annotated[str | None, typer.Option("--name", help="the funnel: sales, mission or one of your own [sales]")]
 Definition = Annotated[Path | None, typer.Option("--definition", help="a funnel in a JSON or TOML file")]
+Mode = Annotated[str | None, typer.Option("--mode", help="your own in another mode: reached, recorded, ordered, …")]
 Threshold = Annotated[float, typer.Option("--threshold", help="only drop-offs above this rate, 0 to 1")]
 
 
@@ -145,14 +146,14 @@ def copy(
 
 @app.command()
 def funnel(
-    name: Name = None, definition: Definition = None, threshold: Threshold = 0.0,
+    name: Name = None, definition: Definition = None, mode: Mode = None, threshold: Threshold = 0.0,
     interval: Annotated[str | None, typer.Option(help="of your own also over time: hour, day, week, month")] = None,
     start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, by: By = None,
     include_test: Test = False, data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Stages, the rates between them, and where people drop off."""
     params = _params(
-        start, end, timezone, where, include_test, by=by, name=name, definition=_json_of(definition),
+        start, end, timezone, where, include_test, by=by, name=name, definition=_json_of(definition), mode=mode,
         threshold=threshold, interval=interval,
     )  # fmt: skip
     _print(_ask(data, "funnel", params), json, _terminal().funnel)
@@ -160,13 +161,13 @@ def funnel(
 
 @app.command()
 def dropoffs(
-    name: Name = None, definition: Definition = None, threshold: Threshold = 0.0, start: From = None, end: To = None,
-    timezone: Zone = None, where: WhereOption = None, by: By = None, include_test: Test = False, data: Data = None,
-    json: Json = False,
+    name: Name = None, definition: Definition = None, mode: Mode = None, threshold: Threshold = 0.0,
+    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, by: By = None,
+    include_test: Test = False, data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Between which stages conversations are lost, the highest rate first."""
     params = _params(
-        start, end, timezone, where, include_test, by=by, name=name, definition=_json_of(definition),
+        start, end, timezone, where, include_test, by=by, name=name, definition=_json_of(definition), mode=mode,
         threshold=threshold,
     )  # fmt: skip
     _print(_ask(data, "dropoffs", params), json, _terminal().drop_offs)
@@ -207,18 +208,39 @@ def trend(
     _print(_ask(data, "trend", params), json, _terminal().trend)
 
 
+@app.command()
+def cohorts(
+    stage: Annotated[str | None, typer.Option(help="a stage of the funnel sales [the last recorded]")] = None,
+    interval: Annotated[str, typer.Option(help="day, week or month")] = "week",
+    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,
+    data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """By the week in which they began: which share had come to a stage at which age."""
+    params = _params(start, end, timezone, where, include_test, stage=stage, interval=interval)
+    _print(_ask(data, "cohorts", params), json, _terminal().cohorts)
+
+
 @conversations_app.command("list")
 def list_conversations(
     stage: Annotated[str | None, typer.Option(help="only those that reached this stage")] = None,
+    within: Annotated[str | None, typer.Option(help="with --stage: before they were so old, like 2w")] = None,
     dropped: Annotated[str | None, typer.Option(help="only those that reached it and not the next")] = None,
-    limit: Annotated[int, typer.Option(help="how many", min=1, max=1000)] = 50,
+    limit: Annotated[int | None, typer.Option(help="how many [50]", min=1, max=1000)] = None,
     after: Annotated[str | None, typer.Option(help="the `next` of the page before")] = None,
-    name: Name = None, definition: Definition = None, start: From = None, end: To = None, timezone: Zone = None,
-    where: WhereOption = None, include_test: Test = False, data: Data = None, json: Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="print the whole list as CSV")] = False,
+    name: Name = None, definition: Definition = None, mode: Mode = None, start: From = None, end: To = None,
+    timezone: Zone = None, where: WhereOption = None, include_test: Test = False, data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
     """The conversations started in a period, the latest first."""
-    given = {"stage": stage, "dropped": dropped, "limit": limit, "after": after, "name": name}
-    params = _params(start, end, timezone, where, include_test, definition=_json_of(definition), **given)
+    given = {"stage": stage, "within": within, "dropped": dropped, "limit": limit, "after": after}
+    given |= {"name": name, "definition": _json_of(definition), "mode": mode}
+    params = _params(start, end, timezone, where, include_test, **given)
+    if csv:
+        if json:
+            raise InvalidInput("csv", True, "left out with json")
+        with _connect(data) as connection:
+            _write(connection.export(params))
+        return
     _print(_ask(data, "conversations", params), json, _terminal().conversations)
 
 
@@ -358,6 +380,15 @@ def _params(
     given = {"from": start, "to": end, "timezone": timezone, "include_test": 1 if include_test else None, **more}
     params = {name: [str(value)] for name, value in given.items() if value is not None}
     return params | ({"where": where} if where else {})
+
+
+def _write(chunks: Iterable[bytes]) -> None:
+    """Bytes as they are to a file or a pipe; a terminal would obey the control characters among them."""
+    from dropoff.terminal import plain
+
+    for chunk in chunks:
+        sys.stdout.buffer.write(plain(chunk.decode(errors="replace")).encode() if sys.stdout.isatty() else chunk)
+    sys.stdout.buffer.flush()
 
 
 def _print(answer: Mapping[str, Any], as_json: bool, show: Callable[[Mapping[str, Any], Console], None]) -> None:

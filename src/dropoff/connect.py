@@ -17,8 +17,10 @@ import pyarrow as pa
 import structlog
 
 from dropoff.access import run_of
+from dropoff.analyse.conversations import COLUMNS
 from dropoff.app import SERVER_FILE
 from dropoff.control.base import Control
+from dropoff.dashboard import spreadsheet
 from dropoff.engine import Engine, Jobs
 from dropoff.errors import Conflict, DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
 from dropoff.events import Receipt
@@ -34,6 +36,7 @@ _ERRORS: dict[str, type[DropoffError]] = {
     "invalid_input": InvalidInput, "unauthorized": Unauthorized, "not_found": NotFound, "unavailable": Unavailable,
 }  # fmt: skip
 _SCAN_SECONDS = 900.0  # a large join may take long before its first row
+_CHUNK = 1 << 16
 _IDENTITY = "identity"
 _DONE = ("stored", "duplicate", "conflict", "dead")
 
@@ -47,6 +50,10 @@ class Connection(Protocol):
 
     def conversation(self, conversation_id: str) -> dict[str, Any]:
         """One conversation; raises `NotFound`."""
+        ...
+
+    def export(self, params: Params) -> Iterator[bytes]:
+        """The whole list of conversations as CSV, in chunks."""
         ...
 
     def query(self, text: str) -> dict[str, Any]:
@@ -186,14 +193,24 @@ class Remote:
         return self._post("/api/v1/query", {"sql": text})
 
     def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
+        with self._stream(f"/api/v1/scan?{urlencode({'part': parts}, doseq=True)}") as response:
+            yield from stream.decode(response, parts)
+
+    def export(self, params: Params) -> Iterator[bytes]:
+        with self._stream(f"/api/v1/conversations?{urlencode({**params, 'format': ['csv']}, doseq=True)}") as response:
+            while chunk := response.read1(_CHUNK):
+                yield chunk
+
+    @contextmanager
+    def _stream(self, path: str) -> Iterator[http.client.HTTPResponse]:
+        """The body of a GET, to be read piece by piece."""
         connection = self._connect(_SCAN_SECONDS)
-        path = f"/api/v1/scan?{urlencode({'part': parts}, doseq=True)}"
         try:
             connection.request("GET", path, headers=self._authorization)
             response = connection.getresponse()
             if response.status != 200:
                 raise _error(response.status, msgspec.json.decode(response.read(), type=dict[str, Any]))
-            yield from stream.decode(response, parts)
+            yield response
         except (OSError, http.client.HTTPException, pa.ArrowInvalid) as error:
             raise Unavailable(f"the server at {self.url} broke off: {error}") from error
         finally:
@@ -253,6 +270,9 @@ class Local:
 
     def conversation(self, conversation_id: str) -> dict[str, Any]:
         return self._engine.analytics.conversation(conversation_id)
+
+    def export(self, params: Params) -> Iterator[bytes]:
+        return spreadsheet.lines(COLUMNS, self._engine.analytics.all_conversations(params))
 
     def query(self, text: str) -> dict[str, Any]:
         return self._engine.analytics.query(text)

@@ -158,6 +158,16 @@ def split(funnel: Funnel, by: str) -> Funnel:
     return msgspec.structs.replace(funnel, by=by, attribution="first")
 
 
+def in_mode(funnel: Funnel, mode: str, name: str = "definition") -> Funnel:
+    """The same funnel in another mode; raises `InvalidInput` for what is none, and for what the definition, called
+    `name`, has and that mode has not."""
+    if mode not in MODES:
+        raise InvalidInput("mode", mode, f"one of {', '.join(MODES)}")
+    changed = msgspec.structs.replace(funnel, mode=mode)
+    _check(changed, name)
+    return changed
+
+
 def unsplit(funnel: Funnel) -> Funnel:
     """The same funnel as a whole."""
     return msgspec.structs.replace(funnel, by=None, attribution="first")

@@ -188,6 +188,29 @@ def trend(answer: Answer, console: Console) -> None:
         console.print(Text(plain(f"{formats.instant(deploy['at'], zone)}: version {deploy['bot_version']}")))
 
 
+def cohorts(answer: Answer, console: Console) -> None:
+    """`dropoff cohorts`."""
+    _head(answer, console)
+    zone, definition = answer["period"]["timezone"], answer["definition"]
+    columns = {"from": False, "n": True, **{f"week {age}": True for age in answer["ages"]}, "by now": False, " ": False}
+    rows: list[list[object]] = [
+        [
+            formats.bucket(c["from"], definition["interval"], zone), formats.number(c["n"]), *map(_cell, c["cells"]),
+            rate(c["total"]), "partial" if c["partial"] else "",
+        ]
+        for c in answer["cohorts"]
+    ]  # fmt: skip
+    table(f"{definition['stage']}, by {definition['interval']} of start", columns, rows, console)
+    console.print(Text("(in brackets): not all of them have had that age, the share can still grow", style="dim"))
+
+
+def _cell(cell: Answer | None) -> str:
+    if cell is None:
+        return ""
+    text = formats.percent(cell["value"])
+    return f"({text})" if cell["incomplete"] else text
+
+
 def conversations(answer: Answer, console: Console) -> None:
     """`dropoff conversations list`."""
     _head(answer, console)

@@ -1,5 +1,6 @@
 import pytest
 
+from dropoff.analyse import conversations
 from dropoff.errors import InvalidInput, NotFound
 from worlds import attended, booked, event, minute, opportunity, qualified, received, sent, started, won
 
@@ -66,6 +67,66 @@ def test_those_that_dropped_by_their_own_events(asked):
     analytics = asked(*world())
     found = analytics.conversations({"name": ["mission"], "dropped": ["started"], **WEEK})
     assert sorted(ids(found)) == ["c0", "c1", "late"]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 20, 21])
+def test_an_export_is_the_whole_list_in_its_order(asked, monkeypatch, at_once):
+    monkeypatch.setattr(conversations, "EXPORTED_AT_ONCE", at_once)
+    names = [f"{letter}{sign}" for letter in "abcde" for sign in ("", "/ü", "?", "'")]
+    analytics = asked(*(started(conversation_id=name, at=number // 7) for number, name in enumerate(names)))
+    found = [row for page in analytics.all_conversations(WEEK) for row in page]
+    listed = analytics.conversations({**WEEK, "limit": ["1000"]})
+    assert found == listed["conversations"]
+    assert len(found) == listed["total"] == len(names)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"stage": ["booked"]}, {"dropped": ["responded"]}, {"name": ["mission"], "stage": ["qualified"]},
+     {"stage": ["booked"], "within": ["5m"]}, {"stage": ["booked"], "within": ["4m"]},
+     {"where": ["channel=sms"]},
+     {"definition": ['{"steps": [{"event": "qualified"}, {"event": "meeting_booked"}]}'], "stage": ["qualified"]}],
+)  # fmt: skip
+def test_an_export_has_what_the_list_has(asked, monkeypatch, params):
+    monkeypatch.setattr(conversations, "EXPORTED_AT_ONCE", 3)
+    analytics = asked(*world())
+    listed = analytics.conversations({**WEEK, **params})
+    found = [row for page in analytics.all_conversations({**WEEK, **params}) for row in page]
+    assert found == listed["conversations"]
+    assert len(found) == listed["total"]
+
+
+@pytest.mark.parametrize(
+    ("params", "refusal"),
+    [
+        ({"limit": ["5"]}, "limit == '5', must be left out: an export is the whole list"),
+        ({"after": ["x"]}, "after == 'x', must be left out: an export is the whole list"),
+        ({"stage": ["won"]}, "stage == 'won', must be one of started"),
+        ({"limits": ["5"]}, "parameter == 'limits', must be one of"),
+    ],
+)
+def test_what_is_wrong_with_an_export_is_said_before_it_begins(asked, params, refusal):
+    with pytest.raises(InvalidInput) as caught:
+        asked(started()).all_conversations(params)
+    assert refusal in str(caught.value)
+
+
+def test_who_reached_a_stage_while_young_enough(asked):
+    week = 7 * 24 * 60
+    analytics = asked(
+        started(), booked(at=week), started(conversation_id="d"), booked(conversation_id="d", at=week - 0.001),
+        started(conversation_id="e"), attended(conversation_id="e", at=5), booked(conversation_id="e", at=2 * week),
+    )  # fmt: skip
+
+    def total(**params):
+        return analytics.conversations({**WEEK, **{name: [text] for name, text in params.items()}})["total"]
+
+    assert (total(stage="booked"), total(stage="booked", within="1w"), total(stage="booked", within="8d")) == (3, 2, 3)
+    assert total(name="mission", stage="booked", within="8d") == 2
+    own = '{"steps": [{"event": "conversation_started"}, {"event": "meeting_booked"}]}'
+    for params in ({"within": "1w"}, {"within": "soon", "stage": "booked"}, {"within": "1w", "definition": own}):
+        with pytest.raises(InvalidInput, match=r"within == '(1w|soon)', must be"):
+            total(**params)
 
 
 def test_after_the_last_recorded_stage_nobody_drops(asked):

@@ -10,7 +10,7 @@ import pytest
 from dropoff.analyse.analytics import Analytics
 from dropoff.analyse.attempts import attempts, count, times, trend
 from dropoff.errors import InvalidInput
-from dropoff.funnels import UNTIMED, Funnel, parse
+from dropoff.funnels import MODES, UNTIMED, Funnel, parse
 from worlds import attended, booked, event, given, minute, objected, qualified, received, retracted, started
 
 JANUARY = {"from": "2024-01-01", "to": "2024-02-01"}
@@ -293,3 +293,43 @@ def test_what_is_no_json_is_refused(asked):
 def test_only_a_funnel_of_ones_own_has_a_trend(asked):
     with pytest.raises(InvalidInput, match="interval == 'day', must be left out"):
         asked(received()).funnel({"interval": ["day"]})
+
+
+def test_another_mode_for_the_same_steps(asked):
+    analytics = asked(*WORLD)
+    steps = ["meeting_booked", "qualified"]
+    for mode in MODES:
+        assert counts(ask(analytics, definition(*steps), mode=mode)) == counts(
+            ask(analytics, definition(*steps, mode=mode))
+        )
+    wanted = {name: [text] for name, text in {**JANUARY, "definition": json.dumps(definition(*steps))}.items()}
+    for mode, n in (("ordered", 1), ("reached", 2)):
+        found = analytics.conversations({**wanted, "mode": [mode], "stage": ["qualified"]})
+        assert found["total"] == n
+        assert counts(ask(analytics, definition(*steps), mode=mode))[1] == n
+    assert analytics.dropoffs({**wanted, "mode": ["ordered"]})["definition"]["funnel"]["steps"]
+
+
+@pytest.mark.parametrize(
+    ("params", "refusal"),
+    [
+        ({"mode": "fast"}, "mode == 'fast', must be one of reached, recorded, ordered, strict, any"),
+        ({"mode": "reached"}, "definition.steps[1].within == '1h', must be left out: in mode reached"),
+        ({"mode": "any"}, "definition.steps[1].within == '1h', must be left out: in mode any"),
+    ],
+)
+def test_a_mode_that_does_not_fit_is_refused(asked, params, refusal):
+    with pytest.raises(InvalidInput) as caught:
+        ask(asked(), definition("qualified", {"event": "meeting_booked", "within": "1h"}, window="2h"), **params)
+    assert refusal in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "other"), [("sales", "reached", "ordered"), ("mission", "recorded", "reached")]
+)
+def test_dropoffs_own_funnels_have_their_mode(asked, name, own, other):
+    analytics = asked(started())
+    for question in (analytics.funnel, analytics.dropoffs, analytics.conversations):
+        question({"name": [name], "mode": [own]})
+        with pytest.raises(InvalidInput, match=f"mode == '{other}', must be {own} or left out"):
+            question({"name": [name], "mode": [other]})

@@ -1,8 +1,9 @@
+import csv
 import json
 import re
 import time
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -175,14 +176,24 @@ def tab_to(page, selector):
     pytest.fail(f"{selector} cannot be reached")
 
 
+OWN = "definition=" + quote(
+    json.dumps(
+        {"steps": [{"event": e} for e in ("conversation_started", "qualified", "meeting_booked")], "window": "9d"}
+    )
+)
+
+
 def addresses(demo):
     one = demo.get("/api/v1/conversations?limit=1&stage=booked")["conversations"][0]["id"]
     return [
         "/",
         "/?name=mission",
         "/?by=medium",
+        f"/?{OWN}&interval=week&by=channel",
         "/trends",
         "/trends?metric=revenue&interval=week",
+        "/cohorts?stage=booked",
+        "/cohorts?interval=month",
         "/conversations",
         f"/conversations/{one}",
         "/api/docs",
@@ -348,8 +359,70 @@ def test_the_funnel_split_by_a_dimension(demo, page):
     expect(page.get_by_role("heading", level=2)).to_have_text(f"{count} conversations")
 
 
+def test_cohorts_with_the_keyboard_alone_down_to_a_list(demo, page):
+    page.goto(f"{demo.url}/cohorts")
+    tab_to(page, "select[name=stage]")
+    page.keyboard.type("Qual")
+    tab_to(page, "form button")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("stage=qualified"))
+    tab_to(page, ".table")  # which scrolls by the arrow keys
+    tab_to(page, "a[href*='within=1w']")
+    count = demo.get(f"/api/v1/cohorts?{urlsplit(page.url).query}")["cohorts"][0]["cells"][0]["numerator"]
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/conversations\?.*within=1w"))
+    expect(page.get_by_role("heading", level=2)).to_have_text(f"{count} conversation{'' if count == 1 else 's'}")
+
+
+def test_the_triangle_is_that_of_the_api_and_the_command_line(demo, page):
+    page.goto(f"{demo.url}/cohorts?stage=booked&where=channel=sms")
+    api = demo.get("/api/v1/cohorts?stage=booked&where=channel=sms")
+    assert {**api, "as_of": 0} == {**demo.ask("cohorts", "--stage", "booked", "--where", "channel=sms"), "as_of": 0}
+    assert sum(row["n"] for row in api["cohorts"]) > 100
+    shown = rows(page, "Booked by age")
+    for row in api["cohorts"]:
+        n, *cells = shown[formats.bucket(row["from"], "week", api["period"]["timezone"])]
+        assert figure(n) == row["n"]
+        wanted = ["" if cell is None else percent(cell["value"]) for cell in [*row["cells"], row["total"]]]
+        assert [text.partition("\n")[0] for text in cells] == wanted
+    unfinished = sum(bool(cell and cell["incomplete"]) for row in api["cohorts"] for cell in row["cells"])
+    assert page.locator("td.incomplete").count() == unfinished > 0
+    assert page.locator("td.incomplete[class*='heat-']").count() == 0
+
+
+def test_a_list_is_saved_as_a_file(demo, page):
+    page.goto(f"{demo.url}/conversations?stage=booked&limit=10")
+    total = figure(page.get_by_role("heading", level=2).inner_text())
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download CSV").click()
+    assert download.value.suggested_filename == "conversations.csv"
+    with open(download.value.path(), encoding="utf-8", newline="") as file:
+        rows_of_file = list(csv.DictReader(file))
+    assert len(rows_of_file) == total > 10
+    assert rows_of_file[0]["id"] == page.locator("tbody th").first.inner_text()
+
+
+def test_a_funnel_of_ones_own_over_time_in_the_form(demo, page):
+    page.goto(f"{demo.url}/?{OWN}")
+    whole = figure(rows(page, "Stages")["Conversation started"][0])
+    page.locator("select[name=interval]").select_option("week")
+    page.locator("select[name=mode]").select_option("any")
+    apply(page)
+    assert (parameters(page)["interval"], parameters(page)["mode"]) == (["week"], ["any"])
+    assert "definition" in parameters(page)
+    page.locator("select[name=mode]").select_option("")
+    apply(page)
+    found = rows(page, "Week by week")
+    assert sum(figure(row[0]) for row in found.values()) == whole
+    assert page.locator("canvas").count() == 3
+    page.locator("select[name=name]").select_option("sales")
+    apply(page)
+    assert not {"interval", "mode", "definition"} & parameters(page).keys()
+    assert page.locator("select[name=mode]").count() == 0
+
+
 def test_an_empty_server_says_what_to_do(empty, page):
-    for path in ("/", "/trends", "/conversations"):
+    for path in ("/", "/trends", "/cohorts", "/conversations"):
         page.goto(empty.url + path)
         expect(page.get_by_role("heading", name="No events yet")).to_be_visible()
         assert f"{empty.url}/v1/events" in page.locator("main").inner_text()
@@ -488,12 +561,13 @@ def test_a_login_opens_the_pages(empty, page, watch):
     assert page.evaluate("document.cookie") == ""
 
 
+@pytest.mark.parametrize("size", [{}, PHONE], ids=["wide", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_serious_fault_of_access(demo, open_page, watch, scheme):
+def test_no_serious_fault_of_access(demo, open_page, watch, scheme, size):
     if not AXE.exists():
         pytest.skip(f"{AXE} is missing (npm ci)")
     watch.expected = {"404 (Not Found)"}
-    page = open_page(color_scheme=scheme)
+    page = open_page(color_scheme=scheme, **size)
     for path in addresses(demo):
         page.goto(demo.url + path)
         if path == "/api/docs":

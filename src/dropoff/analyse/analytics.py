@@ -1,31 +1,35 @@
 """Every question by name: what page, API and command line call, with the parameters of a URL."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from dropoff.analyse import conversations, custom_funnel, funnel, metrics, own, select
+from dropoff.analyse import cohorts, conversations, custom_funnel, funnel, metrics, own, select
 from dropoff.analyse.funnel import Definition
 from dropoff.errors import InvalidInput
-from dropoff.funnels import Funnel, parse_json, split
+from dropoff.funnels import Funnel, in_mode, parse_json, split
 from dropoff.metrics import METRICS, Metric, named
 from dropoff.query import NO_TEST_RULES, Params, Query, TestTraffic, number, one, parse_query
 from dropoff.store.base import Store
 
 COMMON = ("from", "to", "timezone", "where", "include_test")
 PARAMETERS: Mapping[str, tuple[str, ...]] = {
-    "funnel": (*COMMON, "by", "name", "definition", "threshold", "interval"),
-    "dropoffs": (*COMMON, "by", "name", "definition", "threshold"),
+    "funnel": (*COMMON, "by", "name", "definition", "mode", "threshold", "interval"),
+    "dropoffs": (*COMMON, "by", "name", "definition", "mode", "threshold"),
+    "cohorts": (*COMMON, "stage", "interval"),
     "metrics": (*COMMON, "by", "metric"),
     "trend": (*COMMON, "by", "metric", "interval"),
     "definitions": (),
-    "conversations": (*COMMON, "name", "definition", "threshold", "stage", "dropped", "limit", "after"),
+    "conversations": (
+        *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", "limit", "after",
+    ),
     "conversation": (),
     "rejected": ("limit",),
-}
+}  # fmt: skip
 """The parameters of each question. Another one is refused: a misspelt filter would otherwise filter nothing."""
 
 
@@ -36,6 +40,17 @@ def check_parameters(question: str, params: Params) -> None:
         known = PARAMETERS[question]
         rule = f"one of {', '.join(known)}" if known else "left out: there are none here"
         raise InvalidInput("parameter", ", ".join(unknown), rule)
+
+
+def _wanted(params: Params) -> dict[str, str | None]:
+    """Which conversations of a funnel are meant."""
+    return {name: one(params, name) for name in ("stage", "within", "dropped")}
+
+
+def _without_within(wanted: Mapping[str, str | None]) -> tuple[str | None, str | None]:
+    if wanted["within"] is not None:
+        raise InvalidInput("within", wanted["within"], "left out: a funnel of your own has its window for that")
+    return wanted["stage"], wanted["dropped"]
 
 
 def utc_now() -> datetime:
@@ -78,14 +93,20 @@ class Analytics:
         return msgspec.to_builtins(answer)
 
     def _chosen(self, params: Params) -> tuple[str, Definition | Funnel]:
-        """The funnel that is asked for, and what it goes by."""
-        name, definition = one(params, "name"), one(params, "definition")
+        """The funnel that is asked for, in the `mode` that is, and what it goes by."""
+        name, definition, mode = one(params, "name"), one(params, "definition"), one(params, "mode")
         if definition is None:
             name = name or "sales"
-            return name, funnel.named(name, self._funnels)
-        if name is not None:
+            chosen = funnel.named(name, self._funnels)
+        elif name is not None:
             raise InvalidInput("name", name, "left out where a definition is given")
-        return "definition", parse_json(definition, "definition")
+        else:
+            name, chosen = "definition", parse_json(definition, "definition")
+        if isinstance(chosen, Funnel):
+            return name, chosen if mode is None else in_mode(chosen, mode, name)
+        if mode not in (None, chosen.mode):
+            raise InvalidInput("mode", mode, f"{chosen.mode} or left out: it is a part of what the funnel {name} means")
+        return name, chosen
 
     def dropoffs(self, params: Params) -> dict[str, Any]:
         """The drop-offs alone."""
@@ -93,6 +114,14 @@ class Analytics:
         kept = ("period", "as_of", "definition", "drop_offs", "test_conversations")
         segments = {value: {"drop_offs": s["drop_offs"]} for value, s in answer.get("segments", {}).items()}
         return {name: answer[name] for name in kept} | ({"segments": segments} if segments else {})
+
+    def cohorts(self, params: Params) -> dict[str, Any]:
+        """Which share of those that began in each week had come to a stage at which age."""
+        check_parameters("cohorts", params)
+        query, interval = self._query(params), cohorts.check_interval(one(params, "interval"))
+        if one(params, "from") is None and one(params, "to") is None:
+            query = replace(query, period=cohorts.whole(query.period, interval))
+        return msgspec.to_builtins(cohorts.answer(self._store, query, one(params, "stage"), interval))
 
     def metrics(self, params: Params) -> dict[str, Any]:
         """Every metric, or those named `metric`, of the query; split by `by`."""
@@ -123,16 +152,26 @@ class Analytics:
     def conversations(self, params: Params) -> dict[str, Any]:
         """A page of the list of conversations."""
         check_parameters("conversations", params)
-        (name, chosen), query = self._chosen(params), self._query(params)
-        stage, dropped, after = one(params, "stage"), one(params, "dropped"), one(params, "after")
-        limit = int(number(params, "limit", conversations.LIMIT, 1, 1000))
+        (name, chosen), query, wanted = self._chosen(params), self._query(params), _wanted(params)
+        limit, after = int(number(params, "limit", conversations.LIMIT, 1, 1000)), one(params, "after")
         if isinstance(chosen, Definition):
-            return conversations.listing(
-                self._store, query, chosen, stage=stage, dropped=dropped, limit=limit, after=after
-            )
+            return conversations.listing(self._store, query, chosen, **wanted, limit=limit, after=after)
+        stage, dropped = _without_within(wanted)
         found = custom_funnel.units(self._store, query, chosen, stage, dropped)
         text = custom_funnel.listed(name, stage, dropped)
         return conversations.listing_of(self._store, query, found, text, limit=limit, after=after)
+
+    def all_conversations(self, params: Params) -> Iterator[list[dict[str, Any]]]:
+        """The whole list of conversations, some rows at a time. What is wrong with the question is raised at once."""
+        check_parameters("conversations", params)
+        for name in ("limit", "after"):
+            if (text := one(params, name)) is not None:
+                raise InvalidInput(name, text, "left out: an export is the whole list")
+        (_, chosen), query, wanted = self._chosen(params), self._query(params), _wanted(params)
+        if isinstance(chosen, Definition):
+            return conversations.export(self._store, query, chosen, **wanted)
+        found = custom_funnel.units(self._store, query, chosen, *_without_within(wanted))
+        return conversations.export_of(self._store, query, found)
 
     def conversation(self, conversation_id: str, params: Params = MappingProxyType({})) -> dict[str, Any]:
         """One conversation with its messages and events."""

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,15 +12,18 @@ from dropoff.analyse import select
 from dropoff.analyse.answers import instant
 from dropoff.analyse.funnel import Definition
 from dropoff.errors import InvalidInput, NotFound
+from dropoff.periods import MICROSECOND, parse_duration
 from dropoff.query import Query
 from dropoff.store import tables
 from dropoff.store.base import Store
 from dropoff.store.keys import key_of
-from dropoff.store.sql import PHYSICAL, STAGES
+from dropoff.store.sql import PHYSICAL, STAGES, reached_at
 
 LIMIT = 50
+EXPORTED_AT_ONCE = 10_000
+"""Rows of one statement of an export: what it holds in memory."""
 _HIDDEN = ("key", "level")
-_LIST = (
+COLUMNS = (
     "id", "channel", "direction", "contact_id", "started_at", "ended_at", "duration_seconds", "message_count",
     "stage", "ending", "outcome", "status", "sentiment_trend", "first_response_seconds", "escalated",
     "fallback_count", "is_test",
@@ -33,35 +36,80 @@ def listing(
     funnel: Definition,
     *,
     stage: str | None = None,
+    within: str | None = None,
     dropped: str | None = None,
     limit: int = LIMIT,
     after: str | None = None,
 ) -> dict[str, Any]:
     """Conversations of a query, the latest first.
 
-    `stage`: those that reached it, as the funnel's mode has it; `dropped`: those that reached it and not the next
-    recorded stage of the funnel. `after` is the `next` of the page before.
+    `stage`: those that reached it, as the funnel's mode has it, and `within` a duration: before they were that old;
+    `dropped`: those that reached it and not the next recorded stage of the funnel. `after` is the `next` of the page
+    before.
     """
+    condition = _condition(store, funnel, stage, within, dropped)
     clause = select.Clause(store.dialect)
     rows = select.conversations(query, clause)
-    condition = " AND ".join(_conditions(store, funnel, stage, dropped)) or "true"
     total = store.select(f"SELECT count(*) FROM {rows} WHERE {condition}", clause.parameters).rows[0][0]
-    if after is not None:
-        moment, last = _open_cursor(after)
-        condition += f" AND (started_at, id) < ({clause.add(moment)}, {clause.add(last)})"
-    found = store.select(
-        f"SELECT {', '.join(_LIST)} FROM {rows} WHERE {condition} ORDER BY started_at DESC, id DESC LIMIT {limit + 1}",
-        clause.parameters,
-    ).dicts()
+    found = _page(store, query, condition, limit + 1, _open_cursor(after) if after is not None else None)
     page = [_present(row) for row in found[:limit]]
     return {
         "period": query.period.to_dict(),
         "as_of": instant(query.now),
-        "definition": {"text": _definition(stage, dropped)},
+        "definition": {"text": _definition(stage, within, dropped)},
         "conversations": page,
         "total": total,
         "next": _cursor(found[limit - 1]) if len(found) > limit else None,
     }
+
+
+def export(
+    store: Store,
+    query: Query,
+    funnel: Definition,
+    *,
+    stage: str | None = None,
+    within: str | None = None,
+    dropped: str | None = None,
+) -> Iterator[list[dict[str, Any]]]:
+    """All rows of the same list, some at a time; what is wrong with the question is raised at once."""
+    return _pages(store, query, _condition(store, funnel, stage, within, dropped))
+
+
+def export_of(store: Store, query: Query, ids: Collection[str]) -> Iterator[list[dict[str, Any]]]:
+    """All rows of these conversations, some at a time, whenever they began."""
+    wanted = frozenset(ids)
+    for page in _pages(store, query, "true", started=False):
+        if kept := [row for row in page if row["id"] in wanted]:
+            yield kept
+
+
+def _pages(store: Store, query: Query, condition: str, *, started: bool = True) -> Iterator[list[dict[str, Any]]]:
+    """Page after page, each by a statement of its own that begins where the last ended: never two in memory.
+
+    What arrives meanwhile may be missing; nothing is there twice unless it moved in time.
+    """
+    last = None
+    while found := _page(store, query, condition, EXPORTED_AT_ONCE, last, started=started):
+        yield [_present(row) for row in found]
+        if len(found) < EXPORTED_AT_ONCE:
+            return
+        last = found[-1]["started_at"], found[-1]["id"]
+
+
+def _page(
+    store: Store, query: Query, condition: str, limit: int, after: tuple[datetime, str] | None, *, started: bool = True
+) -> list[dict[str, Any]]:
+    """Rows of a query after this place of the list, as they are stored."""
+    clause = select.Clause(store.dialect)
+    rows = select.conversations(query, clause, started=started)
+    if after is not None:
+        moment, last = after
+        condition += f" AND (started_at, id) < ({clause.add(moment)}, {clause.add(last)})"
+    return store.select(
+        f"SELECT {', '.join(COLUMNS)} FROM {rows} WHERE {condition} ORDER BY started_at DESC, id DESC LIMIT {limit}",
+        clause.parameters,
+    ).dicts()
 
 
 def listing_of(
@@ -93,12 +141,14 @@ def _rows_of(store: Store, query: Query, ids: Sequence[str]) -> list[dict[str, A
     clause = select.Clause(store.dialect)
     rows = select.conversations(query, clause, started=False)
     listed = ", ".join(clause.add(one) for one in ids)
-    text = f"SELECT {', '.join(_LIST)} FROM {rows} WHERE id IN ({listed}) ORDER BY started_at DESC, id DESC"
+    text = f"SELECT {', '.join(COLUMNS)} FROM {rows} WHERE id IN ({listed}) ORDER BY started_at DESC, id DESC"
     return store.select(text, clause.parameters).dicts()
 
 
-def _conditions(store: Store, funnel: Definition, stage: str | None, dropped: str | None) -> list[str]:
+def _condition(store: Store, funnel: Definition, stage: str | None, within: str | None, dropped: str | None) -> str:
     conditions = [_reached(funnel, "stage", stage)] if stage is not None else []
+    if within is not None:
+        conditions.append(_reached_within(funnel, stage, within))
     if dropped is not None:
         conditions.append(_reached(funnel, "dropped", dropped))
         recorded = select.recorded_stages(store)
@@ -107,7 +157,15 @@ def _conditions(store: Store, funnel: Definition, stage: str | None, dropped: st
         if following is None:
             raise InvalidInput("dropped", dropped, "a stage that is followed by a recorded one")
         conditions.append(f"NOT ({_reached(funnel, 'dropped', following)})")
-    return conditions
+    return " AND ".join(conditions) or "true"
+
+
+def _reached_within(funnel: Definition, stage: str | None, within: str) -> str:
+    if stage is None:
+        raise InvalidInput("within", within, "left out where no stage is given")
+    moment = STAGES[stage] if funnel.mode == "recorded" else reached_at(stage)
+    limit = parse_duration("within", within) // MICROSECOND
+    return f"date_diff('microsecond', started_at, {moment}) < {limit}"
 
 
 def _reached(funnel: Definition, name: str, stage: str) -> str:
@@ -118,10 +176,10 @@ def _reached(funnel: Definition, name: str, stage: str) -> str:
     return f"level >= {list(STAGES).index(stage)}"
 
 
-def _definition(stage: str | None, dropped: str | None) -> str:
+def _definition(stage: str | None, within: str | None, dropped: str | None) -> str:
     parts = ["Conversations started in the period"]
     if stage:
-        parts.append(f"that reached {stage}")
+        parts.append(f"that reached {stage}" + (f" before they were {within} old" if within else ""))
     if dropped:
         parts.append(f"that reached {dropped} and not the next stage")
     return " ".join(parts) + "."

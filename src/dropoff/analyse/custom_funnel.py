@@ -308,14 +308,7 @@ def _span(period: Period) -> tuple[int, int]:
 
 def _cuts(period: Period, interval: str) -> list[tuple[datetime, datetime]]:
     """The buckets of a period: when they begin and end."""
-    if interval not in metrics.INTERVALS:
-        raise InvalidInput("interval", interval, f"one of {', '.join(metrics.INTERVALS)}")
-    found = [(start, end) for _, start, end in metrics.buckets(period, interval)]
-    if len(found) > metrics.MAX_POINTS:
-        raise InvalidInput(
-            "interval", interval, f"one that gives at most {metrics.MAX_POINTS} points, not {len(found)}"
-        )
-    return found
+    return [(start, end) for _, start, end in metrics.cuts(period, interval)]
 
 
 def _points(
@@ -325,12 +318,9 @@ def _points(
     found = attempts(events, funnel, _span(query.period), [to_micros(start) for start, _ in cuts])
     points = []
     for (start, end), totals in zip(cuts, trend(found, funnel, len(cuts)).tolist(), strict=True):
-        first, last = max(start, query.period.start), min(end, query.period.end)
         points.append({
-            "from": instant(first),
-            "to": instant(last),
-            "partial": start < query.period.start or end > min(query.period.end, query.now),
-            "immature": _is_immature(funnel, last, query.now),
+            **metrics.part_of(start, end, query),
+            "immature": _is_immature(funnel, min(end, query.period.end), query.now),
             "stages": [
                 {"stage": name, "count": totals[i], **_rates(funnel, totals, recorded, i)}
                 for i, name in enumerate(stages(funnel))

@@ -283,9 +283,7 @@ def _before(period: Period, interval: str) -> Period:
 
 
 def _points(store: Store, query: Query, metric: Metric, interval: str) -> list[dict[str, Any]]:
-    starts = buckets(query.period, interval)
-    if len(starts) > MAX_POINTS:
-        raise InvalidInput("interval", interval, f"one that gives at most {MAX_POINTS} points, not {len(starts)}")
+    starts = cuts(query.period, interval)
     found = measure(store, query, [metric], bucket_of(store.dialect, interval, query.period.timezone))[metric.name]
     recorded = _recorded(store, [metric])
     lines = {(cell.segment, cell.currency or "") for cell in found}
@@ -302,14 +300,18 @@ def _points(store: Store, query: Query, metric: Metric, interval: str) -> list[d
 
 
 def _span(start: datetime, end: datetime, query: Query, metric: Metric) -> dict[str, Any]:
-    """Of a bucket the part that lies in the period, whether that is all of it, and old enough."""
+    """The same as `part_of`, and whether it is old enough."""
+    immature = metric.maturity > timedelta(0) and min(end, query.period.end) + metric.maturity > query.now
+    return part_of(start, end, query) | {"immature": immature}
+
+
+def part_of(start: datetime, end: datetime, query: Query) -> dict[str, Any]:
+    """Of a bucket the part that lies in the period, and whether that is not all of it, or not over yet."""
     period = query.period
-    last = min(end, period.end)
     return {
         "from": instant(max(start, period.start)),
-        "to": instant(last),
+        "to": instant(min(end, period.end)),
         "partial": start < period.start or end > min(period.end, query.now),
-        "immature": metric.maturity > timedelta(0) and last + metric.maturity > query.now,
     }
 
 
@@ -320,15 +322,25 @@ def bucket_of(sql: Dialect, interval: str, zone: str) -> str:
     return sql.local_date(interval, "moment", zone)
 
 
+def cuts(period: Period, interval: str) -> list[tuple[Any, datetime, datetime]]:
+    """`buckets` for an answer; raises `InvalidInput` for an unknown interval, and for more than `MAX_POINTS`."""
+    if interval not in INTERVALS:
+        raise InvalidInput("interval", interval, f"one of {', '.join(INTERVALS)}")
+    found = buckets(period, interval)
+    if len(found) > MAX_POINTS:
+        raise InvalidInput("interval", interval, f"one that gives at most {MAX_POINTS} points, not {len(found)}")
+    return found
+
+
 def buckets(period: Period, interval: str) -> list[tuple[Any, datetime, datetime]]:
     """The buckets of a period: the key that SQL gives them, their start and their end. Days have 23 to 25 hours."""
     zone = ZoneInfo(period.timezone)
     if interval == "hour":
         return _hours(period, zone)
-    day = _floor(period.start.astimezone(zone).date(), interval)
+    day = first_day(period.start.astimezone(zone).date(), interval)
     found = []
     while (start := midnight(day, zone)) < period.end:
-        after = _next(day, interval)
+        after = next_day(day, interval)
         found.append((day, start, midnight(after, zone)))
         day = after
     return found
@@ -342,13 +354,15 @@ def _hours(period: Period, zone: ZoneInfo) -> list[tuple[Any, datetime, datetime
     return [(hour.astimezone(UTC).replace(tzinfo=None), hour, hour + timedelta(hours=1)) for hour in hours]
 
 
-def _floor(day: date, interval: str) -> date:
+def first_day(day: date, interval: str) -> date:
+    """The first day of the day, week or month in which a day lies."""
     if interval == "week":
         return day - timedelta(days=day.weekday())
     return day.replace(day=1) if interval == "month" else day
 
 
-def _next(day: date, interval: str) -> date:
+def next_day(day: date, interval: str) -> date:
+    """The first day of the next one."""
     if interval == "month":
         return (day.replace(day=28) + timedelta(days=4)).replace(day=1)
     return day + timedelta(days=7 if interval == "week" else 1)

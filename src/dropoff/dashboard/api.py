@@ -1,6 +1,6 @@
 """The JSON API, `/api/v1`: the same questions, parameters and numbers as page and command line."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -8,13 +8,14 @@ import msgspec
 from fastapi import Depends, FastAPI, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from dropoff.analyse.analytics import Analytics
-from dropoff.dashboard import shapes
+from dropoff.analyse.conversations import COLUMNS
+from dropoff.dashboard import shapes, spreadsheet
 from dropoff.dashboard.openapi import describe_what_is_no_model
 from dropoff.errors import Conflict, DropoffError, InvalidInput, NewerSchema, NotFound, Unauthorized, Unavailable
-from dropoff.query import DIMENSIONS, Params
+from dropoff.query import DIMENSIONS, Params, one
 
 STATUS: dict[type[DropoffError], tuple[int, str]] = {
     InvalidInput: (400, "invalid_input"),
@@ -54,6 +55,7 @@ def _of_trend(
 def _of_funnel(
     name: Annotated[str | None, Query(description="sales (default), mission or one of your own")] = None,
     definition: Annotated[str | None, Query(description="in place of a name: a funnel as JSON")] = None,
+    mode: Annotated[str | None, Query(description="of your own in another mode: reached, recorded, ordered, …")] = None,
     by: Annotated[str | None, Query(description="dimension to split by; of your own also event:<property>")] = None,
     threshold: Annotated[str | None, Query(description="drop-offs above this rate, 0 to 1; default 0")] = None,
 ) -> None:
@@ -69,11 +71,21 @@ def _of_own_funnel(
 def _of_listing(
     name: Annotated[str | None, Query(description="the funnel whose stages are meant; default sales")] = None,
     definition: Annotated[str | None, Query(description="in place of a name: a funnel as JSON")] = None,
+    mode: Annotated[str | None, Query(description="of your own in another mode: reached, recorded, ordered, …")] = None,
     threshold: Annotated[str | None, Query(description="of the funnel that led here; changes nothing")] = None,
     stage: Annotated[str | None, Query(description="only those that reached this stage")] = None,
+    within: Annotated[str | None, Query(description="with stage: before they were so old, like 2w")] = None,
     dropped: Annotated[str | None, Query(description="only those that reached this stage and not the next")] = None,
     limit: Annotated[str | None, Query(description="1 to 1000; default 50")] = None,
     after: Annotated[str | None, Query(description="`next` of the page before")] = None,
+    format: Annotated[str | None, Query(description="json (default), or csv: the whole list")] = None,  # noqa: A002
+) -> None:
+    """As above."""
+
+
+def _of_cohorts(
+    stage: Annotated[str | None, Query(description="a stage of the funnel sales; default: the last recorded")] = None,
+    interval: Annotated[str | None, Query(description="day, week (default) or month")] = None,
 ) -> None:
     """As above."""
 
@@ -106,11 +118,24 @@ def api(analytics: Analytics) -> FastAPI:
         return _json(analytics.definitions(params(request)))
 
     @app.get(
-        "/v1/conversations", response_model=shapes.ConversationsAnswer, responses=refusals, dependencies=of_listing
-    )
+        "/v1/conversations", response_model=shapes.ConversationsAnswer, dependencies=of_listing,
+        responses=refusals | {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+    )  # fmt: skip
     def conversations(request: Request) -> Response:
         """The conversations behind a number, the latest first."""
-        return _json(analytics.conversations(params(request)))
+        asked = dict(params(request))
+        given = one({"format": asked.pop("format", [])}, "format") or "json"
+        if given not in ("json", "csv"):
+            raise InvalidInput("format", given, "json or csv")
+        return _csv(analytics.all_conversations(asked)) if given == "csv" else _json(analytics.conversations(asked))
+
+    @app.get(
+        "/v1/cohorts", response_model=shapes.CohortsAnswer, responses=refusals,
+        dependencies=[Depends(_common), Depends(_of_cohorts)],
+    )  # fmt: skip
+    def cohorts(request: Request) -> Response:
+        """By the week in which they began: which share had come to a stage at which age."""
+        return _json(analytics.cohorts(params(request)))
 
     @app.get("/v1/conversations/{id:path}", responses=refusals | {404: {"model": shapes.Error}})
     def conversation(id: str, request: Request) -> Response:  # noqa: A002 - its name in the URL
@@ -192,6 +217,12 @@ def refuse(_: Request, error: Exception) -> Response:
         return _json({"code": "internal", "message": "the reason stands in the server's log"}, 500)
     headers = {"retry-after": "5"} if found[0] == 503 else None
     return _json({"code": found[1], "message": str(error)}, found[0], headers)
+
+
+def _csv(pages: Iterable[Sequence[Mapping[str, Any]]]) -> Response:
+    lines = spreadsheet.lines(COLUMNS, pages)
+    saved = {"content-disposition": 'attachment; filename="conversations.csv"'}
+    return StreamingResponse(lines, 200, saved, media_type=spreadsheet.MEDIA_TYPE)
 
 
 def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -7,6 +7,7 @@ from dropoff.dashboard.formats import is_small, label, number, percent
 
 Link = Callable[..., str]
 _OUTLINE = {"borderColor": "var(--line-strong)", "borderWidth": 1}
+_NAME = 104  # pixels for the name of a stage
 _NARROW = 560  # pixels: below, the numbers beside the bars are cut to what fits a phone
 
 
@@ -34,8 +35,11 @@ def funnel_chart(answer: Mapping, link: Link | None = None) -> dict:
             "series": [_bars("Reached", reached), _bars("Lost since the stage before", lost)],
         },
         "media": [
-            {"query": {"maxWidth": _NARROW}, "option": {"yAxis": [{}, {"data": [_short(stage) for stage in stages]}]}},
-            {"option": {"yAxis": [{}, {"data": [_wide(stage) for stage in stages]}]}},
+            {
+                "query": {"maxWidth": _NARROW},
+                "option": {"yAxis": [_room(_NAME), {"data": [_short(stage) for stage in stages]}]},
+            },
+            {"option": {"yAxis": [_room(_longest(stages)), {"data": [_wide(stage) for stage in stages]}]}},
         ],
     }
 
@@ -108,8 +112,17 @@ def _short(stage: Mapping) -> str:
     return f"{{n|{number(stage['count'])}}}"
 
 
+def _room(width: int) -> dict:
+    return {"axisLabel": {"width": width}}
+
+
+def _longest(stages: Sequence[Mapping]) -> int:
+    """The room for names where there is enough of it."""
+    return max((_NAME, *(min(7 * len(label(stage["stage"])), 2 * _NAME) for stage in stages)))
+
+
 def _names(stages: Sequence[Mapping]) -> dict:
-    text = {"color": "var(--text)", "fontSize": 13, "width": 104, "overflow": "truncate", "margin": 12}
+    text = {"color": "var(--text)", "fontSize": 13, "width": _NAME, "overflow": "truncate", "margin": 12}
     return _rows() | {"data": [label(stage["stage"]) for stage in stages], "axisLabel": text}
 
 

@@ -1,4 +1,4 @@
-"""The pages: funnel, trends, conversations, one conversation, login, API documentation, errors.
+"""The pages: funnel, trends, cohorts, conversations, one conversation, login, API documentation, errors.
 
 Every page is HTML made here from one answer of `Analytics`; its state lives in the URL, whose parameters are
 those of the API. Only the form differs: people pick an inclusive last day, `until`, and are sent on to the
@@ -25,7 +25,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dropoff.dashboard import formats, trends, words
+from dropoff.dashboard import formats, funnel_trend, trends, triangle, words
 from dropoff.dashboard.charts import funnel_chart
 from dropoff.errors import DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
 from dropoff.funnels import EVENT
@@ -47,9 +47,11 @@ SECURITY_HEADERS = {
 Params = Mapping[str, Sequence[str]]
 
 _COMMON = ("from", "to", "timezone", "where", "include_test")  # what follows from page to page
-_FUNNEL = (*_COMMON, "name", "definition", "threshold", "by")
+_FUNNEL = (*_COMMON, "name", "definition", "mode", "threshold", "by", "interval")
+_COHORTS = (*_COMMON, "stage", "interval")
 _TREND = (*_COMMON, "metric", "interval")
-_LIST = (*_COMMON, "name", "definition", "threshold", "stage", "dropped", "limit", "after")
+_LIST = (*_COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", "limit", "after")
+_OF_OWN_FUNNELS = ("mode", "interval")
 _FIRST_METRIC = "response_rate"
 
 
@@ -69,6 +71,10 @@ class Analytics(Protocol):
 
     def definitions(self, params: Params) -> dict:
         """What every metric means."""
+        ...
+
+    def cohorts(self, params: Params) -> dict:
+        """A triangle: period, as_of, definition, ages, cohorts, test_conversations."""
         ...
 
     def conversations(self, params: Params) -> dict:
@@ -100,6 +106,7 @@ def pages(analytics: Analytics) -> list[BaseRoute]:
     return [
         route("/", funnel_page),
         route("/trends", trends_page),
+        route("/cohorts", cohorts_page),
         route("/conversations", conversations_page),
         route("/conversations/{id:path}", conversation_page),
         route("/login", login),
@@ -119,18 +126,53 @@ def funnel_page(analytics: Analytics, request: Request) -> Response:
         "answer": None,
         "error": None,
         "chips": condition_chips(params, "/"),
+        "is_own": _is_own(params),
     }
     try:
         answer = analytics.funnel(params)
     except InvalidInput as error:
         return render("funnel.html", request, 400, **page | {"error": error})
-    listed = {name: texts for name, texts in params.items() if name != "by"}
+    listed = {name: texts for name, texts in params.items() if name not in ("by", "interval")}
     own = answer["definition"].get("funnel")
     leads = own is None or own.get("unit") != "contact"  # of contacts there is no list
     chart = funnel_chart(answer, (lambda **changes: url("/conversations", listed, **changes)) if leads else None)
     shown = {"answer": answer, "chart": chart, "counts": _counts(answer), "rates": rate_rows(answer)}
     shown |= {"listed": listed, "leads": leads, "own": own, "segments": segment_rows(answer, listed, leads)}
-    return render("funnel.html", request, **page | shown)
+    return render("funnel.html", request, **page | shown | _own_funnel(answer, listed, leads))
+
+
+def _own_funnel(answer: Mapping, listed: Params, leads: bool) -> dict[str, Any]:
+    """What only funnels of one's own have: a trend, and how long it took."""
+    shown: dict[str, Any] = {"trend": None, "bins": []}
+    if "time_to_convert" in answer and answer["time_to_convert"]["n"]:
+        bins = funnel_trend.bins(answer)
+        shown |= {"bins": bins, "time_chart": funnel_trend.time_chart(bins)}
+    if "trend" in answer:
+        rows = funnel_trend.rows(answer, (lambda **ends: url("/conversations", listed, **ends)) if leads else None)
+        drawn = funnel_trend.lines(answer)
+        chart = funnel_trend.trend_chart(rows, drawn, answer["trend"]["interval"])
+        shown |= {"trend": rows, "trend_lines": drawn, "trend_chart": chart}
+    return shown
+
+
+def cohorts_page(analytics: Analytics, request: Request) -> Response:
+    """`/cohorts`: which share of those that began in each week had come to a stage at which age."""
+    params = query(request, _COHORTS)
+    if "until" in request.query_params:
+        return _canonical(request, params)
+    page = {
+        "params": params,
+        "filters": analytics.filters(),
+        "answer": None,
+        "error": None,
+        "chips": condition_chips(params, "/cohorts"),
+    }
+    try:
+        answer = analytics.cohorts(params)
+    except InvalidInput as error:
+        return render("cohorts.html", request, 400, **page | {"error": error})
+    rows = triangle.rows(answer, lambda **changes: url("/conversations", _common(params), **changes))
+    return render("cohorts.html", request, **page | {"answer": answer, "rows": rows})
 
 
 def trends_page(analytics: Analytics, request: Request) -> Response:
@@ -169,8 +211,14 @@ def _trend(answer: Mapping, common: Params) -> dict[str, Any]:
 
 
 def _with_one_funnel(params: dict[str, list[str]]) -> dict[str, list[str]]:
-    """A funnel that was picked by its name takes the place of the definition in the address."""
-    return {name: texts for name, texts in params.items() if name != "definition" or "name" not in params}
+    """A funnel that was picked by its name takes the place of the definition in the address; Dropoff's own have nothing
+    that only funnels of one's own have."""
+    kept = {name: texts for name, texts in params.items() if name != "definition" or "name" not in params}
+    return kept if _is_own(kept) else {name: texts for name, texts in kept.items() if name not in _OF_OWN_FUNNELS}
+
+
+def _is_own(params: Params) -> bool:
+    return "definition" in params or params.get("name", ["sales"])[0] not in words.FUNNELS
 
 
 def segment_rows(answer: Mapping, params: Params, leads: bool = True) -> list[dict[str, Any]]:
@@ -202,7 +250,9 @@ def conversations_page(analytics: Analytics, request: Request) -> Response:
         answer = analytics.conversations(params)
     except InvalidInput as error:
         return render("conversations.html", request, 400, **page | {"error": error})
-    return render("conversations.html", request, **page | {"answer": answer})
+    whole = {name: texts for name, texts in params.items() if name not in ("limit", "after")}
+    export = url("/api/v1/conversations", whole, format="csv")
+    return render("conversations.html", request, **page | {"answer": answer, "export": export})
 
 
 def conversation_page(analytics: Analytics, request: Request) -> Response:
@@ -292,9 +342,14 @@ def island(value: object) -> Markup:
 def chips(params: Params) -> list[dict[str, str]]:
     """The active filters, each as text and the address without it. The place in the list is not a filter."""
     base = {name: texts for name, texts in params.items() if name != "after"}
-    names = {"stage": "Reached", "dropped": "Dropped after", "name": "Funnel"}
+    names = {"stage": "Reached", "within": "Before the age of", "dropped": "Dropped after", "name": "Funnel"}
+    names |= {"mode": "Mode"}
+    gone = {"stage": {"stage": None, "within": None}}  # without a stage nothing was reached within a time
     found = [
-        {"text": f"{names[name]}: {formats.label(text)}", "url": url("/conversations", base, **{name: None})}
+        {
+            "text": f"{names[name]}: {formats.label(text)}",
+            "url": url("/conversations", base, **gone.get(name, {name: None})),
+        }
         for name in names
         for text in base.get(name, [])
     ]
@@ -309,7 +364,11 @@ def chips(params: Params) -> list[dict[str, str]]:
     return found
 
 
-_NO_STAGE: dict[str, None] = {"stage": None, "dropped": None}  # those of one funnel are not those of another
+_NO_STAGE: dict[str, None] = {
+    "stage": None,
+    "dropped": None,
+    "mode": None,
+}  # those of one funnel are not those of another
 
 
 def condition_chips(params: Params, path: str) -> list[dict[str, str]]:

@@ -133,6 +133,44 @@ class DropOffsAnswer(Answer, total=False):
     segments: dict[str, dict[str, list[DropOffShape]]]
 
 
+class CohortCell(TypedDict):
+    """Of a cohort the share that came to the stage before age + 1 weeks; `incomplete`: not all are so old yet."""
+
+    age: int
+    value: float | None
+    numerator: float
+    denominator: float
+    interval: tuple[float, float] | None
+    incomplete: bool
+
+
+class CohortShape(TypedDict("CohortShape", {"from": str, "to": str})):
+    """Those that began in one interval. A cell is null where all are younger, or there is none."""
+
+    partial: bool
+    n: int
+    total: Number
+    cells: list[CohortCell | None]
+
+
+class CohortsDefinition(TypedDict):
+    """Of which stage, by which interval."""
+
+    stage: str
+    interval: str
+    is_recorded: bool
+    text: str
+
+
+class CohortsAnswer(Answer):
+    """A triangle: a row for each cohort, a cell for each of `ages`, in weeks."""
+
+    definition: CohortsDefinition
+    test_conversations: int
+    ages: list[int]
+    cohorts: list[CohortShape]
+
+
 class ConversationsAnswer(Answer):
     """A page of conversations; `next` goes into `after` for the following one."""
 

@@ -141,28 +141,28 @@ def _item(row: Row, factor: float, *, dots: bool) -> dict:
         return {"value": None}
     unsure = is_unsure(point)
     style = {"color": "var(--page)", "borderColor": "var(--line-strong)", "borderWidth": 2}
-    item: dict[str, Any] = {"value": _short(value * factor), "tooltip": {"formatter": _told(row)}}
+    item: dict[str, Any] = {"value": short(value * factor), "tooltip": {"formatter": _told(row)}}
     item |= {"itemStyle": style} if unsure else {}
     item |= {} if dots else {"symbolSize": 5 if unsure else 4}
     return item | ({"url": row.url} if row.url else {})
 
 
 def _told(row: Row) -> str:
-    """The tooltip of a point. Braces would be read as a style."""
+    """The tooltip of a point."""
     point = row.point
     parts = [f"{row.name}: {formats.measure(point)}"]
     parts += [formats.basis(point)] if formats.sample(point) is not None else []
     parts += [f"95 %: {formats.interval(point['interval'])}"] if point["interval"] else []
     parts += [formats.remarks(point)] if formats.remarks(point) else []
     parts += [f"Before: {formats.measure(row.previous)}"] if row.previous else []
-    return _inert("\n".join(parts))
+    return inert("\n".join(parts))
 
 
 def _before(rows: Sequence[Row], factor: float) -> dict:
     values = [row.previous["value"] if row.previous else None for row in rows]
     return {
         "type": "line", "name": "The period before", "symbol": "none", "silent": True, "z": 2,
-        "data": [None if value is None else _short(value * factor) for value in values],
+        "data": [None if value is None else short(value * factor) for value in values],
         "lineStyle": {"color": "var(--line-strong)", "width": 1, "type": "dashed"},
     }  # fmt: skip
 
@@ -173,7 +173,7 @@ def _marks(rows: Sequence[Row], answer: Mapping) -> dict:
     for deploy in answer["deploys"]:
         place = sum(row.point["from"] <= deploy["at"] for row in rows) - 1
         raised = place - last < len(rows) / 10 and (not data or data[-1]["label"]["distance"] < 14)
-        mark = {"xAxis": max(place, 0), "name": _inert(visible(deploy["bot_version"])[:16])}
+        mark = {"xAxis": max(place, 0), "name": inert(visible(deploy["bot_version"])[:16])}
         data.append(mark | {"label": {"formatter": mark["name"], "distance": 16 if raised else 3}})
         last = place
     return {
@@ -183,9 +183,11 @@ def _marks(rows: Sequence[Row], answer: Mapping) -> dict:
     }  # fmt: skip
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
+    """A number with six digits: more than a chart shows."""
     return float(f"{value:.6g}")
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
+    """A text in which a chart sees no style: braces would be read as one."""
     return text.replace("{", "❴").replace("}", "❵")

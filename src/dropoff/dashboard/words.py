@@ -14,6 +14,7 @@ class Page(NamedTuple):
 NAVIGATION = (
     Page("/", "Funnel"),
     Page("/trends", "Trends"),
+    Page("/cohorts", "Cohorts"),
     Page("/conversations", "Conversations"),
     Page("/api/docs", "API docs", filtered=False),
 )
@@ -68,6 +69,26 @@ OWN_TERMS = {
     "Implied": "Those without one, counted because they came to a later step (mode reached).",
     "Time": "From the required step before, of those that took both: median, average, and within what nine in ten did.",
     "Segment": "Those that have the value. (none): no value; (rest): all but the 50 most frequent together.",
+}
+
+MODES = {
+    "ordered": "In order",
+    "strict": "One right after the other",
+    "any": "In any order",
+    "reached": "A later step implies",
+    "recorded": "Own events only",
+}
+
+COHORT_TERMS = {
+    "Cohort": "Conversations by when they began. Test traffic is left out unless included above.",
+    "Age": "Whole weeks of 168 hours since the conversation began: week 0 is its first.",
+    "Share": "Of the row's conversations those that had come to the stage, or a later one, before that week was over. "
+    "With its 95 % interval (Wilson).",
+    "Incomplete": "Not every conversation of the row has had that week yet: the share can still grow, so it is not "
+    "shaded. Empty: none has begun it.",
+    "By now": "All that came to the stage, at whichever age: what the funnel counts.",
+    "Not enough data": "Fewer than 30 conversations began: the interval says more than the share, which is not shaded.",
+    "Partial": "The period cuts the span of the row, or it is not over yet: more conversations belong to it.",
 }
 
 TREND_TERMS = {

@@ -56,6 +56,12 @@ def level() -> str:
     return f"CASE {' '.join(cases)} ELSE 0 END"
 
 
+def reached_at(stage: str) -> str:
+    """When a conversation came to a stage: the first event of the stage or of a later one; null where it did not."""
+    columns = list(STAGES.values())[list(STAGES).index(stage) :]
+    return f"least({', '.join(columns)})" if len(columns) > 1 else columns[0]
+
+
 class Dialect(ABC):
     """How one engine writes what the engines write differently. Arguments and results are SQL unless said otherwise."""
 
