@@ -161,7 +161,8 @@ class ConversationsAnswer(Answer):
 class MetricShape(TypedDict):
     """The value of a metric. Numerator and denominator are null for a median, which has `n` and quantiles.
 
-    `matured`, `projected`: of a rate between stages. `amount`: exact, in `currency`. `unknown`, `labelled_share`: what stands beside a metric that leaves rows out.
+    `matured`, `projected`: of a rate between stages. `amount`: exact, in `currency`. `unknown`, `labelled_share`: what
+    stands beside a metric that leaves rows out.
     """
 
     metric: str
