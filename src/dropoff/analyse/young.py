@@ -90,6 +90,7 @@ def read(store: Store, query: Query, since: datetime, until: datetime, *, starte
     period = replace(query.period, start=since, end=until)
     rows = select.conversations(replace(query, period=period) if started else query, clause, started=started)
     stages = ", ".join(f"c.{column} AS {stage}" for stage, column in STAGES.items())
+    span = f"started_at >= {clause.add(select.naive(since))} AND started_at < {clause.add(select.naive(until))}"
     found = store.frame(
         f"""SELECT c.segment, {stages}, due.due_at AS due,
           CASE c.final WHEN 'opted_out' THEN c.opted_out_at WHEN 'lost' THEN c.lost_at
@@ -97,9 +98,10 @@ def read(store: Store, query: Query, since: datetime, until: datetime, *, starte
         FROM {rows} c
         LEFT JOIN (
           SELECT key, conversation_id, coalesce(min(due_at) FILTER (WHERE state <> 'canceled'), min(due_at)) AS due_at
-          FROM {PHYSICAL["meetings"]} GROUP BY key, conversation_id) due
+          FROM {PHYSICAL["meetings"]} WHERE key IN (SELECT key FROM {PHYSICAL["conversations"]} WHERE {span})
+          GROUP BY key, conversation_id) due
         ON due.key = c.key AND due.conversation_id = c.id
-        WHERE c.started_at >= {clause.add(select.naive(since))} AND c.started_at < {clause.add(select.naive(until))}""",
+        WHERE {span}""",
         clause.parameters,
     )
     parts = found.partition_by("segment", as_dict=True)
