@@ -82,7 +82,7 @@ class Engine:
         if self.jobs.read:
             self.analytics = Analytics(
                 self.store, settings.timezone, test=settings.test, registry=registry(settings.metrics),
-                funnels=settings.funnels,
+                funnels=settings.funnels, maturity=settings.maturity,
             )  # fmt: skip
         self._threads = self._workers() if self.jobs.work else None
 

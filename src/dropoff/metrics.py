@@ -6,7 +6,6 @@ What can be summed is rolled up by hour and day; medians, distinct counts and wh
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
 from dropoff.errors import InvalidInput
@@ -73,18 +72,16 @@ class Metric:
     stages: tuple[str, ...] = ()
     matures: str = ""
 
-    @property
-    def maturity(self) -> timedelta:
-        """How long after a conversation's start its part in the metric may still change; 0 for what counts events."""
-        if not self.matures:
-            return timedelta(0)
-        return timedelta(days=sum(STEP_DAYS[stage] for stage in _STAGES[1 : _STAGES.index(self.matures) + 1]))
-
 
 STEP_DAYS: Mapping[str, int] = {
     "responded": 1, "qualified": 3, "booked": 7, "attended": 14, "opportunity": 14, "converted": 60,
 }  # fmt: skip
 """How many days a stage is waited for after the one before it, where the project says nothing and has no history."""
+
+HORIZON = "horizon"
+"""Beside the stages, in `[maturity]`: the age in days for which rates are projected."""
+MOST_DAYS = 365
+"""A conversation is not waited for any longer."""
 
 
 def where(condition: str) -> str:

@@ -14,6 +14,7 @@ from dropoff.custom import CustomMetric, check_name
 from dropoff.errors import InvalidInput
 from dropoff.events import channel_of
 from dropoff.funnels import named
+from dropoff.metrics import HORIZON, MOST_DAYS, STEP_DAYS
 from dropoff.periods import parse_zone
 from dropoff.query import TestTraffic
 
@@ -71,6 +72,9 @@ class Settings(BaseSettings):
     test_bots: list[str] = Field([], description="the same for bot ids")
     metrics: dict[str, CustomMetric] = Field({}, description="metrics of your own, by name ([metrics.md](metrics.md))")
     funnels: dict[str, Any] = Field({}, description="funnels of your own, by name ([funnels.md](funnels.md))")
+    maturity: dict[str, float] = Field(
+        {}, description="days that stages are waited for, and the horizon of projections ([maturity.md](maturity.md))"
+    )
     log_level: str = Field("info", description="debug, info, warning or error")
 
     @field_validator("timezone")
@@ -106,6 +110,16 @@ class Settings(BaseSettings):
     @classmethod
     def _parsed(cls, funnels: dict[str, Any]) -> dict[str, Any]:
         return named(funnels)
+
+    @field_validator("maturity")
+    @classmethod
+    def _known_stages(cls, days: dict[str, float]) -> dict[str, float]:
+        for name, value in days.items():
+            if name not in (*STEP_DAYS, HORIZON):
+                raise InvalidInput(name, value, f"left out: only {', '.join([*STEP_DAYS, HORIZON])} are known")
+            if not 0 < value <= MOST_DAYS:
+                raise InvalidInput(name, value, f"days, more than 0 and at most {MOST_DAYS}")
+        return days
 
     @classmethod
     def settings_customise_sources(

@@ -1,6 +1,7 @@
 """Incidence of conversion by age: exact tables, an independent reference, invariants, and simulations of the truth."""
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropoff.analyse import maturity
+from dropoff.analyse.answers import Matured, share
 from dropoff.analyse.maturity import DAY, NEVER, Entries, History, Maturity
 from dropoff.analyse.stats import Z95, wilson
 from dropoff.errors import InvalidInput
@@ -164,9 +166,11 @@ def test_nobody_at_all():
     assert len(curve(nobody).value) == 0
     assert (past.horizon, past.followed) == (0, 0)
     assert maturity.learned(past, 7) == Maturity(7 * DAY, "default", 0)
-    number = maturity.rate(nobody, past, NOW, Maturity(DAY, "configured"), 30 * DAY)
+    assert (past.oldest, maturity.beyond(past, DAY).value.max()) == (0, 0)
+    rest = maturity.beyond(past, 30 * DAY)
+    number = maturity.rate(share(0, 0), nobody, rest, NOW, Maturity(DAY, "configured"))
     assert (number.value, number.interval, number.projected) == (None, None, None)
-    assert number.matured == {"value": None, "n": 0, "interval": None}
+    assert number.matured == Matured(None, 0, None, 1.0, "configured")
 
 
 # --- from instants
@@ -274,7 +278,7 @@ def test_a_cohort_followed_to_the_horizon_borrows_nothing():
     rng = np.random.default_rng(2)
     old = simulated(rng, 20, 0.6, oldest=20, youngest=10)
     past = history(entries(*[(10 * DAY, OPEN)] * 40))
-    found = maturity.projected(old, past, NOW, 10 * DAY, least=1)
+    found = maturity.projected(old, maturity.beyond(past, 10 * DAY), NOW, least=1)
     won = int(np.count_nonzero((old.ends == WON) & (old.durations <= 10 * DAY)))
     assert found is not None
     assert (found.value, found.n, found.borrowed) == (pytest.approx(won / 20), 20, 0)
@@ -294,7 +298,7 @@ def test_beyond_its_own_age_a_cohort_goes_on_like_the_earlier_ones():
         np.repeat(np.array([WON, OPEN], np.int8), [20, 40]),
     )
     past = history(together(own, earlier))
-    found = maturity.projected(own, past, NOW, 9 * DAY)
+    found = maturity.projected(own, maturity.beyond(past, 9 * DAY), NOW)
     assert found is not None
     assert found.value == pytest.approx(1 / 4 + 3 / 4 * 1 / 3)
     assert found.borrowed == pytest.approx(1 / 2)
@@ -303,8 +307,8 @@ def test_beyond_its_own_age_a_cohort_goes_on_like_the_earlier_ones():
     variance = 4 / 9 * 3 / 16 / 40 + 9 / 16 * 2 / 9 / 60
     low, high = maturity.bounds(np.array([0.5]), np.array([variance]))
     assert found.interval == (pytest.approx(low[0]), pytest.approx(high[0]))
-    assert maturity.projected(own, past, NOW, 9 * DAY + 1) is None, "nobody is that old"
-    own_age = maturity.projected(own, past, NOW, 2 * DAY)
+    assert maturity.projected(own, maturity.beyond(past, 9 * DAY + 1), NOW) is None, "nobody is that old"
+    own_age = maturity.projected(own, maturity.beyond(past, 2 * DAY), NOW)
     assert own_age is not None
     assert (own_age.value, own_age.borrowed) == (pytest.approx(1 / 4), 0)
 
@@ -319,41 +323,44 @@ def test_a_cohort_speaks_for_itself_up_to_its_own_age(n, old, own_age):
     ages = np.repeat([9, 1], [old, n - old]) * DAY
     cohort = Entries(NOW - ages, np.minimum(ages, 5 * DAY), np.where(ages > DAY, WON, OPEN).astype(np.int8))
     past = history(entries(*[(DAY // 2, WON)] * 50, *[(9 * DAY, OPEN)] * 50))
-    found = maturity.projected(cohort, past, NOW, 9 * DAY)
+    found = maturity.projected(cohort, maturity.beyond(past, 9 * DAY), NOW)
     assert (found is not None) == (own_age == 9), "nobody converts between the first day and the ninth but they"
 
 
 def test_a_rate_is_projected_from_10_conversions():
     for won, least in ((9, 9), (10, 10)):
         found = entries(*[(DAY, WON)] * won, *[(30 * DAY, OPEN)] * 90)
-        shown = maturity.projected(found, history(found), NOW, DAY)
+        shown = maturity.projected(found, maturity.beyond(history(found), DAY), NOW)
         assert (shown is not None) == (won == 10)
-        assert maturity.projected(found, history(found), NOW, DAY, least) is not None
-        assert maturity.projected(found, history(found), NOW, DAY, least + 1) is None
+        assert maturity.projected(found, maturity.beyond(history(found), DAY), NOW, least) is not None
+        assert maturity.projected(found, maturity.beyond(history(found), DAY), NOW, least + 1) is None
 
 
 def test_where_all_have_ended_nothing_is_borrowed():
     past = history(entries(*[(5 * DAY, WON)] * 50, *[(9 * DAY, OPEN)] * 50))
     everybody = entries(*[(DAY, WON)] * 12)
-    found = maturity.projected(everybody, past, NOW, 9 * DAY)
+    found = maturity.projected(everybody, maturity.beyond(past, 9 * DAY), NOW)
     assert found is not None
     assert (found.value, found.borrowed, found.conversions) == (1, 0, 12)
     assert found.interval == wilson(12, 12)
-    assert maturity.projected(entries(*[(DAY, OUT)] * 40), past, NOW, 9 * DAY) is None
+    assert maturity.projected(entries(*[(DAY, OUT)] * 40), maturity.beyond(past, 9 * DAY), NOW) is None
+
+
+def naive_of(cohort: Entries):
+    return share(int(np.count_nonzero(cohort.ends == WON)), len(cohort.ends))
 
 
 def test_three_numbers_side_by_side():
     found = simulated(np.random.default_rng(3), 4000, 0.2, oldest=90)
     past, young = history(found), found.where(found.entered >= NOW - 20 * DAY)
-    number = maturity.rate(young, past, NOW, Maturity(12 * DAY, "configured"), 30 * DAY)
-    won = int(np.count_nonzero(young.ends == WON))
-    assert (number.numerator, number.denominator) == (won, len(young.ends))
-    assert number.interval == wilson(won, len(young.ends))
-    assert number.matured is not None
-    assert set(number.matured) == {"value", "n", "interval"}
+    naive = naive_of(young)
+    rest = maturity.beyond(past, 30 * DAY)
+    number = maturity.rate(naive, young, rest, NOW, Maturity(12 * DAY, "configured"))
+    assert number == replace(naive, matured=number.matured, projected=number.projected)
+    assert number.matured == maturity.matured(young, NOW, Maturity(12 * DAY, "configured"))
     assert number.projected is not None
-    assert set(number.projected) >= {"value", "interval", "horizon_days", "borrowed"}
-    low, high = number.projected["interval"]
+    assert number.projected.interval is not None
+    low, high = number.projected.interval
     assert number.value is not None
     assert number.value < low < 0.2 < high
 
@@ -389,7 +396,8 @@ def coverage(n, truth, runs, borrowing, seed):
     for _ in range(runs):
         cohort = simulated(rng, n, truth, oldest=10 if borrowing else 60)
         earlier = [simulated(rng, 2 * n, truth, oldest=60, youngest=10)] if borrowing else []
-        projected = maturity.projected(cohort, history(together(cohort, *earlier)), NOW, HORIZON * DAY, least=1)
+        rest = maturity.beyond(history(together(cohort, *earlier)), HORIZON * DAY)
+        projected = maturity.projected(cohort, rest, NOW, least=1)
         assert projected is not None
         assert projected.interval is not None
         low, high = projected.interval
@@ -431,11 +439,12 @@ def test_a_constant_truth_is_flat_when_matured_and_falls_when_naive():
     found = together(*weeks)
     past = history(found)
     wait = maturity.learned(past, 1)
-    numbers = [maturity.rate(week, past, NOW, wait, HORIZON * DAY) for week in weeks]
+    rest = maturity.beyond(past, HORIZON * DAY)
+    numbers = [maturity.rate(naive_of(week), week, rest, NOW, wait) for week in weeks]
 
     naive = [(number.numerator, number.denominator) for number in numbers]
-    old = [number.matured for number in numbers if number.matured and number.matured["n"] >= 500]
-    flat, freedom = homogeneity([m["value"] * m["n"] for m in old], [m["n"] for m in old])
+    old = [number.matured for number in numbers if number.matured and number.matured.n >= 500]
+    flat, freedom = homogeneity([m.value * m.n for m in old if m.value], [m.n for m in old])
     assert len(old) >= 16
     assert flat < freedom + 3 * math.sqrt(2 * freedom)
     falling, freedom = homogeneity(*zip(*naive, strict=True))
@@ -444,6 +453,6 @@ def test_a_constant_truth_is_flat_when_matured_and_falls_when_naive():
     assert last == sorted(last, reverse=True)
     assert last[-1] < 0.1
     # and every projected one sees the truth that the youngest hide
-    projected = [number.projected["value"] for number in numbers if number.projected]
+    projected = [number.projected.value for number in numbers if number.projected]
     assert len(projected) == len(weeks)
     assert projected == pytest.approx([0.2] * len(weeks), abs=0.05)

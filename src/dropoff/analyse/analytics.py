@@ -10,6 +10,7 @@ import msgspec
 
 from dropoff.analyse import cohorts, conversations, custom_funnel, funnel, metrics, own, select
 from dropoff.analyse.funnel import Definition
+from dropoff.analyse.young import Young
 from dropoff.errors import InvalidInput
 from dropoff.funnels import Funnel, in_mode, parse_json, split
 from dropoff.metrics import METRICS, Metric, named
@@ -69,6 +70,7 @@ class Analytics:
         test: TestTraffic = NO_TEST_RULES,
         registry: Mapping[str, Metric] = METRICS,
         funnels: Mapping[str, Funnel] = MappingProxyType({}),
+        maturity: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self._store = store
         self._timezone = timezone
@@ -76,6 +78,7 @@ class Analytics:
         self._test = test
         self._registry = registry
         self._funnels = funnels
+        self._young = Young(maturity)
 
     def funnel(self, params: Params) -> dict[str, Any]:
         """Stages, rates and drop-offs of the funnel `name`, or of the `definition`, a JSON text."""
@@ -89,7 +92,7 @@ class Analytics:
         elif interval is not None:
             raise InvalidInput("interval", interval, "left out: only a funnel of your own has a trend")
         else:
-            answer = funnel.answer(self._store, self._query(params), chosen, threshold)
+            answer = funnel.answer(self._store, self._query(params), chosen, threshold, self._young)
         return msgspec.to_builtins(answer)
 
     def _chosen(self, params: Params) -> tuple[str, Definition | Funnel]:
@@ -127,7 +130,7 @@ class Analytics:
         """Every metric, or those named `metric`, of the query; split by `by`."""
         check_parameters("metrics", params)
         wanted, query = self._metrics(params), self._query(params)
-        return self._with_test(query, metrics.answer(self._store, query, wanted))
+        return self._with_test(query, metrics.answer(self._store, query, wanted, self._young))
 
     def trend(self, params: Params) -> dict[str, Any]:
         """One metric over time, beside the period before."""
@@ -135,12 +138,14 @@ class Analytics:
         wanted, query = self._metrics(params), self._query(params)
         if len(wanted) != 1:
             raise InvalidInput("metric", list(params.get("metric", ())), "one metric")
-        return self._with_test(query, metrics.trend(self._store, query, wanted[0], one(params, "interval") or "day"))
+        interval = one(params, "interval") or "day"
+        return self._with_test(query, metrics.trend(self._store, query, wanted[0], interval, self._young))
 
     def definitions(self, params: Params) -> dict[str, Any]:
         """What every metric means."""
         check_parameters("definitions", params)
-        return {"metrics": [metrics.definition(metric) for metric in self._registry.values()]}
+        waits = self._young.waits(self._store, self._query({}), select.recorded_stages(self._store))
+        return {"metrics": [metrics.definition(metric, waits) for metric in self._registry.values()]}
 
     def _with_test(self, query: Query, answer: dict[str, Any]) -> dict[str, Any]:
         counted = {"test_conversations": funnel.count_test(self._store, query)}

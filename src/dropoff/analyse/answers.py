@@ -2,21 +2,57 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Literal
 
 from dropoff.analyse.stats import wilson
+
+Source = Literal["default", "learned", "configured"]
+"""Where a maturity time comes from: shipped, learned from the project's history, or from its settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matured:
+    """Of the `n` that entered at least `maturity_days` ago, the share that converted within as many days.
+
+    Its interval is Wilson's, of 95 %.
+    """
+
+    value: float | None
+    n: int
+    interval: tuple[float, float] | None
+    maturity_days: float
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """The incidence of conversion at `horizon_days`, with its log(-log) 95 % interval.
+
+    `n`: the cohort's entries; `conversions`: those the estimate rests on, its own and those behind what is borrowed;
+    `borrowed`: the part of the value, in [0, 1], that comes from ages half of the cohort have not had.
+    """
+
+    value: float
+    n: int
+    interval: tuple[float, float] | None
+    horizon_days: float
+    borrowed: float
+    conversions: int
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A rate with what is needed to believe it. A ratio that may exceed 1 has no interval. 0/0 is null."""
+    """A rate with what is needed to believe it. A ratio that may exceed 1 has no interval. 0/0 is null.
+
+    `matured` and `projected` stand beside a share of which entries are known: who entered, when, and what became of it.
+    """
 
     value: float | None
     numerator: float
     denominator: float
     interval: tuple[float, float] | None = None
-    matured: dict[str, Any] | None = None
-    projected: dict[str, Any] | None = None
+    matured: Matured | None = None
+    projected: Projected | None = None
 
 
 def share(numerator: float, denominator: float) -> Number:

@@ -1,6 +1,6 @@
 """The funnels `sales` and `mission`: counts of stages, rates between them, and where people drop off."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from dropoff.analyse import select
 from dropoff.analyse.answers import Number, instant, ratio, share
 from dropoff.analyse.stats import wilson
+from dropoff.analyse.young import Young
 from dropoff.errors import InvalidInput
 from dropoff.query import MULTIPLE, Query
 from dropoff.store.base import Store
@@ -104,10 +105,18 @@ def named(name: str, own: Mapping[str, T] = MappingProxyType({})) -> Definition 
     return known[name]
 
 
-def answer(store: Store, query: Query, definition: Definition, threshold: float = 0.0) -> dict[str, Any]:
-    """The funnel of a query: the shape of DESIGN §6, with `segments` when the query has `by`."""
+def answer(
+    store: Store, query: Query, definition: Definition, threshold: float = 0.0, young: Young | None = None
+) -> dict[str, Any]:
+    """The funnel of a query: the shape of DESIGN §6, with `segments` when the query has `by`.
+
+    With `young`, in mode `reached`, `maturity` says how long each stage is waited for, and the rates are matured and
+    projected, too. In mode `recorded` those who convert need not be among those who entered: there is no share of which
+    to say what it will come to.
+    """
     found = count(store, query)
     recorded = select.recorded_stages(store)
+    reader = young if definition.mode == "reached" else None
     head = {
         "period": query.period.to_dict(),
         "as_of": instant(query.now),
@@ -118,16 +127,27 @@ def answer(store: Store, query: Query, definition: Definition, threshold: float 
         whole = count(store, replace(query, by=None)).get("", dict.fromkeys(STAGES, (0, 0)))
     else:
         whole = {stage: _add([counts[stage] for counts in found.values()]) for stage in STAGES}
-    body = describe(whole, recorded, definition, threshold)
+    cohorts = reader.cohorts(store, replace(query, by=None), recorded) if reader else None
+    body = describe(whole, recorded, definition, threshold, cohorts.of().beside if cohorts else _alone)
+    if cohorts:
+        head["maturity"] = cohorts.waits.to_dict()
     if query.by is None:
         return {**head, **body}
     by_value = sorted(found.items(), key=lambda item: (-item[1]["started"][0], item[0]))
-    return {
-        **head,
-        **body,
-        "by": query.by,
-        "segments": {value: describe(counts, recorded, definition, threshold) for value, counts in by_value},
+    split = reader.cohorts(store, query, recorded) if reader else None
+    segments = {
+        value: describe(counts, recorded, definition, threshold, split.of(value).beside if split else _alone)
+        for value, counts in by_value
     }
+    return {**head, **body, "by": query.by, "segments": segments}
+
+
+Beside = Callable[[Number, str, str], Number]
+"""From a naive rate, and the stages from and to which it leads, to that with the matured and the projected one."""
+
+
+def _alone(naive: Number, _source: str, _target: str) -> Number:
+    return naive
 
 
 def _add(pairs: Sequence[tuple[int, int]]) -> tuple[int, int]:
@@ -154,8 +174,10 @@ def count_test(store: Store, query: Query) -> int:
     return store.select(f"SELECT count(*) FROM {rows} WHERE is_test", clause.parameters).rows[0][0]
 
 
-def describe(counts: Counts, recorded: set[str], definition: Definition, threshold: float) -> dict[str, Any]:
-    """Stages, rates and drop-offs: a pure function of the counts."""
+def describe(
+    counts: Counts, recorded: set[str], definition: Definition, threshold: float, beside: Beside = _alone
+) -> dict[str, Any]:
+    """Stages, rates and drop-offs: a pure function of the counts, and of what stands `beside` a rate."""
     of_mode = 0 if definition.mode == "reached" else 1
     totals = {stage: counts[stage][of_mode] for stage in definition.stages}
     known = [stage for stage in definition.stages if stage in recorded]
@@ -164,7 +186,8 @@ def describe(counts: Counts, recorded: set[str], definition: Definition, thresho
     def between(stage: str, earlier: str | None) -> Number:
         if earlier is None or stage not in recorded or earlier not in recorded:
             return Number(None, totals[stage], totals[earlier] if earlier else 0)
-        return rate(totals[stage], totals[earlier])
+        naive = rate(totals[stage], totals[earlier])
+        return naive if stage == earlier else beside(naive, earlier, stage)
 
     stages = [
         Stage(
@@ -178,12 +201,7 @@ def describe(counts: Counts, recorded: set[str], definition: Definition, thresho
         )
         for stage in definition.stages
     ]
-    numbers = {
-        name: rate(totals[top], totals[bottom])
-        if {top, bottom} <= recorded
-        else Number(None, totals[top], totals[bottom])
-        for name, (top, bottom) in definition.rates.items()
-    }
+    numbers = {name: between(top, bottom) for name, (top, bottom) in definition.rates.items()}
     return {
         "stages": stages,
         "rates": {name: number.value for name, number in numbers.items()},

@@ -10,14 +10,16 @@ from zoneinfo import ZoneInfo
 
 from dropoff.analyse import select
 from dropoff.analyse.aggregates import written
-from dropoff.analyse.answers import instant
+from dropoff.analyse.answers import Number, instant
+from dropoff.analyse.maturity import Maturity
 from dropoff.analyse.stats import wilson
+from dropoff.analyse.young import Cohorts, Step, Waits, Young
 from dropoff.errors import InvalidInput
 from dropoff.metrics import QUANTILES, Metric
-from dropoff.periods import Period, midnight
+from dropoff.periods import MICROSECOND, Period, midnight, to_micros
 from dropoff.query import MULTIPLE, Query
 from dropoff.store.base import Store
-from dropoff.store.sql import PHYSICAL, Dialect
+from dropoff.store.sql import PHYSICAL, STAGES, Dialect
 
 INTERVALS = ("hour", "day", "week", "month")
 MAX_POINTS = 2000
@@ -41,12 +43,16 @@ class Cell(NamedTuple):
     currency: str | None = None
 
 
-def answer(store: Store, query: Query, metrics: Sequence[Metric]) -> dict[str, Any]:
-    """`{"metrics": [{"metric", "segment", "value", "numerator", "denominator", "interval", "unit", "clock"}]}`."""
+def answer(store: Store, query: Query, metrics: Sequence[Metric], young: Young | None = None) -> dict[str, Any]:
+    """`{"metrics": [{"metric", "segment", "value", "numerator", "denominator", "interval", "unit", "clock"}]}`.
+
+    With `young` the rates between stages are matured and projected, too.
+    """
     found = measure(store, query, metrics)
     recorded = _recorded(store, metrics)
+    cohorts = young.cohorts(store, query, recorded) if young and recorded is not None else None
     rows = [
-        describe(metric, cell, sums, recorded)
+        beside(metric, describe(metric, cell, sums, recorded), cohorts)
         for metric in metrics
         for cell, sums in _cells(metric, found[metric.name], split=query.by is not None)
     ]
@@ -209,6 +215,18 @@ def describe(metric: Metric, cell: Cell, sums: Sums, recorded: Set[str] | None =
     return row
 
 
+def beside(metric: Metric, row: dict[str, Any], cohorts: Cohorts | None, bucket: int = 0) -> dict[str, Any]:
+    """The row of a rate between stages with what it comes to; other rows as they are."""
+    if cohorts is None or not metric.stages:
+        return row
+    if row["value"] is None and not cohorts.waits.recorded >= set(metric.stages):
+        return row | {"matured": None, "projected": None}
+    target, source = metric.stages
+    naive = Number(row["value"], row["numerator"], row["denominator"], row["interval"])
+    found = cohorts.of(row["segment"], bucket).beside(naive, source, target)
+    return row | {"matured": found.matured, "projected": found.projected}
+
+
 def _beside(name: str, sums: Sums) -> dict[str, float | None]:
     count = sums.beside or Decimal(0)
     if name == "unknown":
@@ -236,15 +254,22 @@ def _amount(amount: Decimal) -> str:
     return f"{whole}.{cents:0<2}" if cents else whole
 
 
-def definition(metric: Metric) -> dict[str, Any]:
-    """What a metric means."""
+def definition(metric: Metric, waits: Waits) -> dict[str, Any]:
+    """What a metric means, and how long its conversations are waited for."""
+    wait = _wait(metric, waits)
     return {
         "metric": metric.name, "unit": metric.unit, "clock": metric.clock, "good": metric.good,
-        "maturity_days": metric.maturity.days, "description": metric.description, "additive": metric.additive,
+        "maturity_days": wait.days if wait else 0.0, "maturity_source": wait.source if wait else None,
+        "description": metric.description, "additive": metric.additive,
     }  # fmt: skip
 
 
-def trend(store: Store, query: Query, metric: Metric, interval: str) -> dict[str, Any]:
+def _wait(metric: Metric, waits: Waits) -> Maturity | None:
+    """How long after a conversation's start its part in a metric may still change; None for what counts events."""
+    return waits.of(Step(next(iter(STAGES)), metric.matures)) if metric.matures else None
+
+
+def trend(store: Store, query: Query, metric: Metric, interval: str, young: Young) -> dict[str, Any]:
     """A metric by hour, day, week or month of the period's zone, and of the equally long period before.
 
     Empty buckets are there, with 0 or null. A bucket that the period cuts, or that is not over yet, is `partial`; one
@@ -253,17 +278,18 @@ def trend(store: Store, query: Query, metric: Metric, interval: str) -> dict[str
     if interval not in INTERVALS:
         raise InvalidInput("interval", interval, f"one of {', '.join(INTERVALS)}")
     before = replace(query, period=_before(query.period, interval))
+    waits = young.waits(store, query, select.recorded_stages(store))
     return {
         "period": query.period.to_dict(),
         "as_of": instant(query.now),
-        "definition": definition(metric),
+        "definition": definition(metric, waits),
         "interval": interval,
-        "total": answer(store, query, [metric])["metrics"],
-        "points": _points(store, query, metric, interval),
+        "total": answer(store, query, [metric], young)["metrics"],
+        "points": _points(store, query, metric, interval, young, waits),
         "previous": {
             "period": before.period.to_dict(),
-            "total": answer(store, before, [metric])["metrics"],
-            "points": _points(store, before, metric, interval),
+            "total": answer(store, before, [metric], young)["metrics"],
+            "points": _points(store, before, metric, interval, young, waits),
         },
         "deploys": _deploys(store, query),
     }
@@ -282,7 +308,9 @@ def _before(period: Period, interval: str) -> Period:
     return Period(midnight(start, zone), period.start, period.timezone)
 
 
-def _points(store: Store, query: Query, metric: Metric, interval: str) -> list[dict[str, Any]]:
+def _points(
+    store: Store, query: Query, metric: Metric, interval: str, young: Young, waits: Waits
+) -> list[dict[str, Any]]:
     starts = cuts(query.period, interval)
     found = measure(store, query, [metric], bucket_of(store.dialect, interval, query.period.timezone))[metric.name]
     recorded = _recorded(store, [metric])
@@ -290,19 +318,22 @@ def _points(store: Store, query: Query, metric: Metric, interval: str) -> list[d
     if not lines and not metric.by_currency and query.by is None:
         lines = {("", "")}
     nothing = Sums(Decimal(0), None if metric.denominator is None else Decimal(0))
+    cuts = [to_micros(start) for _, start, _ in starts]
+    cohorts = young.cohorts(store, query, recorded, cuts) if recorded is not None else None
     points = []
-    for key, start, end in starts:
-        span = _span(start, end, query, metric)
+    for bucket, (key, start, end) in enumerate(starts):
+        span = _span(start, end, query, _wait(metric, waits))
         for segment, currency in sorted(lines):
             cell = Cell(segment, key, currency or None)
-            points.append({**span, **describe(metric, cell, found.get(cell, nothing), recorded)})
+            row = describe(metric, cell, found.get(cell, nothing), recorded)
+            points.append({**span, **beside(metric, row, cohorts, bucket)})
     return points
 
 
-def _span(start: datetime, end: datetime, query: Query, metric: Metric) -> dict[str, Any]:
+def _span(start: datetime, end: datetime, query: Query, wait: Maturity | None) -> dict[str, Any]:
     """The same as `part_of`, and whether it is old enough."""
-    immature = metric.maturity > timedelta(0) and min(end, query.period.end) + metric.maturity > query.now
-    return part_of(start, end, query) | {"immature": immature}
+    last = min(end, query.period.end)
+    return part_of(start, end, query) | {"immature": wait is not None and last + wait.micros * MICROSECOND > query.now}
 
 
 def part_of(start: datetime, end: datetime, query: Query) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
-from dropoff.analyse.answers import Number
+from dropoff.analyse.answers import Matured, Number, Projected, Source
 
 
 class Error(TypedDict):
@@ -114,11 +114,27 @@ class Answer(TypedDict):
     as_of: str
 
 
+class WaitShape(TypedDict):
+    """How long a stage is waited for after the one before it, and the conversions that this was learned from.
+
+    Of the attendance `lead_days`: within so many days of the booking nine in ten meetings were due.
+    """
+
+    days: float
+    source: Source
+    conversions: int
+    lead_days: NotRequired[float]
+
+
 class FunnelAnswer(Answer, FunnelBody, total=False):
-    """A funnel; `segments` where `by` was given, `trend` where `interval` was."""
+    """A funnel; `segments` where `by` was given, `trend` where `interval` was.
+
+    `maturity`: of the funnel sales, by stage.
+    """
 
     definition: DefinitionShape
     test_conversations: int
+    maturity: dict[str, WaitShape]
     by: str
     segments: dict[str, FunnelBody]
     trend: FunnelTrend
@@ -183,7 +199,8 @@ class ConversationsAnswer(Answer):
 class MetricShape(TypedDict):
     """The value of a metric. Numerator and denominator are null for a median, which has `n` and quantiles.
 
-    `amount`: exact, in `currency`. `unknown`, `labelled_share`: what stands beside a metric that leaves rows out.
+    `matured`, `projected`: of a rate between stages. `amount`: exact, in `currency`. `unknown`, `labelled_share`: what
+    stands beside a metric that leaves rows out.
     """
 
     metric: str
@@ -200,6 +217,8 @@ class MetricShape(TypedDict):
     p50: NotRequired[float | None]
     p90: NotRequired[float | None]
     p99: NotRequired[float | None]
+    matured: NotRequired[Matured | None]
+    projected: NotRequired[Projected | None]
     unknown: NotRequired[float | None]
     labelled_share: NotRequired[float | None]
 
@@ -223,13 +242,15 @@ class MetricDefinition(TypedDict):
     """What a metric means. `clock`: cohort (by the conversation's start) or activity (by the event's time).
 
     `maturity_days`: how long after a conversation's start its part may still change; 0 where events are counted.
+    `maturity_source`: configured, learned or default.
     """
 
     metric: str
     unit: str
     clock: str
     good: str
-    maturity_days: int
+    maturity_days: float
+    maturity_source: Source | None
     description: str
     additive: bool
 

@@ -1,0 +1,323 @@
+"""Young cohorts beside their histories: from the store to matured and projected rates of the funnel's stages.
+
+A conversation enters a stage when it reached it or a later one (mode `reached`), leaves it for the next recorded stage
+in the same way, or ends otherwise: opted out, lost, disqualified, where that is how it stands (`final`). As nothing of
+a stage follows such an end, it lies at or after the latest stage, whenever its first sign came.
+
+From booked to attended the clock starts when the meeting is due: at the earliest date among those that were not called
+off (among all, where all were), never before the booking; at the booking where no date is known. A meeting that is not
+due yet is not waited for, even where it was kept early, or the early ones would count before the others can.
+
+Maturity times come from the whole real traffic of the project, so that segments are compared at one age. What a
+projection borrows comes from the query's own population, its filters included: others convert otherwise. Both are read
+from conversations that started in the 12 months and 180 days before `now`, as no event is attributed later than that.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+from threading import Lock
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from dropoff.analyse import maturity, select
+from dropoff.analyse.answers import Number
+from dropoff.analyse.maturity import DAY, LONGEST, MATURE, MEMORY, NEVER, Entries, History, Ints, Maturity, Rest
+from dropoff.metrics import HORIZON, STEP_DAYS
+from dropoff.periods import MICROSECOND, to_micros
+from dropoff.query import Query
+from dropoff.store.base import Store
+from dropoff.store.sql import PHYSICAL, STAGES
+
+_NAMES = tuple(STAGES)
+_NAMED_RATES = (("attended", "converted"),)  # of which no other stage is the one before
+_CALENDAR = ("week", "month")
+_LIFE = 60.0
+_PART = 0.01
+_KEPT = 64
+
+
+class Step(NamedTuple):
+    """From one stage to a later one."""
+
+    source: str
+    target: str
+
+
+class Instants(NamedTuple):
+    """Conversations, an element each, in microseconds; `NEVER` where it has not come.
+
+    `reached`: for each stage when it or a later one came; `due`: the meeting's date; `ended`: opted out and so on.
+    """
+
+    started: Ints
+    reached: tuple[Ints, ...]
+    due: Ints
+    ended: Ints
+
+    def entries(self, step: Step, now: int, *, when_due: bool) -> Entries:
+        """The entries into a step before `now`; `when_due`: the clock waits for the meeting's date."""
+        source, target = (self.reached[_NAMES.index(stage)] for stage in step)
+        known = when_due & (source < NEVER) & (self.due < NEVER)
+        entered = np.where(known, np.maximum(self.due, source), source)
+        return maturity.follow(entered, target, [self.ended], now)
+
+    def cut(self, starts: Sequence[int]) -> Iterator["Instants"]:
+        """Those that started in each of the buckets that begin at these ascending instants."""
+        order = np.argsort(self.started, kind="stable")
+        ends = np.searchsorted(self.started[order], [*starts, NEVER])
+        for first, last in pairwise(ends):
+            yield self.at(order[first:last])
+
+    def at(self, places: Ints) -> "Instants":
+        """Those at these places."""
+        return Instants(
+            self.started[places], tuple(times[places] for times in self.reached), self.due[places], self.ended[places]
+        )
+
+
+def read(store: Store, query: Query, since: datetime, until: datetime, *, started: bool = True) -> dict[str, Instants]:
+    """By segment the conversations of a query that started in [since, until). One statement.
+
+    `started`: the segments are those of the query's period as a funnel counts them; otherwise as a history does.
+    """
+    clause = select.Clause(store.dialect)
+    period = replace(query.period, start=since, end=until)
+    rows = select.conversations(replace(query, period=period) if started else query, clause, started=started)
+    stages = ", ".join(f"c.{column} AS {stage}" for stage, column in STAGES.items())
+    span = f"started_at >= {clause.add(select.naive(since))} AND started_at < {clause.add(select.naive(until))}"
+    found = store.frame(
+        f"""SELECT c.segment, {stages}, due.due_at AS due,
+          CASE c.final WHEN 'opted_out' THEN c.opted_out_at WHEN 'lost' THEN c.lost_at
+            WHEN 'disqualified' THEN c.disqualified_at END AS ended
+        FROM {rows} c
+        LEFT JOIN (
+          SELECT key, conversation_id, coalesce(min(due_at) FILTER (WHERE state <> 'canceled'), min(due_at)) AS due_at
+          FROM {PHYSICAL["meetings"]} WHERE key IN (SELECT key FROM {PHYSICAL["conversations"]} WHERE {span})
+          GROUP BY key, conversation_id) due
+        ON due.key = c.key AND due.conversation_id = c.id
+        WHERE {span}""",
+        clause.parameters,
+    )
+    parts = found.partition_by("segment", as_dict=True)
+    return {str(segment): _instants(part) for (segment,), part in parts.items()}
+
+
+def _instants(rows: pl.DataFrame) -> Instants:
+    columns = {name: rows[name].cast(pl.Datetime("us")).to_physical() for name in (*_NAMES, "due", "ended")}
+    times = {name: column.fill_null(NEVER).to_numpy() for name, column in columns.items()}
+    reached = [times[_NAMES[-1]]]
+    for stage in reversed(_NAMES[:-1]):
+        reached.append(np.minimum(times[stage], reached[-1]))
+    latest = times[_NAMES[0]]
+    for stage in _NAMES[1:]:
+        latest = np.where(times[stage] < NEVER, np.maximum(times[stage], latest), latest)
+    ended = np.where(times["ended"] < NEVER, np.maximum(times["ended"], latest), NEVER)
+    return Instants(times["started"], tuple(reversed(reached)), times["due"], ended)
+
+
+_NOBODY = _instants(pl.DataFrame(schema=dict.fromkeys((*_NAMES, "due", "ended"), pl.Datetime("us"))))
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long each stage is waited for after the recorded one before it; `lead`: how long meetings are booked ahead.
+
+    Nine in ten meetings were due within the lead of their booking; it is 0 where none has a date.
+    """
+
+    stages: Mapping[str, Maturity]
+    recorded: Set[str]
+    lead: int = 0
+
+    def of(self, step: Step) -> Maturity:
+        """M of a step: added up along its recorded stages, with the lead where its clock does not wait for the date."""
+        path = _path(step, self.recorded)
+        found = maturity.chain([self.stages[stage] for stage in path])
+        ahead = "booked" in path and "attended" in path
+        return replace(found, micros=found.micros + self.lead) if ahead else found
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """For each recorded stage but the first `{"days", "source", "conversions"}`; `lead_days` of the attendance."""
+        return {
+            stage: {"days": wait.days, "source": wait.source, "conversions": wait.conversions}
+            | ({"lead_days": self.lead / DAY} if stage == "attended" and "booked" in self.recorded else {})
+            for stage, wait in self.stages.items()
+            if stage in self.recorded
+        }
+
+
+def _path(step: Step, recorded: Set[str]) -> list[str]:
+    """The stages that a step passes: the recorded ones after its source, and its target."""
+    first, last = (_NAMES.index(stage) for stage in step)
+    return [stage for stage in _NAMES[first + 1 : last] if stage in recorded] + [step.target]
+
+
+def _waits_for_date(step: Step, recorded: Set[str]) -> bool:
+    return step.source == "booked" and _path(step, recorded)[0] == "attended"
+
+
+def _before(stage: str, recorded: Set[str]) -> Step:
+    """The step into a stage, from the recorded one before it."""
+    return Step(next(s for s in reversed(_NAMES[: _NAMES.index(stage)]) if s in recorded), stage)
+
+
+def _steps(recorded: Set[str]) -> list[Step]:
+    """All steps of which there are rates."""
+    known = [stage for stage in _NAMES[1:] if stage in recorded]
+    found = [_before(stage, recorded) for stage in known] + [Step(_NAMES[0], stage) for stage in known]
+    return list(dict.fromkeys(found + [Step(*rate) for rate in _NAMED_RATES if recorded >= set(rate)]))
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """What the last 12 months say: M of each step, the rest of a history by segment and step, and the lead."""
+
+    learned: Mapping[Step, Maturity]
+    rests: Mapping[str, Mapping[Step, Rest]]
+    lead: int
+
+
+@dataclass(slots=True)
+class Cohort:
+    """The conversations behind one cell, and what is known of others like them."""
+
+    instants: Instants
+    waits: Waits
+    rests: Mapping[Step, Rest]
+    now: int
+    _known: dict[Step, Number] = field(default_factory=dict)
+
+    def beside(self, naive: Number, source: str, target: str) -> Number:
+        """The naive rate from one stage to another with the matured and the projected one. The naive one stays."""
+        step = Step(source, target)
+        if step not in self._known:
+            entries = self.instants.entries(step, self.now, when_due=_waits_for_date(step, self.waits.recorded))
+            rest = self.rests.get(step)
+            self._known[step] = maturity.rate(naive, entries, rest, self.now, self.waits.of(step))
+        return replace(naive, matured=self._known[step].matured, projected=self._known[step].projected)
+
+
+class Young:
+    """Matured and projected rates; what takes long is remembered for a short while.
+
+    `settings`: days by stage, and `horizon`, as in `[maturity]` of `dropoff.toml`. A history is read again after a
+    hundred times as long as it took, at most a minute later: a hundredth of the time is spent on it. Called by any
+    thread.
+    """
+
+    def __init__(self, settings: Mapping[str, float] = MappingProxyType({})) -> None:
+        self._settings = settings
+        self._remembered: dict[tuple, tuple[float, datetime, Store, Population]] = {}
+        self._lock = Lock()
+
+    def waits(self, store: Store, query: Query, recorded: Set[str]) -> Waits:
+        """M of every stage, for the project as a whole: the query says which time is now and what is test traffic."""
+        whole = self._population(store, replace(query, where=(), by=None, include_test=False), recorded)
+        found = {stage: self._wait(stage, whole.learned.get(_before(stage, recorded)), recorded) for stage in STEP_DAYS}
+        return Waits(found, recorded, whole.lead)
+
+    def _wait(self, stage: str, learned: Maturity | None, recorded: Set[str]) -> Maturity:
+        if stage in self._settings:
+            days, conversions = self._settings[stage], learned.conversions if learned else 0
+            return Maturity(round(days * DAY), "configured", conversions)
+        return learned or Maturity(round(_default_days(_before(stage, recorded)) * DAY), "default")
+
+    def cohorts(self, store: Store, query: Query, recorded: Set[str], starts: Sequence[int] | None = None) -> "Cohorts":
+        """The cohorts of a query, one for each segment; with `starts` for each bucket that begins at one of these."""
+        waits, population = self.waits(store, query, recorded), self._population(store, query, recorded)
+        found = read(store, query, query.period.start, query.period.end)
+        cells = {
+            (segment, bucket): part
+            for segment, instants in found.items()
+            for bucket, part in enumerate([instants] if starts is None else instants.cut(starts))
+        }
+        # A week or a month is a cohort itself: it goes on like the others, not like itself.
+        rests = {segment: population.rests.get("" if query.by in _CALENDAR else segment, {}) for segment in found}
+        return Cohorts(cells, waits, rests, to_micros(query.now))
+
+    def _population(self, store: Store, query: Query, recorded: Set[str]) -> Population:
+        """What is remembered of the query's population, or what the store says now."""
+        if query.by in _CALENDAR:
+            return self._population(store, replace(query, by=None), recorded)
+        period = query.period if query.by is not None else None  # it says which segments there are
+        key = (id(store), query.where, query.by, period, query.include_test, query.test, frozenset(recorded))
+        if (found := self._recall(key, query.now)) is not None:
+            return found
+        horizons = {} if query.by is None else self._horizons(store, query, recorded)
+        with self._lock:
+            if (found := self._recall(key, query.now)) is None:
+                begin = time.monotonic()
+                found = self._learn(store, query, recorded, horizons)
+                until = time.monotonic() + min(_LIFE, (time.monotonic() - begin) / _PART)
+                self._remember(key, (until, query.now, store, found))
+        return found
+
+    def _recall(self, key: tuple, now: datetime) -> Population | None:
+        until, then, _, found = self._remembered.get(key, (0.0, now, None, None))
+        is_fresh = time.monotonic() < until and abs(now - then) <= timedelta(seconds=_LIFE)
+        return found if is_fresh else None
+
+    def _remember(self, key: tuple, entry: tuple[float, datetime, Store, Population]) -> None:
+        moment = time.monotonic()
+        kept = [(k, e) for k, e in self._remembered.items() if e[0] > moment and k != key]
+        self._remembered = dict([*kept[-_KEPT + 1 :], (key, entry)])
+
+    def _horizons(self, store: Store, query: Query, recorded: Set[str]) -> dict[Step, int]:
+        """Segments are projected to one age, that of all of them together."""
+        whole = self._population(store, replace(query, by=None), recorded)
+        return {step: rest.horizon for step, rest in whole.rests.get("", {}).items()}
+
+    def _learn(self, store: Store, query: Query, recorded: Set[str], horizons: Mapping[Step, int]) -> Population:
+        now = to_micros(query.now)
+        since = query.now - (MEMORY + LONGEST) * MICROSECOND
+        found = read(store, query, since, query.now, started=query.by is None)
+        learned: dict[Step, Maturity] = {}
+        rests: dict[str, dict[Step, Rest]] = {}
+        for segment, instants in found.items():
+            rests[segment] = {}
+            for step in _steps(recorded):
+                entries = instants.entries(step, now, when_due=_waits_for_date(step, recorded))
+                past = maturity.history(entries, now)
+                if query.by is None:
+                    learned[step] = maturity.learned(past, _default_days(step))
+                if horizon := horizons.get(step, 0) if query.by is not None else self._horizon(past):
+                    rests[segment][step] = maturity.beyond(past, horizon)
+        return Population(learned, rests, _lead(found.get("", _NOBODY), now))
+
+    def _horizon(self, past: History) -> int:
+        """The age for which rates are projected, in whole days; 0 where there is no history of a day."""
+        return round(self._settings[HORIZON] * DAY) if HORIZON in self._settings else past.oldest // DAY * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Cohorts:
+    """The cohorts of an answer by segment and bucket."""
+
+    _cells: Mapping[tuple[str, int], Instants]
+    waits: Waits
+    _rests: Mapping[str, Mapping[Step, Rest]]
+    _now: int
+
+    def of(self, segment: str = "", bucket: int = 0) -> Cohort:
+        """The cohort of a cell; of nobody where there is none."""
+        instants = self._cells.get((segment, bucket), _NOBODY)
+        return Cohort(instants, self.waits, self._rests.get(segment, {}), self._now)
+
+
+def _default_days(step: Step) -> int:
+    first, last = (_NAMES.index(stage) for stage in step)
+    return sum(STEP_DAYS[stage] for stage in _NAMES[first + 1 : last + 1])
+
+
+def _lead(instants: Instants, now: int) -> int:
+    """Within how long of the booking nine in ten meetings of the last 12 months were due."""
+    booked = instants.reached[_NAMES.index("booked")]
+    dated = (booked >= now - MEMORY) & (booked < now) & (instants.due < NEVER)
+    ahead = np.sort(np.maximum(instants.due - booked, 0)[dated])
+    return int(ahead[int(np.ceil(MATURE * len(ahead))) - 1]) if len(ahead) else 0
