@@ -5,9 +5,11 @@ holds the earlier events alone. Of a family of conversations and contacts (see `
 the rows are today's: they are copied. Only the other families are folded again, by the workers' own function.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import polars as pl
@@ -19,7 +21,7 @@ from dropoff.store.base import Change, Part, Rows, Store
 from dropoff.store.sql import PHYSICAL
 
 AT_ONCE = 131_072
-"""So many events are folded together, or one family of more."""
+"""So many rows are written, and events folded, together; or one family of more."""
 _MADE = (*tables.OF_CONVERSATIONS, "attributions")
 _NO_KEYS = pl.Series("key", [], pl.UInt64)
 _NO_ROWS = pl.DataFrame()
@@ -40,15 +42,30 @@ def fill(target: Store, source: Store, until: datetime, rules: Rules) -> None:
     families = _Families(until)
     # Where no snapshot spans several tables, the rows may be of other events than those that are read here.
     copied = () if source.shared else _MADE
-    for part, frame in source.scan([Part("events"), *map(Part, copied)]):
+    for part, read in groupby(source.scan([Part("events"), *map(Part, copied)]), key=itemgetter(0)):
+        found = (frame for _, frame in read)
         if part.table == "events":
-            _add_events(target, families.take_in(frame))
+            for events in _large(map(families.take_in, found)):
+                _add_events(target, events)
         else:
-            same = frame.filter(~pl.col("key").is_in(families.changed["key"].implode()))
-            _commit(target, {part.table: Rows(_NO_KEYS, same)})
+            changed = families.changed["key"].implode()
+            for same in _large(frame.filter(~pl.col("key").is_in(changed)) for frame in found):
+                _commit(target, {part.table: Rows(_NO_KEYS, same)})
     for keys in _batches(target, families.all if source.shared else families.changed):
         made, superseded = shared.whole(target.history(keys), rules)
         _commit(target, {table: Rows(_NO_KEYS, rows.fresh) for table, rows in made.items()}, superseded)
+
+
+def _large(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same rows, many at a time: few large commits cost less than many small ones, and take less space."""
+    waiting: list[pl.DataFrame] = []
+    for frame in frames:
+        waiting.append(frame)
+        if sum(map(len, waiting)) >= AT_ONCE:
+            yield pl.concat(waiting)
+            waiting = []
+    if waiting:
+        yield pl.concat(waiting)
 
 
 def _add_events(target: Store, events: pl.DataFrame) -> None:

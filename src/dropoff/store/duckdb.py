@@ -288,6 +288,7 @@ class PassingStore(DuckStore):
 
     def __init__(self, directory: Path, memory_limit: str, test: TestTraffic = NO_TEST_RULES) -> None:
         super().__init__(directory / "store.duckdb", memory_limit, test)
+        self._writer.execute("PRAGMA disable_checkpoint_on_shutdown")
         self._goes = weakref.finalize(self, _discard, directory, self._writer, self._connection)
 
     def close(self) -> None:
