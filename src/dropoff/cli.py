@@ -33,6 +33,7 @@ Zone = Annotated[str | None, typer.Option("--timezone", help="IANA zone of the d
 WhereOption = Annotated[list[str] | None, typer.Option("--where", help="dimension=value; repeatable")]
 By = Annotated[str | None, typer.Option("--by", help="split by a dimension, like channel")]
 Test = Annotated[bool, typer.Option("--include-test", help="put test traffic back")]
+AsOf = Annotated[str | None, typer.Option("--as-of", help="a past day or instant: only what had happened before it")]
 Json = Annotated[bool, typer.Option("--json", help="print the JSON of the API")]
 Name = Annotated[str | None, typer.Option("--name", help="the funnel: sales, mission or one of your own [sales]")]
 Definition = Annotated[Path | None, typer.Option("--definition", help="a funnel in a JSON or TOML file")]
@@ -149,12 +150,12 @@ def funnel(
     name: Name = None, definition: Definition = None, mode: Mode = None, threshold: Threshold = 0.0,
     interval: Annotated[str | None, typer.Option(help="of your own also over time: hour, day, week, month")] = None,
     start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, by: By = None,
-    include_test: Test = False, data: Data = None, json: Json = False,
+    include_test: Test = False, as_of: AsOf = None, data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Stages, the rates between them, and where people drop off."""
     params = _params(
-        start, end, timezone, where, include_test, by=by, name=name, definition=_json_of(definition), mode=mode,
-        threshold=threshold, interval=interval,
+        start, end, timezone, where, include_test, as_of=as_of, by=by, name=name, definition=_json_of(definition),
+        mode=mode, threshold=threshold, interval=interval,
     )  # fmt: skip
     _print(_ask(data, "funnel", params), json, _terminal().funnel)
 
@@ -163,12 +164,12 @@ def funnel(
 def dropoffs(
     name: Name = None, definition: Definition = None, mode: Mode = None, threshold: Threshold = 0.0,
     start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, by: By = None,
-    include_test: Test = False, data: Data = None, json: Json = False,
+    include_test: Test = False, as_of: AsOf = None, data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Between which stages conversations are lost, the highest rate first."""
     params = _params(
-        start, end, timezone, where, include_test, by=by, name=name, definition=_json_of(definition), mode=mode,
-        threshold=threshold,
+        start, end, timezone, where, include_test, as_of=as_of, by=by, name=name, definition=_json_of(definition),
+        mode=mode, threshold=threshold,
     )  # fmt: skip
     _print(_ask(data, "dropoffs", params), json, _terminal().drop_offs)
 
@@ -178,13 +179,14 @@ def metrics(
     names: Annotated[list[str] | None, typer.Argument(help="which metrics; default: all", show_default=False)] = None,
     definitions: Annotated[bool, typer.Option("--definitions", help="say what each metric means")] = False,
     start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, by: By = None,
-    include_test: Test = False, data: Data = None, json: Json = False,
+    include_test: Test = False, as_of: AsOf = None, data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
     """The values of metrics in a period, with what they are made of."""
     if definitions:
         _print(_definitions(data, names or []), json, _terminal().definitions)
         return
-    params = _params(start, end, timezone, where, include_test, by=by) | ({"metric": names} if names else {})
+    params = _params(start, end, timezone, where, include_test, as_of=as_of, by=by)
+    params |= {"metric": names} if names else {}
     _print(_ask(data, "metrics", params), json, _terminal().metrics)
 
 
@@ -201,10 +203,10 @@ def trend(
     metric: Annotated[str, typer.Argument(help="which metric", show_default=False)],
     interval: Annotated[str, typer.Option(help="hour, day, week or month")] = "day",
     start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, by: By = None,
-    include_test: Test = False, data: Data = None, json: Json = False,
+    include_test: Test = False, as_of: AsOf = None, data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
     """A metric over time, beside the period before."""
-    params = _params(start, end, timezone, where, include_test, by=by, metric=metric, interval=interval)
+    params = _params(start, end, timezone, where, include_test, as_of=as_of, by=by, metric=metric, interval=interval)
     _print(_ask(data, "trend", params), json, _terminal().trend)
 
 
@@ -213,10 +215,10 @@ def cohorts(
     stage: Annotated[str | None, typer.Option(help="a stage of the funnel sales [the last recorded]")] = None,
     interval: Annotated[str, typer.Option(help="day, week or month")] = "week",
     start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,
-    data: Data = None, json: Json = False,
+    as_of: AsOf = None, data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
     """By the week in which they began: which share had come to a stage at which age."""
-    params = _params(start, end, timezone, where, include_test, stage=stage, interval=interval)
+    params = _params(start, end, timezone, where, include_test, as_of=as_of, stage=stage, interval=interval)
     _print(_ask(data, "cohorts", params), json, _terminal().cohorts)
 
 
@@ -229,12 +231,13 @@ def list_conversations(
     after: Annotated[str | None, typer.Option(help="the `next` of the page before")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="print the whole list as CSV")] = False,
     name: Name = None, definition: Definition = None, mode: Mode = None, start: From = None, end: To = None,
-    timezone: Zone = None, where: WhereOption = None, include_test: Test = False, data: Data = None, json: Json = False,
+    timezone: Zone = None, where: WhereOption = None, include_test: Test = False, as_of: AsOf = None,
+    data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
     """The conversations started in a period, the latest first."""
     given = {"stage": stage, "within": within, "dropped": dropped, "limit": limit, "after": after}
     given |= {"name": name, "definition": _json_of(definition), "mode": mode}
-    params = _params(start, end, timezone, where, include_test, **given)
+    params = _params(start, end, timezone, where, include_test, as_of=as_of, **given)
     if csv:
         if json:
             raise InvalidInput("csv", True, "left out with json")
@@ -247,12 +250,15 @@ def list_conversations(
 @conversations_app.command("show")
 def show_conversation(
     id: Annotated[str, typer.Argument(help="its id")],  # noqa: A002
+    timezone: Zone = None,
+    as_of: AsOf = None,
     data: Data = None,
     json: Json = False,
 ) -> None:
     """One conversation: its facts, its messages, its events."""
+    params = _params(None, None, timezone, None, include_test=False, as_of=as_of)
     with _connect(data) as connection:
-        _print(connection.conversation(id), json, _terminal().conversation)
+        _print(connection.conversation(id, params), json, _terminal().conversation)
 
 
 @keys_app.command("create")

@@ -35,6 +35,7 @@ from dropoff.store.base import Part
 _ERRORS: dict[str, type[DropoffError]] = {
     "invalid_input": InvalidInput, "unauthorized": Unauthorized, "not_found": NotFound, "unavailable": Unavailable,
 }  # fmt: skip
+_SECONDS = 60.0
 _SCAN_SECONDS = 900.0  # a large join may take long before its first row
 _CHUNK = 1 << 16
 _IDENTITY = "identity"
@@ -48,7 +49,7 @@ class Connection(Protocol):
         """The answer to a question of `Analytics`, as the API gives it."""
         ...
 
-    def conversation(self, conversation_id: str) -> dict[str, Any]:
+    def conversation(self, conversation_id: str, params: Params) -> dict[str, Any]:
         """One conversation; raises `NotFound`."""
         ...
 
@@ -156,11 +157,13 @@ class Remote:
         if question == "funnel" and "definition" in params:  # which may be longer than a URL
             (definition,) = params["definition"]
             others = {name: texts for name, texts in params.items() if name != "definition"}
-            return self._post(f"/api/v1/funnel?{urlencode(others, doseq=True)}", msgspec.Raw(definition.encode()))
-        return self.get(f"/api/v1/{question}?{urlencode(params, doseq=True)}")
+            path = f"/api/v1/funnel?{urlencode(others, doseq=True)}"
+            return self._post(path, msgspec.Raw(definition.encode()), _patience(params))
+        return self.get(f"/api/v1/{question}?{urlencode(params, doseq=True)}", _patience(params))
 
-    def conversation(self, conversation_id: str) -> dict[str, Any]:
-        return self.get(f"/api/v1/conversations/{quote(conversation_id, safe='')}")
+    def conversation(self, conversation_id: str, params: Params) -> dict[str, Any]:
+        path = f"/api/v1/conversations/{quote(conversation_id, safe='')}?{urlencode(params, doseq=True)}"
+        return self.get(path, _patience(params))
 
     def send(self, lines: bytes, batch: str) -> dict[str, Any]:
         headers = {"Content-Type": "application/x-ndjson", "X-Dropoff-Import": batch}
@@ -223,24 +226,24 @@ class Remote:
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=timeout)
 
-    def _post(self, path: str, value: object) -> dict[str, Any]:
+    def _post(self, path: str, value: object, patience: float = _SECONDS) -> dict[str, Any]:
         body, headers = msgspec.json.encode(value), {"Content-Type": "application/json"}
-        status, answer, _ = self._request("POST", path, body, headers)
+        status, answer, _ = self._request("POST", path, body, headers, patience)
         if status != 200:
             raise _error(status, answer)
         return answer
 
-    def get(self, path: str) -> dict[str, Any]:
+    def get(self, path: str, patience: float = _SECONDS) -> dict[str, Any]:
         """The JSON of a GET; raises the error that the server names."""
-        status, answer, _ = self._request("GET", path, None, {})
+        status, answer, _ = self._request("GET", path, None, {}, patience)
         if status != 200:
             raise _error(status, answer)
         return answer
 
     def _request(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], patience: float = _SECONDS
     ) -> tuple[int, dict[str, Any], float]:
-        connection = self._connect(60)
+        connection = self._connect(patience)
         try:
             connection.request(method, path, body, {**self._authorization, **headers})
             response = connection.getresponse()
@@ -250,6 +253,11 @@ class Remote:
             raise Unavailable(f"the server at {self.url} does not answer: {error}") from error
         finally:
             connection.close()
+
+
+def _patience(params: Params) -> float:
+    """How many seconds to wait for an answer: what was known in the past may have to be made first."""
+    return _SCAN_SECONDS if "as_of" in params else _SECONDS
 
 
 def _error(status: int, answer: Mapping[str, Any]) -> DropoffError:
@@ -268,8 +276,8 @@ class Local:
     def ask(self, question: str, params: Params) -> dict[str, Any]:
         return msgspec.to_builtins(getattr(self._engine.analytics, question)(params))
 
-    def conversation(self, conversation_id: str) -> dict[str, Any]:
-        return self._engine.analytics.conversation(conversation_id)
+    def conversation(self, conversation_id: str, params: Params) -> dict[str, Any]:
+        return self._engine.analytics.conversation(conversation_id, params)
 
     def export(self, params: Params) -> Iterator[bytes]:
         return spreadsheet.lines(COLUMNS, self._engine.analytics.all_conversations(params))

@@ -19,6 +19,7 @@ from dropoff.control.base import Control
 from dropoff.errors import InvalidInput, Unavailable
 from dropoff.ingest import metrics
 from dropoff.parts import EMBEDDED, check_role, has_shared_store, open_control, open_queue, open_store
+from dropoff.pasts import Pasts
 from dropoff.process.fold import Rules
 from dropoff.process.worker import Tally, Worker
 from dropoff.queue.base import Lag, Queue, Shared
@@ -80,9 +81,11 @@ class Engine:
         self.name = secrets.token_hex(8) if self.shared else f"{socket.gethostname()}:{settings.data.resolve()}"
         self.imports = Imports(self.control, self.name)
         if self.jobs.read:
+            pasts = Pasts(self.store, settings, rules_of(settings))
+            self._opened.callback(pasts.close)
             self.analytics = Analytics(
                 self.store, settings.timezone, test=settings.test, registry=registry(settings.metrics),
-                funnels=settings.funnels, maturity=settings.maturity,
+                funnels=settings.funnels, maturity=settings.maturity, past=pasts.at,
             )  # fmt: skip
         self._threads = self._workers() if self.jobs.work else None
 

@@ -14,13 +14,15 @@ from dropoff.queue.base import Queue
 from dropoff.queue.sqlite import SqliteQueue
 from dropoff.settings import Settings
 from dropoff.store.base import Store
-from dropoff.store.duckdb import DuckStore
+from dropoff.store.duckdb import DuckStore, PassingStore
 
 EMBEDDED = "embedded"
 NATS = ("nats", "nats+tls")
 KAFKA = ("kafka", "kafka+tls")
 CLICKHOUSE = ("clickhouse", "clickhouses")
 CHDB = ("chdb",)
+PAST_MEMORY = "512MB"
+"""What the engine may use for each store of the past."""
 
 
 class Address(NamedTuple):
@@ -67,6 +69,11 @@ def open_store(settings: Settings) -> Store:
         ca=str(settings.store_ca) if settings.store_ca else None,
         test=settings.test,
     )
+
+
+def open_past_store(directory: Path, settings: Settings) -> Store:
+    """A store for what another one knew before: in this directory, which goes with it."""
+    return PassingStore(directory, PAST_MEMORY, settings.test)
 
 
 def open_queue(settings: Settings) -> Queue:

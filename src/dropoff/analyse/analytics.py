@@ -14,10 +14,11 @@ from dropoff.analyse.young import Young
 from dropoff.errors import InvalidInput
 from dropoff.funnels import Funnel, in_mode, parse_json, split
 from dropoff.metrics import METRICS, Metric, named
+from dropoff.periods import parse_instant, parse_zone
 from dropoff.query import NO_TEST_RULES, Params, Query, TestTraffic, number, one, parse_query
 from dropoff.store.base import Store
 
-COMMON = ("from", "to", "timezone", "where", "include_test")
+COMMON = ("from", "to", "timezone", "where", "include_test", "as_of")
 PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "funnel": (*COMMON, "by", "name", "definition", "mode", "threshold", "interval"),
     "dropoffs": (*COMMON, "by", "name", "definition", "mode", "threshold"),
@@ -28,7 +29,7 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "conversations": (
         *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", "limit", "after",
     ),
-    "conversation": (),
+    "conversation": ("timezone", "as_of"),
     "rejected": ("limit",),
 }  # fmt: skip
 """The parameters of each question. Another one is refused: a misspelt filter would otherwise filter nothing."""
@@ -54,13 +55,21 @@ def _without_within(wanted: Mapping[str, str | None]) -> tuple[str | None, str |
     return wanted["stage"], wanted["dropped"]
 
 
+def no_past(moment: datetime) -> Store:
+    """Where a store is asked that nobody can make again."""
+    raise InvalidInput("as_of", moment.isoformat(), "left out: only the present is known here")
+
+
 def utc_now() -> datetime:
     """The clock of the product."""
     return datetime.now(UTC)
 
 
 class Analytics:
-    """The answers of one store. `now` is asked once for each question."""
+    """The answers of one store. `now` is asked once for each question.
+
+    `past` gives the store as it would be, had no event at or after a moment ever happened.
+    """
 
     def __init__(
         self,
@@ -71,6 +80,7 @@ class Analytics:
         registry: Mapping[str, Metric] = METRICS,
         funnels: Mapping[str, Funnel] = MappingProxyType({}),
         maturity: Mapping[str, float] = MappingProxyType({}),
+        past: Callable[[datetime], Store] = no_past,
     ) -> None:
         self._store = store
         self._timezone = timezone
@@ -79,6 +89,7 @@ class Analytics:
         self._registry = registry
         self._funnels = funnels
         self._young = Young(maturity)
+        self._past = past
 
     def funnel(self, params: Params) -> dict[str, Any]:
         """Stages, rates and drop-offs of the funnel `name`, or of the `definition`, a JSON text."""
@@ -88,11 +99,11 @@ class Analytics:
         if isinstance(chosen, Funnel):
             whole, by = {key: texts for key, texts in params.items() if key != "by"}, one(params, "by")
             chosen = chosen if by is None else split(chosen, by)
-            answer = custom_funnel.answer(self._store, self._query(whole), chosen, name, threshold, interval)
+            answer = custom_funnel.answer(*self._asked(whole), chosen, name, threshold, interval)
         elif interval is not None:
             raise InvalidInput("interval", interval, "left out: only a funnel of your own has a trend")
         else:
-            answer = funnel.answer(self._store, self._query(params), chosen, threshold, self._young)
+            answer = funnel.answer(*self._asked(params), chosen, threshold, self._young)
         return msgspec.to_builtins(answer)
 
     def _chosen(self, params: Params) -> tuple[str, Definition | Funnel]:
@@ -121,35 +132,32 @@ class Analytics:
     def cohorts(self, params: Params) -> dict[str, Any]:
         """Which share of those that began in each week had come to a stage at which age."""
         check_parameters("cohorts", params)
-        query, interval = self._query(params), cohorts.check_interval(one(params, "interval"))
+        (store, query), interval = self._asked(params), cohorts.check_interval(one(params, "interval"))
         if one(params, "from") is None and one(params, "to") is None:
             query = replace(query, period=cohorts.whole(query.period, interval))
-        return msgspec.to_builtins(cohorts.answer(self._store, query, one(params, "stage"), interval))
+        return msgspec.to_builtins(cohorts.answer(store, query, one(params, "stage"), interval))
 
     def metrics(self, params: Params) -> dict[str, Any]:
         """Every metric, or those named `metric`, of the query; split by `by`."""
         check_parameters("metrics", params)
-        wanted, query = self._metrics(params), self._query(params)
-        return self._with_test(query, metrics.answer(self._store, query, wanted, self._young))
+        wanted, (store, query) = self._metrics(params), self._asked(params)
+        return _with_test(store, query, metrics.answer(store, query, wanted, self._young))
 
     def trend(self, params: Params) -> dict[str, Any]:
         """One metric over time, beside the period before."""
         check_parameters("trend", params)
-        wanted, query = self._metrics(params), self._query(params)
+        wanted = self._metrics(params)
         if len(wanted) != 1:
             raise InvalidInput("metric", list(params.get("metric", ())), "one metric")
-        interval = one(params, "interval") or "day"
-        return self._with_test(query, metrics.trend(self._store, query, wanted[0], interval, self._young))
+        (store, query), interval = self._asked(params), one(params, "interval") or "day"
+        return _with_test(store, query, metrics.trend(store, query, wanted[0], interval, self._young))
 
     def definitions(self, params: Params) -> dict[str, Any]:
         """What every metric means."""
         check_parameters("definitions", params)
-        waits = self._young.waits(self._store, self._query({}), select.recorded_stages(self._store))
+        store, query = self._asked({})
+        waits = self._young.waits(store, query, select.recorded_stages(store))
         return {"metrics": [metrics.definition(metric, waits) for metric in self._registry.values()]}
-
-    def _with_test(self, query: Query, answer: dict[str, Any]) -> dict[str, Any]:
-        counted = {"test_conversations": funnel.count_test(self._store, query)}
-        return msgspec.to_builtins({**answer, **counted})
 
     def _metrics(self, params: Params) -> list[Metric]:
         return named(params.get("metric", ()), self._registry)
@@ -157,14 +165,14 @@ class Analytics:
     def conversations(self, params: Params) -> dict[str, Any]:
         """A page of the list of conversations."""
         check_parameters("conversations", params)
-        (name, chosen), query, wanted = self._chosen(params), self._query(params), _wanted(params)
+        (name, chosen), (store, query), wanted = self._chosen(params), self._asked(params), _wanted(params)
         limit, after = int(number(params, "limit", conversations.LIMIT, 1, 1000)), one(params, "after")
         if isinstance(chosen, Definition):
-            return conversations.listing(self._store, query, chosen, **wanted, limit=limit, after=after)
+            return conversations.listing(store, query, chosen, **wanted, limit=limit, after=after)
         stage, dropped = _without_within(wanted)
-        found = custom_funnel.units(self._store, query, chosen, stage, dropped)
+        found = custom_funnel.units(store, query, chosen, stage, dropped)
         text = custom_funnel.listed(name, stage, dropped)
-        return conversations.listing_of(self._store, query, found, text, limit=limit, after=after)
+        return conversations.listing_of(store, query, found, text, limit=limit, after=after)
 
     def all_conversations(self, params: Params) -> Iterator[list[dict[str, Any]]]:
         """The whole list of conversations, some rows at a time. What is wrong with the question is raised at once."""
@@ -172,16 +180,17 @@ class Analytics:
         for name in ("limit", "after"):
             if (text := one(params, name)) is not None:
                 raise InvalidInput(name, text, "left out: an export is the whole list")
-        (_, chosen), query, wanted = self._chosen(params), self._query(params), _wanted(params)
+        (_, chosen), (store, query), wanted = self._chosen(params), self._asked(params), _wanted(params)
         if isinstance(chosen, Definition):
-            return conversations.export(self._store, query, chosen, **wanted)
-        found = custom_funnel.units(self._store, query, chosen, *_without_within(wanted))
-        return conversations.export_of(self._store, query, found)
+            return conversations.export(store, query, chosen, **wanted)
+        found = custom_funnel.units(store, query, chosen, *_without_within(wanted))
+        return conversations.export_of(store, query, found)
 
     def conversation(self, conversation_id: str, params: Params = MappingProxyType({})) -> dict[str, Any]:
         """One conversation with its messages and events."""
         check_parameters("conversation", params)
-        return conversations.show(self._store, conversation_id, self._query({}))
+        store, query = self._asked(params)
+        return conversations.show(store, conversation_id, query)
 
     def filters(self) -> dict[str, Any]:
         """What a page offers to choose from."""
@@ -211,8 +220,18 @@ class Analytics:
         rows = [{**r, "received_at": r["received_at"].replace(tzinfo=UTC).isoformat()} for r in found]
         return {"rejected": rows, "total": sum(n for _, n in reasons), "reasons": dict(reasons)}
 
-    def _query(self, params: Params) -> Query:
-        now = self._now()
+    def _asked(self, params: Params) -> tuple[Store, Query]:
+        """The store that answers, and what it is asked: `as_of` a moment the store as it was then, and then is now."""
+        now, store = self._now(), self._store
         timezone = one(params, "timezone") or self._timezone
-        period = select.default_period(self._store, timezone, now, self._test)
-        return parse_query(params, now, period, self._test)
+        as_of = one(params, "as_of")
+        if as_of is not None:
+            moment = parse_instant("as_of", as_of, parse_zone(timezone))
+            if moment >= now:
+                raise InvalidInput("as_of", as_of, "a day that has begun, or an instant in the past")
+            now, store = moment, self._past(moment)
+        return store, parse_query(params, now, select.default_period(store, timezone, now, self._test), self._test)
+
+
+def _with_test(store: Store, query: Query, answer: dict[str, Any]) -> dict[str, Any]:
+    return msgspec.to_builtins({**answer, "test_conversations": funnel.count_test(store, query)})

@@ -318,8 +318,8 @@ def _points(
     if not lines and not metric.by_currency and query.by is None:
         lines = {("", "")}
     nothing = Sums(Decimal(0), None if metric.denominator is None else Decimal(0))
-    cuts = [to_micros(start) for _, start, _ in starts]
-    cohorts = young.cohorts(store, query, recorded, cuts) if recorded is not None else None
+    begins = [to_micros(start) for _, start, _ in starts]
+    cohorts = young.cohorts(store, query, recorded, begins) if recorded is not None else None
     points = []
     for bucket, (key, start, end) in enumerate(starts):
         span = _span(start, end, query, _wait(metric, waits))

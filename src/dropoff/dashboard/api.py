@@ -33,6 +33,7 @@ def _common(
     timezone: Annotated[str | None, Query(description="IANA zone of the days; default: the project's")] = None,
     where: Annotated[list[str] | None, Query(description=f"dimension=value; {', '.join(DIMENSIONS)}")] = None,
     include_test: Annotated[str | None, Query(description="1 puts test traffic back")] = None,
+    as_of: Annotated[str | None, Query(description="a day or an instant: only what had happened before it")] = None,
 ) -> None:
     """Declared for the schema alone: `Analytics` reads the URL itself, so every surface parses it in one place."""
 
@@ -90,6 +91,13 @@ def _of_cohorts(
     """As above."""
 
 
+def _of_conversation(
+    timezone: Annotated[str | None, Query(description="IANA zone of the day; default: the project's")] = None,
+    as_of: Annotated[str | None, Query(description="a day or an instant: only what had happened before it")] = None,
+) -> None:
+    """As above."""
+
+
 def _of_rejected(limit: Annotated[str | None, Query(description="1 to 100000; default 100")] = None) -> None:
     """As above."""
 
@@ -137,7 +145,10 @@ def api(analytics: Analytics) -> FastAPI:
         """By the week in which they began: which share had come to a stage at which age."""
         return _json(analytics.cohorts(params(request)))
 
-    @app.get("/v1/conversations/{id:path}", responses=refusals | {404: {"model": shapes.Error}})
+    @app.get(
+        "/v1/conversations/{id:path}", responses=refusals | {404: {"model": shapes.Error}},
+        dependencies=[Depends(_of_conversation)],
+    )  # fmt: skip
     def conversation(id: str, request: Request) -> Response:  # noqa: A002 - its name in the URL
         """All facts of one conversation, its messages and its events."""
         return _json(analytics.conversation(id, params(request)))

@@ -11,6 +11,7 @@ from datetime import date, datetime, timedelta
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
@@ -46,12 +47,13 @@ SECURITY_HEADERS = {
 
 Params = Mapping[str, Sequence[str]]
 
-_COMMON = ("from", "to", "timezone", "where", "include_test")  # what follows from page to page
+_COMMON = ("from", "to", "timezone", "where", "include_test", "as_of")  # what follows from page to page
 _FUNNEL = (*_COMMON, "name", "definition", "mode", "threshold", "by", "interval")
 _COHORTS = (*_COMMON, "stage", "interval")
 _TREND = (*_COMMON, "metric", "interval")
 _LIST = (*_COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", "limit", "after")
 _OF_OWN_FUNNELS = ("mode", "interval")
+_ONE = ("timezone", "as_of")
 _FIRST_METRIC = "response_rate"
 
 
@@ -81,7 +83,7 @@ class Analytics(Protocol):
         """One page of conversations: period, as_of, definition, conversations, total, next."""
         ...
 
-    def conversation(self, key: str, /) -> dict:
+    def conversation(self, key: str, params: Params, /) -> dict:
         """All facts of one conversation with its messages and events."""
         ...
 
@@ -257,11 +259,13 @@ def conversations_page(analytics: Analytics, request: Request) -> Response:
 
 def conversation_page(analytics: Analytics, request: Request) -> Response:
     """`/conversations/{id}`: the facts, the transcript, and everything else that happened."""
-    conversation = analytics.conversation(request.path_params["id"] or request.query_params.get("id", ""))
-    timezone = analytics.filters()["timezone"]
+    params = query(request, _ONE)
+    conversation = analytics.conversation(request.path_params["id"] or request.query_params.get("id", ""), params)
+    timezone = params.get("timezone", [analytics.filters()["timezone"]])[0]
     return render(
         "conversation.html",
         request,
+        params=params,
         conversation=conversation,
         timezone=timezone,
         facts=fact_rows(conversation),
@@ -324,11 +328,12 @@ def url(path: str, params: Params, **changes: str | None) -> str:
     return f"{path}?{text}" if text else path
 
 
-def conversation_url(key: str) -> str:
-    """The page of a conversation, whatever characters its id has."""
+def conversation_url(key: str, params: Params = MappingProxyType({})) -> str:
+    """The page of a conversation, whatever characters its id has; as of the moment that `params` ask for."""
+    known = {name: params[name] for name in _ONE if name in params and "as_of" in params}
     if key in (".", ".."):  # a browser takes them for steps in the path, escaped or not
-        return f"/conversations/?id={key}"
-    return f"/conversations/{quote(key, safe='')}"
+        return url("/conversations/", {"id": [key], **known})
+    return url(f"/conversations/{quote(key, safe='')}", known)
 
 
 def island(value: object) -> Markup:

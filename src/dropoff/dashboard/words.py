@@ -30,6 +30,8 @@ CLOCKS = {
 
 GOOD = {"up": "Higher is better.", "down": "Lower is better.", "": ""}
 
+AS_OF = "Only what had happened before this day or instant counts. Empty: all that is known now."
+
 STAGES = {
     "started": "The conversation began in the period.",
     "responded": "The prospect wrote at least one counted message; inbound: one after the bot's first message.",

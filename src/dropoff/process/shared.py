@@ -45,7 +45,7 @@ class Among:
     def prepare(self, lines: bytes) -> Work:
         """What these queue lines change. Their events are stored when it returns, the rows made of them are not."""
         rows = frames.read_lines(lines)
-        self._store.link(_links(rows))
+        self._store.link(contact_links(rows))
         before = self._family(rows)
         batch = steps.run(rows, before.events)
         fresh = batch.rows.filter(pl.col("seq").is_null())
@@ -66,7 +66,7 @@ class Among:
         """What bears on the events of a batch, read until it grows no more."""
         events = self._store.history(rows["key"].unique())
         found = [events]
-        names = _names(_links(rows)) | _names(_links(events))
+        names = _names(contact_links(rows)) | _names(contact_links(events))
         keys, asked = set(rows["key"].unique()), set[str]()
         linked = pl.DataFrame(schema={"contact_id": pl.String, "key": pl.UInt64})
         while more := names - asked:
@@ -77,28 +77,31 @@ class Among:
                 break
             keys.update(missing)
             found.append(self._store.history(missing))
-            names = _names(_links(found[-1]))
+            names = _names(contact_links(found[-1]))
         return Family(pl.concat(found), linked)
 
     def _fold(self, family: Family) -> Work:
-        """The rows of whole families."""
-        settled = steps.run(_nothing_new(family.events), family.events)
-        standing = settled.rows.drop("batch")
-        told = standing.filter(pl.col("event_type").is_in(SPEAKS_OF_ALIASES)).select(family.events.columns)
-        merged = components(links(told))
-        canonical = {name: min(members) for name, members in merged.items()}
-        rows: dict[str, Rows] = {}
-        if standing.select(_LOOSE.any()).item():
-            found = attribute.attribute(standing, canonical, self._rules.attribution_days)
-            standing = changes.attributed(standing, found)
-            rows["attributions"] = changes.attribution_rows(found, set())
-        events = standing.filter(~_LOOSE)
-        if len(events):
-            facts = fold.fold(events, self._rules, canonical)
-            rows |= {table: Rows(events["key"].unique(), frame) for table, frame in facts._asdict().items()}
-        return Work(
-            family.events.clear(), settled.superseded, rows, None, Counter(), Counter(), _versions(family)
-        )  # fmt: skip
+        rows, superseded = whole(family.events, self._rules)
+        return Work(family.events.clear(), superseded, rows, None, Counter(), Counter(), _versions(family))
+
+
+def whole(events: pl.DataFrame, rules: Rules) -> tuple[dict[str, Rows], list[int]]:
+    """The rows of whole families, whose stored events these are, and the `seq` of those that lost to another."""
+    settled = steps.run(_nothing_new(events), events)
+    standing = settled.rows.drop("batch")
+    told = standing.filter(pl.col("event_type").is_in(SPEAKS_OF_ALIASES)).select(events.columns)
+    merged = components(links(told))
+    canonical = {name: min(members) for name, members in merged.items()}
+    rows: dict[str, Rows] = {}
+    if standing.select(_LOOSE.any()).item():
+        found = attribute.attribute(standing, canonical, rules.attribution_days)
+        standing = changes.attributed(standing, found)
+        rows["attributions"] = changes.attribution_rows(found, set())
+    named = standing.filter(~_LOOSE)
+    if len(named):
+        facts = fold.fold(named, rules, canonical)
+        rows |= {table: Rows(named["key"].unique(), frame) for table, frame in facts._asdict().items()}
+    return rows, settled.superseded
 
 
 def _numbered(fresh: pl.DataFrame, first: int) -> pl.DataFrame:
@@ -114,7 +117,7 @@ def _same(one: Family, other: Family) -> bool:
     return one.events.height == other.events.height
 
 
-def _links(events: pl.DataFrame) -> pl.DataFrame:
+def contact_links(events: pl.DataFrame) -> pl.DataFrame:
     """Which contacts these events name. Links are `live` where the contact has an event of its own, or another name."""
     alias = pl.col("event_type") == "contact_identified"
     given = events.filter(pl.col("contact_id").is_not_null())
@@ -133,14 +136,14 @@ def _names(linked: pl.DataFrame) -> set[str]:
 def _versions(family: Family) -> pl.DataFrame:
     """For each key, and each contact with events of its own, how many stored events its family has."""
     counts = family.events.group_by("key").len("version")
-    roots = _roots(family.links)
-    counts = counts.join(roots, on="key", how="left").with_columns(pl.coalesce("root", "key").alias("root"))
+    of_families = roots(family.links)
+    counts = counts.join(of_families, on="key", how="left").with_columns(pl.coalesce("root", "key").alias("root"))
     totals = counts.with_columns(pl.col("version").sum().over("root").cast(pl.UInt64)).select("key", "version")
     owners = family.events.select("key", pl.when(_LOOSE).then("contact_id").alias("contact_id")).unique()
     return owners.join(totals, on="key").select("key", "contact_id", "version")
 
 
-def _roots(linked: pl.DataFrame) -> pl.DataFrame:
+def roots(linked: pl.DataFrame) -> pl.DataFrame:
     """For each linked key one that stands for its family."""
     parent: dict[int, int] = {}
 

@@ -1,6 +1,8 @@
 """The embedded store: one DuckDB file, one process, no index and no key."""
 
+import shutil
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
@@ -277,6 +279,24 @@ class DuckStore:
 
     def close(self) -> None:
         self._connection.close()
+
+
+class PassingStore(DuckStore):
+    """A store of what can be made again. Its directory goes with it: when it is closed, or nobody has it any more."""
+
+    def __init__(self, directory: Path, memory_limit: str, test: TestTraffic = NO_TEST_RULES) -> None:
+        super().__init__(directory / "store.duckdb", memory_limit, test)
+        self._writer.execute("PRAGMA disable_checkpoint_on_shutdown")
+        self._goes = weakref.finalize(self, _discard, directory, self._writer, self._connection)
+
+    def close(self) -> None:
+        self._goes()
+
+
+def _discard(directory: Path, *connections: duckdb.DuckDBPyConnection) -> None:
+    for connection in connections:
+        connection.close()
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 class KeySpans:
