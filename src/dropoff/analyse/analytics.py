@@ -1,13 +1,14 @@
 """Every question by name: what page, API and command line call, with the parameters of a URL."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from dropoff.analyse import conversations, custom_funnel, funnel, metrics, own, select
+from dropoff.analyse import conversations, custom_funnel, dropoffs, funnel, metrics, own, select
 from dropoff.analyse.funnel import Definition
 from dropoff.errors import InvalidInput
 from dropoff.funnels import Funnel, parse_json, split
@@ -18,11 +19,13 @@ from dropoff.store.base import Store
 COMMON = ("from", "to", "timezone", "where", "include_test")
 PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "funnel": (*COMMON, "by", "name", "definition", "threshold", "interval"),
-    "dropoffs": (*COMMON, "by", "name", "definition", "threshold"),
+    "dropoffs": (*COMMON, "by", "name", "definition", "threshold", "sort", "explain"),
     "metrics": (*COMMON, "by", "metric"),
     "trend": (*COMMON, "by", "metric", "interval"),
     "definitions": (),
-    "conversations": (*COMMON, "name", "definition", "threshold", "stage", "dropped", "limit", "after"),
+    "conversations": (
+        *COMMON, "name", "definition", "threshold", "stage", "dropped", *dropoffs.BEHIND, "limit", "after",
+    ),
     "conversation": (),
     "rejected": ("limit",),
 }
@@ -88,11 +91,16 @@ class Analytics:
         return "definition", parse_json(definition, "definition")
 
     def dropoffs(self, params: Params) -> dict[str, Any]:
-        """The drop-offs alone."""
-        answer = self.funnel(params)
+        """The drop-offs alone, by `sort`, and why those of `explain` are there."""
+        check_parameters("dropoffs", params)
+        asked = dropoffs.parse(params)
+        answer = self.funnel({name: texts for name, texts in params.items() if name not in ("sort", "explain")})
         kept = ("period", "as_of", "definition", "drop_offs", "test_conversations")
         segments = {value: {"drop_offs": s["drop_offs"]} for value, s in answer.get("segments", {}).items()}
-        return {name: answer[name] for name in kept} | ({"segments": segments} if segments else {})
+        found = {name: answer[name] for name in kept} | ({"segments": segments} if segments else {})
+        _, chosen = self._chosen(params)
+        query = replace(self._query({**params, "by": []}), now=datetime.fromisoformat(answer["as_of"]))
+        return msgspec.to_builtins(dropoffs.answer(self._store, query, chosen, found, asked))
 
     def metrics(self, params: Params) -> dict[str, Any]:
         """Every metric, or those named `metric`, of the query; split by `by`."""
@@ -126,6 +134,10 @@ class Analytics:
         (name, chosen), query = self._chosen(params), self._query(params)
         stage, dropped, after = one(params, "stage"), one(params, "dropped"), one(params, "after")
         limit = int(number(params, "limit", conversations.LIMIT, 1, 1000))
+        if meant := dropoffs.parse_behind(params):
+            ids = dropoffs.units(self._store, query, chosen, *meant)
+            text = dropoffs.described(*meant)
+            return conversations.listing_of(self._store, query, ids, text, limit=limit, after=after)
         if isinstance(chosen, Definition):
             return conversations.listing(
                 self._store, query, chosen, stage=stage, dropped=dropped, limit=limit, after=after

@@ -252,7 +252,7 @@ def trend(store: Store, query: Query, metric: Metric, interval: str) -> dict[str
     """
     if interval not in INTERVALS:
         raise InvalidInput("interval", interval, f"one of {', '.join(INTERVALS)}")
-    before = replace(query, period=_before(query.period, interval))
+    before = replace(query, period=period_before(query.period, interval))
     return {
         "period": query.period.to_dict(),
         "as_of": instant(query.now),
@@ -269,7 +269,7 @@ def trend(store: Store, query: Query, metric: Metric, interval: str) -> dict[str
     }
 
 
-def _before(period: Period, interval: str) -> Period:
+def period_before(period: Period, interval: str = "day") -> Period:
     """The period before: as many local days (of whole months, by month: as many months), whatever the clock does."""
     zone = ZoneInfo(period.timezone)
     first, last = period.start.astimezone(zone), period.end.astimezone(zone)
