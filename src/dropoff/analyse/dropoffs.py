@@ -6,7 +6,7 @@ The store gives the rows, `classify` says in one place what became of each conve
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -16,14 +16,13 @@ from dropoff.analyse import custom_funnel, metrics, select
 from dropoff.analyse.answers import share
 from dropoff.analyse.attempts import attempts
 from dropoff.analyse.funnel import Definition
-from dropoff.analyse.stats import ENOUGH, Effect, Share, kitagawa, newcombe, p_value, q_values
+from dropoff.analyse.stats import ENOUGH, Share, kitagawa, newcombe, p_value, q_values
 from dropoff.errors import InvalidInput
 from dropoff.events import OBJECTION
 from dropoff.funnels import UNTIMED, Funnel, unsplit
 from dropoff.periods import to_micros
 from dropoff.query import NONE, REST, Params, Query, one
 from dropoff.store.base import Store
-from dropoff.store.keys import key_of
 from dropoff.store.sql import PHYSICAL, STAGES
 
 ENDS = ("opted_out", "disqualified", "escalated", "meeting_canceled", "meeting_no_show", "deal_lost")
@@ -55,7 +54,9 @@ DIMENSIONS = (
 MESSAGES, VALUES, EXAMPLES = 20, 20, 20
 """How many intents are listed; how many values of a dimension, the rest together; how many texts give an example."""
 
-_EVENTS = {"objection_raised": "objection"} | {name: name for name in HAPPENINGS if name not in ("objection", "deal_lost")}
+_EVENTS = {"objection_raised": "objection"} | {
+    name: name for name in HAPPENINGS if name not in ("objection", "deal_lost")
+}
 _COUNTS = {"dimension": pl.String, "value": pl.String, "now": pl.Boolean, "lost": pl.Int64, "n": pl.Int64}
 
 
@@ -67,7 +68,7 @@ class Step(NamedTuple):
 
 
 class Behind(NamedTuple):
-    """Which conversations at a stage are meant; None: no matter. `lost`: those that did not go on, or those that did."""
+    """Which conversations at a stage are meant; None: no matter. `lost`: those that did not go on."""
 
     lost: bool | None = None
     said: str | None = None
@@ -131,10 +132,14 @@ def answer(
     if not can_explain(funnel):
         wanted = []
     drops = [
-        drop | {"explanation": explain(store, query, funnel, Step(drop["from"], drop["to"])) if drop in wanted else None}
+        drop
+        | {"explanation": explain(store, query, funnel, Step(drop["from"], drop["to"])) if drop in wanted else None}
         for drop in ordered
     ]
-    parts = {value: {"drop_offs": _ordered(part["drop_offs"], asked.sort)} for value, part in found.get("segments", {}).items()}
+    parts = {
+        value: {"drop_offs": _ordered(part["drop_offs"], asked.sort)}
+        for value, part in found.get("segments", {}).items()
+    }
     return found | {"drop_offs": drops, "sort": asked.sort} | ({"segments": parts} if parts else {})
 
 
@@ -151,87 +156,85 @@ def can_explain(funnel: Definition | Funnel) -> bool:
 # what became of each conversation
 
 
-def classify(at: pl.DataFrame, messages: pl.DataFrame, happened: pl.DataFrame) -> pl.DataFrame:
-    """What became of each conversation at a stage, a row each: a pure function.
+class Found(NamedTuple):
+    """The conversations at a stage, a row each, and what the bot said meanwhile: `unit`, `intent` of each message."""
 
-    `at`: `id`, `channel`, `source_at`, `lost`, `closed` (nothing can come any more), `message_count` and `lost_at` (the
-    deal was lost). `messages`: those of the bot, and of others those at position `message_count`, while they were at the
-    stage: `id`, `at`, `position`, `sender`, `intent`, `response_seconds`, `delivered`. `happened`: `id`, `at`, `what` of
-    `HAPPENINGS`. Instants are Int64, microseconds.
+    units: pl.DataFrame
+    said: pl.DataFrame
 
-    Adds `last_intent` (of the bot's last message; null where it has none, `NOTHING` without a message), `event_id` and
-    `last_at` of that message, `said` (all intents, or `NOTHING`), `silent`, `instead`, a column for each of `REASONS`,
-    and `no_event`.
+
+def classify(at: pl.DataFrame, messages: pl.DataFrame, happened: pl.DataFrame) -> Found:
+    """What became of each conversation at a stage: a pure function.
+
+    `at`: `unit` (any type), `channel`, `source_at`, `lost`, `closed` (nothing can come any more), `message_count` and
+    `lost_at` (the deal was lost). `messages`: those of the bot, and of others those at position `message_count`, while
+    they were at the stage: `unit`, `position`, `bot` and `prospect` (who wrote it), `intent`, `response_seconds`,
+    `delivered`. `happened`: `unit`, `at`, `what` of `HAPPENINGS`. Instants are Int64, microseconds.
+
+    Adds `last_intent` (of the bot's last message; `NONE` where it has none, `NOTHING` without a message) and its
+    `position`, `silent`, `instead`, a column for each of `REASONS`, and `no_event`.
     """
-    bot = messages.filter(pl.col("sender") == "bot").sort("position")
+    bot = messages.filter("bot").sort("unit", "position").with_columns(pl.col("intent").fill_null(NONE))
     deals = at.filter(pl.col("lost") & (pl.col("lost_at") >= pl.col("source_at")))
-    deals = deals.select("id", pl.col("lost_at").alias("at"), pl.lit("deal_lost").alias("what"))
-    found = pl.concat([happened.select("id", "at", "what"), deals])
-    last_word = messages.join(at.select("id", pl.col("message_count").alias("position")), on=["id", "position"])
+    deals = deals.select("unit", pl.col("lost_at").alias("at"), pl.lit("deal_lost").alias("what"))
+    answered = messages.filter("prospect").select("unit", pl.col("position").alias("message_count"))
     units = (
-        at.join(_last_messages(bot), on="id", how="left")
-        .join(_of_happenings(found), on="id", how="left")
-        .join(last_word.select("id", pl.col("sender").alias("last_word")), on="id", how="left")
-        .join(_slow(at, bot), on="id", how="left")
+        at.join(_last(bot).select("unit", "position", pl.col("intent").alias("last_intent"), "delivered"), **_LEFT)
+        .join(_of_happenings(pl.concat([happened.select("unit", "at", "what"), deals])), **_LEFT)
+        .join(answered.with_columns(unanswered=True), on=["unit", "message_count"], how="left", maintain_order="left")
+        .join(_slow(at, bot), **_LEFT)
+    ).with_columns(
+        pl.col("last_intent").fill_null(NOTHING),
+        (~pl.col("delivered")).alias("undelivered"),
     )
-    units = units.with_columns(
-        pl.when(pl.col("said").is_null()).then(pl.lit(NOTHING)).otherwise(pl.col("last_intent").fill_null(NONE))
-        .alias("last_intent"),
-        pl.col("said").fill_null([NOTHING]),
-        pl.col("undelivered", "slow_reply", *HAPPENINGS).fill_null(value=False),
-        (pl.col("last_word") == "prospect").fill_null(value=False).alias("unanswered"),
-    )  # fmt: skip
-    return units.with_columns(
-        (pl.col("lost") & pl.col("closed") & ~pl.col("unanswered") & ~pl.any_horizontal(ENDS)).alias("silent"),
-        pl.when(pl.col("lost")).then(
-            pl.coalesce(
-                "first",
-                pl.when(~pl.col("closed")).then(pl.lit("open")),
-                pl.when("unanswered").then(pl.lit("unanswered")),
-                pl.lit("silence"),
-            )
-        ).alias("instead"),
-        (~pl.any_horizontal(REASONS)).alias(NO_EVENT),
+    units = units.with_columns(pl.col("unanswered", *REASONS).fill_null(value=False))
+    still = pl.when(~pl.col("closed")).then(pl.lit("open")).when("unanswered").then(pl.lit("unanswered"))
+    return Found(
+        units.with_columns(
+            (pl.col("lost") & pl.col("closed") & ~pl.col("unanswered") & ~pl.any_horizontal(ENDS)).alias("silent"),
+            pl.when("lost").then(pl.coalesce("first", still.otherwise(pl.lit("silence")))).alias("instead"),
+            (~pl.any_horizontal(REASONS)).alias(NO_EVENT),
+        ).drop("first", "delivered"),
+        pl.concat([
+            bot.select("unit", "intent"),
+            units.filter(pl.col("position").is_null()).select("unit", pl.lit(NOTHING).alias("intent")),
+        ]),
     )  # fmt: skip
 
 
-def _last_messages(bot: pl.DataFrame) -> pl.DataFrame:
-    return bot.group_by("id", maintain_order=True).agg(
-        pl.col("intent").last().alias("last_intent"),
-        pl.col("event_id").last(),
-        pl.col("at").last().alias("last_at"),
-        (~pl.col("delivered").last()).alias("undelivered"),
-        pl.col("intent").fill_null(NONE).unique().alias("said"),
-    )
+_LEFT: Any = {"on": "unit", "how": "left", "maintain_order": "left"}
+
+
+def _last(messages: pl.DataFrame) -> pl.DataFrame:
+    """The last of each unit's messages, which are in order."""
+    return messages.unique("unit", keep="last", maintain_order=True)
 
 
 def _of_happenings(found: pl.DataFrame) -> pl.DataFrame:
     """For each conversation which happenings it has, and the first."""
-    kind = pl.Enum(HAPPENINGS)
-    ordered = found.with_columns(pl.col("what").cast(kind)).sort("at", "what")
-    first = ordered.group_by("id", maintain_order=True).agg(pl.col("what").first().cast(pl.String).alias("first"))
+    ordered = found.with_columns(pl.col("what").cast(pl.Enum(HAPPENINGS))).sort("at", "what")
+    first = pl.col("what").first().cast(pl.String).alias("first")
     has = [(pl.col("what") == what).any().alias(what) for what in HAPPENINGS]
-    return first.join(ordered.group_by("id").agg(has), on="id")
+    return ordered.group_by("unit", maintain_order=True).agg(first, *has)
 
 
 def _slow(at: pl.DataFrame, bot: pl.DataFrame) -> pl.DataFrame:
     """For each conversation that has an answer of the bot's whether the last was slow."""
-    answers = bot.filter(pl.col("response_seconds").is_not_null()).join(at.select("id", "channel"), on="id")
-    limits = _limits(answers)
-    last = answers.group_by("id", maintain_order=True).agg(pl.col("channel", "response_seconds").last())
-    last = last.join(limits, on="channel", nulls_equal=True)
-    return last.select("id", (pl.col("response_seconds") > pl.col("limit")).alias("slow_reply"))
+    answers = bot.filter(pl.col("response_seconds").is_not_null()).join(
+        at.select("unit", "channel"), on="unit", maintain_order="left"
+    )
+    limits = answers.group_by("channel").agg(pl.col("response_seconds").quantile(0.9, "linear").alias("limit"))
+    last = _last(answers).join(limits, on="channel", nulls_equal=True)
+    return last.select("unit", (pl.col("response_seconds") > pl.col("limit")).alias("slow_reply"))
 
 
-def _limits(answers: pl.DataFrame) -> pl.DataFrame:
-    return answers.group_by("channel").agg(pl.col("response_seconds").quantile(0.9, "linear").alias("limit"))
-
-
-def chosen(units: pl.DataFrame, behind: Behind) -> pl.DataFrame:
-    """Those of `classify` that are meant."""
+def chosen(found: Found, behind: Behind) -> pl.DataFrame:
+    """The units that are meant."""
+    units = found.units
+    if behind.said is not None:
+        units = units.join(found.said.filter(pl.col("intent") == behind.said), on="unit", how="semi")
     wanted = [
         None if behind.lost is None else pl.col("lost") == behind.lost,
-        None if behind.said is None else pl.col("said").list.contains(behind.said),
         None if behind.last_intent is None else pl.col("silent") & (pl.col("last_intent") == behind.last_intent),
         None if behind.instead is None else pl.col("instead") == behind.instead,
         None if behind.reason is None else pl.col(behind.reason),
@@ -242,11 +245,18 @@ def chosen(units: pl.DataFrame, behind: Behind) -> pl.DataFrame:
 # from the store to the rows
 
 
-def read(store: Store, query: Query, funnel: Definition | Funnel, step: Step) -> pl.DataFrame:
+def read(store: Store, query: Query, funnel: Definition | Funnel, step: Step) -> Found:
     """`classify` of the conversations of a query that reached the first stage of a step."""
     at = _at(store, query, funnel, step)
-    ids = at.select("id", "source_at", "onward_at")
-    return classify(at, _messages(store, query, funnel, step, ids), _happened(store, query, funnel, step, ids))
+    # Rows are told apart by their 64-bit keys where no two have the same: numbers are compared faster than ids.
+    unit = "key" if at["key"].is_unique().all() else "id"
+    at = at.with_columns(pl.col(unit).alias("unit"))
+    spans = at.select("unit", "source_at", "onward_at")
+    messages = _meanwhile(_messages(store, query, funnel, step, unit), funnel, spans)
+    said = pl.col("prospect") & pl.col("intent").str.contains(OBJECTION)
+    objections = messages.filter(said).select("unit", "at", pl.lit("objection").alias("what"))
+    happened = _meanwhile(_happened(store, query, funnel, step, unit), funnel, spans)
+    return classify(at, messages, pl.concat([happened, objections]))
 
 
 class _Rows(NamedTuple):
@@ -290,7 +300,7 @@ def _at(store: Store, query: Query, funnel: Definition | Funnel, step: Step) -> 
         pl.col("onward_at").is_null().alias("lost"),
         pl.col("closed").cast(pl.Boolean),
         pl.col("message_count").cast(pl.Int64),
-    ).drop("key")  # fmt: skip
+    )
 
 
 def _came(store: Store, query: Query, funnel: Funnel, step: Step) -> pl.DataFrame:
@@ -309,53 +319,41 @@ def _instants(funnel: Funnel, step: int) -> list[str]:
     return [f"at_{i}" for i in later]
 
 
-def _messages(
-    store: Store, query: Query, funnel: Definition | Funnel, step: Step, at: pl.DataFrame
-) -> pl.DataFrame:
+def _messages(store: Store, query: Query, funnel: Definition | Funnel, step: Step, unit: str) -> pl.DataFrame:
+    """The bot's messages, each conversation's last one, and those of prospects that may be an objection."""
     clause = select.Clause(store.dialect)
     rows = _rows(query, funnel, step, clause)
     found = store.frame(
-        f"""SELECT c.id AS id, r.timestamp AS at, r.position, r.sender, r.intent, r.response_seconds, r.delivered,
-              r.event_id
+        f"""SELECT c.{unit} AS unit, r.timestamp AS at, r.position, r.sender = 'bot' AS bot,
+              r.sender = 'prospect' AS prospect, r.intent, r.response_seconds, r.delivered
             FROM {PHYSICAL["messages"]} r JOIN {rows.text} c ON c.key = r.key AND c.id = r.conversation_id
-            WHERE {rows.meanwhile} AND (r.sender = 'bot' OR r.position = c.message_count)""",
+            WHERE {rows.meanwhile} AND (r.sender = 'bot' OR r.position = c.message_count
+              OR r.sender = 'prospect' AND lower(r.intent) LIKE 'objection%')""",
         clause.parameters,
     )
-    return _meanwhile(found, funnel, at).with_columns(
-        pl.col("position").cast(pl.Int64), pl.col("delivered").cast(pl.Boolean)
+    return found.with_columns(
+        pl.col("position").cast(pl.Int64), pl.col("bot", "prospect", "delivered").cast(pl.Boolean)
     )
 
 
-def _happened(
-    store: Store, query: Query, funnel: Definition | Funnel, step: Step, at: pl.DataFrame
-) -> pl.DataFrame:
-    """What is no message, and messages that say no: an objection is either."""
+def _happened(store: Store, query: Query, funnel: Definition | Funnel, step: Step, unit: str) -> pl.DataFrame:
+    """What is no message."""
     clause = select.Clause(store.dialect)
     rows, kinds = _rows(query, funnel, step, clause), ", ".join(map(clause.sql.literal, _EVENTS))
-    events = store.frame(
-        f"""SELECT c.id AS id, r.timestamp AS at, r.event_type AS what
+    return store.frame(
+        f"""SELECT c.{unit} AS unit, r.timestamp AS at, r.event_type AS what
             FROM (SELECT * FROM {clause.sql.standing_events()} WHERE event_type IN ({kinds})) r
             JOIN {rows.text} c ON c.key = r.key AND c.id = r.conversation_id WHERE {rows.meanwhile}""",
         clause.parameters,
     ).with_columns(pl.col("what").replace(_EVENTS))
-    clause = select.Clause(store.dialect)
-    rows = _rows(query, funnel, step, clause)
-    said = store.frame(
-        f"""SELECT c.id AS id, r.timestamp AS at, r.intent AS what
-            FROM {PHYSICAL["messages"]} r JOIN {rows.text} c ON c.key = r.key AND c.id = r.conversation_id
-            WHERE {rows.meanwhile} AND r.sender = 'prospect' AND lower(r.intent) LIKE 'objection%'""",
-        clause.parameters,
-    )
-    objections = said.filter(pl.col("what").str.contains(OBJECTION)).with_columns(pl.lit("objection").alias("what"))
-    return _meanwhile(pl.concat([events, objections]), funnel, at)
 
 
-def _meanwhile(found: pl.DataFrame, funnel: Definition | Funnel, at: pl.DataFrame) -> pl.DataFrame:
+def _meanwhile(found: pl.DataFrame, funnel: Definition | Funnel, spans: pl.DataFrame) -> pl.DataFrame:
     """What lies in the time at the stage; the store has looked already where it knows that."""
     found = found.with_columns(pl.col("at").cast(pl.Datetime("us")).cast(pl.Int64))
     if isinstance(funnel, Definition):
         return found
-    both = found.join(at, on="id")
+    both = found.join(spans, on="unit")
     ends = pl.col("onward_at").is_null() | (pl.col("at") < pl.col("onward_at"))
     return both.filter((pl.col("at") >= pl.col("source_at")) & ends).drop("source_at", "onward_at")
 
@@ -427,22 +425,24 @@ def explain(store: Store, query: Query, funnel: Definition | Funnel, step: Step)
 
     The funnel counts conversations, each once.
     """
-    units = read(store, query, funnel, step)
+    found = read(store, query, funnel, step)
+    units = found.units
     n, lost = units.height, int(units["lost"].sum())
     return {
         "lost": lost,
         "went_on": n - lost,
         "silent": int(units["silent"].sum()),
-        "messages": _spoken(store, units),
+        "messages": _spoken(store, found),
         "instead": _instead(units),
         "reasons": _reasons(units),
         **_segments(_counts(store, query, funnel, step), query),
     }
 
 
-def _spoken(store: Store, units: pl.DataFrame) -> list[dict[str, Any]]:
+def _spoken(store: Store, found: Found) -> list[dict[str, Any]]:
     """What the bot said at this stage, what is followed by more silence than the others first."""
-    said = dict(units.explode("said").group_by("said").len().rows())
+    units = found.units
+    said = dict(found.said.group_by("intent").agg(pl.col("unit").n_unique()).rows())
     silent = dict(units.filter("silent").group_by("last_intent").len().rows())
     overall = sum(silent.values()) / max(sum(said.values()), 1)
     excess = {intent: silent.get(intent, 0) - n * overall for intent, n in said.items()}
@@ -463,20 +463,24 @@ def _spoken(store: Store, units: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _examples(store: Store, units: pl.DataFrame, intents: Sequence[str]) -> dict[str, str]:
-    """The most frequent text among the last messages of the latest silent conversations, for each intent."""
-    silent = units.filter(pl.col("silent") & pl.col("last_intent").is_in(intents) & pl.col("event_id").is_not_null())
-    latest = silent.sort(["last_at", "id"], descending=True).group_by("last_intent").head(EXAMPLES)
+    """The most frequent text among the last messages of some silent conversations, for each intent: those that reached
+    the stage last."""
+    silent = units.filter(pl.col("silent") & pl.col("last_intent").is_in(intents) & pl.col("position").is_not_null())
+    latest = silent.sort(["source_at", "id"], descending=True).group_by("last_intent").head(EXAMPLES)
     if latest.is_empty():
         return {}
-    clause = select.Clause(store.dialect)
-    keys = ", ".join(clause.add(key_of(one)) for one in latest["id"])
+    sql = store.dialect
+    listed = ", ".join(f"CAST({key} AS {sql.types['uint']})" for key in latest["key"])
+    keys = f"SELECT {sql.each(f'[{listed}]')}"
     found = store.select(
-        f"SELECT conversation_id, id, {clause.sql.content} FROM {PHYSICAL['events']} WHERE key IN ({keys})",
-        clause.parameters,
+        f"""WITH e AS {sql.once} (SELECT * FROM {PHYSICAL["events"]} WHERE key IN ({keys})),
+              r AS {sql.once} (SELECT * FROM {PHYSICAL["messages"]} WHERE key IN ({keys}))
+            SELECT r.conversation_id, r.position, {sql.json_text("e.properties", "content")} FROM r
+            JOIN e ON e.key = r.key AND e.id = r.event_id AND e.conversation_id = r.conversation_id"""
     )
-    texts = {(conversation, event): " ".join(text.split()) for conversation, event, text in found.rows if text}
+    texts = {(of, position): " ".join(text.split()) for of, position, text in found.rows if text}
     by_intent: dict[str, Counter[str]] = {}
-    for intent, *message in latest.select("last_intent", "id", "event_id").rows():
+    for intent, *message in latest.select("last_intent", "id", "position").rows():
         if text := texts.get(tuple(message)):
             by_intent.setdefault(intent, Counter())[text] += 1
     return {intent: min(count, key=lambda text: (-count[text], text)) for intent, count in by_intent.items()}
@@ -498,7 +502,9 @@ def _reasons(units: pl.DataFrame) -> list[dict[str, Any]]:
         for part in (units.filter("lost"), units.filter(~pl.col("lost")))
     )
     rows = [_compared(Share(lost[name], lost[""]), Share(went_on[name], went_on[""])) for name in names]
-    judged = _judged([row if name != NO_EVENT else row | {"p_value": None} for name, row in zip(names, rows, strict=True)])
+    judged = _judged(
+        [row if name != NO_EVENT else row | {"p_value": None} for name, row in zip(names, rows, strict=True)]
+    )
     found = [
         {"reason": name, "lost": share(lost[name], lost[""]), "went_on": share(went_on[name], went_on[""]), **row}
         | {"is_reason": is_more}
@@ -524,7 +530,11 @@ def _judged(rows: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], bool]]
     tested = [i for i, row in enumerate(rows) if row["p_value"] is not None]
     q = dict(zip(tested, q_values([rows[i]["p_value"] for i in tested]), strict=True))
     return [
-        (row | {"q_value": q.get(i)}, i in q and q[i] < 0.05 and row["difference"] > 0) for i, row in enumerate(rows)
+        (
+            {name: value for name, value in row.items() if name != "p_value"} | {"q_value": q.get(i)},
+            i in q and q[i] < 0.05 and row["difference"] > 0,
+        )
+        for i, row in enumerate(rows)
     ]
 
 
@@ -534,14 +544,9 @@ def _segments(counts: pl.DataFrame, query: Query) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
     for dimension in DIMENSIONS:
         found += _of_dimension(dimension, *_tables(counts, dimension))
-    judged = [
-        {name: value for name, value in row.items() if name != "p_value"} | {"over_contributes": is_more}
-        for row, is_more in _judged(found)
-    ]
+    judged = [row | {"over_contributes": is_more} for row, is_more in _judged(found)]
     ranked = sorted(judged, key=lambda row: (not row["over_contributes"], -row["excess"]))
-    now, before = (
-        _total(table) for table in _tables(counts, DIMENSIONS[0])
-    )
+    now, before = (_total(table) for table in _tables(counts, DIMENSIONS[0]))
     change = now.successes / now.n - before.successes / before.n if now.n and before.n else None
     period = metrics.period_before(query.period).to_dict()
     return {"segments": ranked, "before": {"period": period, "drop_rate": share(*before), "change": change}}
@@ -573,7 +578,7 @@ def _of_dimension(dimension: str, now: dict[str, Share], before: dict[str, Share
     rows = []
     for value in {**now, **before}:
         own, old = now.get(value, nothing), before.get(value, nothing)
-        effect = effects.get(value, Effect(None, None))
+        effect = effects.get(value)
         rows.append({
             "dimension": dimension,
             "value": value,
@@ -581,8 +586,8 @@ def _of_dimension(dimension: str, now: dict[str, Share], before: dict[str, Share
             "excess": own.successes - own.n * whole.successes / whole.n,
             **_compared(own, Share(whole.successes - own.successes, whole.n - own.n)),
             "before": share(*old),
-            "rate_effect": effect.rate,
-            "mix_effect": effect.mix,
+            "rate_effect": effect and effect.rate,
+            "mix_effect": effect and effect.mix,
         })  # fmt: skip
     return rows
 
@@ -591,9 +596,11 @@ def _of_dimension(dimension: str, now: dict[str, Share], before: dict[str, Share
 
 
 def units(store: Store, query: Query, funnel: Definition | Funnel, stage: str, behind: Behind) -> list[str]:
-    """The ids of the conversations at a stage that are meant. Raises `InvalidInput` for a stage that has no next one."""
+    """The ids of the conversations at a stage that are meant. Raises `InvalidInput` for a stage without a next one."""
     if not can_explain(funnel):
-        raise InvalidInput("name", "a funnel of contacts, or of every entry", "one that counts conversations, each once")
+        raise InvalidInput(
+            "name", "a funnel of contacts, or of every entry", "one that counts conversations, each once"
+        )
     return chosen(read(store, query, funnel, step_of(store, funnel, stage)), behind)["id"].to_list()
 
 
