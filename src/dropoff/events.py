@@ -238,6 +238,8 @@ DEFAULT_SENDER = {"message_sent": "bot", "message_received": "prospect"}
 _WHO = {"message_sent": {**SENDERS, "human": "agent"}, "message_received": {**SENDERS, "human": "prospect"}}
 DIRECTIONS = ("inbound", "outbound")
 STATUSES = ("delivered", "failed", "bounced")
+OBJECTION = r"(?i)^objection[\W_]+([^\W_].*)$"
+"""The intent of a prospect who objects, and to what."""
 
 
 class Receipt(NamedTuple):

@@ -396,7 +396,7 @@ def test_a_list_is_saved_as_a_file(demo, page):
     with page.expect_download() as download:
         page.get_by_role("link", name="Download CSV").click()
     assert download.value.suggested_filename == "conversations.csv"
-    with open(download.value.path(), encoding="utf-8", newline="") as file:
+    with Path(download.value.path()).open(encoding="utf-8", newline="") as file:
         rows_of_file = list(csv.DictReader(file))
     assert len(rows_of_file) == total > 10
     assert rows_of_file[0]["id"] == page.locator("tbody th").first.inner_text()

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from dropoff.analyse import cohorts, conversations, custom_funnel, funnel, metrics, own, select
+from dropoff.analyse import cohorts, conversations, custom_funnel, dropoffs, funnel, metrics, own, select
 from dropoff.analyse.funnel import Definition
 from dropoff.analyse.young import Young
 from dropoff.errors import InvalidInput
@@ -21,13 +21,14 @@ from dropoff.store.base import Store
 COMMON = ("from", "to", "timezone", "where", "include_test", "as_of")
 PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "funnel": (*COMMON, "by", "name", "definition", "mode", "threshold", "interval"),
-    "dropoffs": (*COMMON, "by", "name", "definition", "mode", "threshold"),
+    "dropoffs": (*COMMON, "by", "name", "definition", "mode", "threshold", "sort", "explain"),
     "cohorts": (*COMMON, "stage", "interval"),
     "metrics": (*COMMON, "by", "metric"),
     "trend": (*COMMON, "by", "metric", "interval"),
     "definitions": (),
     "conversations": (
-        *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", "limit", "after",
+        *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", *dropoffs.BEHIND, "limit",
+        "after",
     ),
     "conversation": ("timezone", "as_of"),
     "rejected": ("limit",),
@@ -49,10 +50,9 @@ def _wanted(params: Params) -> dict[str, str | None]:
     return {name: one(params, name) for name in ("stage", "within", "dropped")}
 
 
-def _without_within(wanted: Mapping[str, str | None]) -> tuple[str | None, str | None]:
-    if wanted["within"] is not None:
-        raise InvalidInput("within", wanted["within"], "left out: a funnel of your own has its window for that")
-    return wanted["stage"], wanted["dropped"]
+def _without_within(params: Params) -> None:
+    if (text := one(params, "within")) is not None:
+        raise InvalidInput("within", text, "left out: it is for the stages of Dropoff's own funnels")
 
 
 def no_past(moment: datetime) -> Store:
@@ -123,11 +123,17 @@ class Analytics:
         return name, chosen
 
     def dropoffs(self, params: Params) -> dict[str, Any]:
-        """The drop-offs alone."""
-        answer = self.funnel(params)
+        """The drop-offs alone, by `sort`, and why those of `explain` are there."""
+        check_parameters("dropoffs", params)
+        asked = dropoffs.parse(params)
+        answer = self.funnel({name: texts for name, texts in params.items() if name not in ("sort", "explain")})
         kept = ("period", "as_of", "definition", "drop_offs", "test_conversations")
         segments = {value: {"drop_offs": s["drop_offs"]} for value, s in answer.get("segments", {}).items()}
-        return {name: answer[name] for name in kept} | ({"segments": segments} if segments else {})
+        found = {name: answer[name] for name in kept} | ({"segments": segments} if segments else {})
+        _, chosen = self._chosen(params)
+        store, query = self._asked({**params, "by": []})
+        query = replace(query, now=datetime.fromisoformat(answer["as_of"]))
+        return msgspec.to_builtins(dropoffs.answer(store, query, chosen, found, asked))
 
     def cohorts(self, params: Params) -> dict[str, Any]:
         """Which share of those that began in each week had come to a stage at which age."""
@@ -165,14 +171,12 @@ class Analytics:
     def conversations(self, params: Params) -> dict[str, Any]:
         """A page of the list of conversations."""
         check_parameters("conversations", params)
-        (name, chosen), (store, query), wanted = self._chosen(params), self._asked(params), _wanted(params)
+        (_, chosen), (store, query) = self._chosen(params), self._asked(params)
         limit, after = int(number(params, "limit", conversations.LIMIT, 1, 1000)), one(params, "after")
-        if isinstance(chosen, Definition):
-            return conversations.listing(store, query, chosen, **wanted, limit=limit, after=after)
-        stage, dropped = _without_within(wanted)
-        found = custom_funnel.units(store, query, chosen, stage, dropped)
-        text = custom_funnel.listed(name, stage, dropped)
-        return conversations.listing_of(store, query, found, text, limit=limit, after=after)
+        if (found := self._ids(store, query, params)) is None:
+            assert isinstance(chosen, Definition)  # noqa: S101
+            return conversations.listing(store, query, chosen, **_wanted(params), limit=limit, after=after)
+        return conversations.listing_of(store, query, *found, limit=limit, after=after)
 
     def all_conversations(self, params: Params) -> Iterator[list[dict[str, Any]]]:
         """The whole list of conversations, some rows at a time. What is wrong with the question is raised at once."""
@@ -180,11 +184,23 @@ class Analytics:
         for name in ("limit", "after"):
             if (text := one(params, name)) is not None:
                 raise InvalidInput(name, text, "left out: an export is the whole list")
-        (_, chosen), (store, query), wanted = self._chosen(params), self._asked(params), _wanted(params)
+        (_, chosen), (store, query) = self._chosen(params), self._asked(params)
+        if (found := self._ids(store, query, params)) is None:
+            assert isinstance(chosen, Definition)  # noqa: S101
+            return conversations.export(store, query, chosen, **_wanted(params))
+        return conversations.export_of(store, query, found[0])
+
+    def _ids(self, store: Store, query: Query, params: Params) -> tuple[list[str], str] | None:
+        """The ids of the conversations that are meant, and which they are; None where a condition says it."""
+        name, chosen = self._chosen(params)
+        if meant := dropoffs.parse_behind(params):
+            _without_within(params)
+            return dropoffs.units(store, query, chosen, *meant), dropoffs.described(*meant)
         if isinstance(chosen, Definition):
-            return conversations.export(store, query, chosen, **wanted)
-        found = custom_funnel.units(store, query, chosen, *_without_within(wanted))
-        return conversations.export_of(store, query, found)
+            return None
+        _without_within(params)
+        stage, dropped = one(params, "stage"), one(params, "dropped")
+        return custom_funnel.units(store, query, chosen, stage, dropped), custom_funnel.listed(name, stage, dropped)
 
     def conversation(self, conversation_id: str, params: Params = MappingProxyType({})) -> dict[str, Any]:
         """One conversation with its messages and events."""

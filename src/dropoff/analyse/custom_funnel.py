@@ -180,6 +180,12 @@ def stages(funnel: Funnel) -> tuple[str, ...]:
     return tuple(f"{i + 1} of {len(funnel.steps)}" for i in range(len(funnel.steps)))
 
 
+def known_stages(store: Store, funnel: Funnel) -> list[str]:
+    """The required stages of which the project has any event at all."""
+    names, recorded = stages(funnel), _recorded(store, funnel)
+    return [names[i] for i in funnel.required if recorded[i]]
+
+
 def describe(found: pl.DataFrame, funnel: Funnel, recorded: Sequence[bool], threshold: float) -> dict[str, Any]:
     """Stages with rates and times, drop-offs, and the time to convert: a pure function of `attempts`."""
     counts = count(found, funnel)

@@ -277,7 +277,7 @@ def trend(store: Store, query: Query, metric: Metric, interval: str, young: Youn
     """
     if interval not in INTERVALS:
         raise InvalidInput("interval", interval, f"one of {', '.join(INTERVALS)}")
-    before = replace(query, period=_before(query.period, interval))
+    before = replace(query, period=period_before(query.period, interval))
     waits = young.waits(store, query, select.recorded_stages(store))
     return {
         "period": query.period.to_dict(),
@@ -295,7 +295,7 @@ def trend(store: Store, query: Query, metric: Metric, interval: str, young: Youn
     }
 
 
-def _before(period: Period, interval: str) -> Period:
+def period_before(period: Period, interval: str = "day") -> Period:
     """The period before: as many local days (of whole months, by month: as many months), whatever the clock does."""
     zone = ZoneInfo(period.timezone)
     first, last = period.start.astimezone(zone), period.end.astimezone(zone)

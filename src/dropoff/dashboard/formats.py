@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from dropoff.analyse.stats import ENOUGH
+
 NONE = "–"
-ENOUGH = 30  # below this denominator a rate is shown with a warning
 _SPACE = "\u00a0"
 _BUCKETS = {"day": "%a %Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from dropoff.events import MICROS
+from dropoff.events import MICROS, OBJECTION
 from dropoff.process import lifecycle
 from dropoff.process.frames import frame_schema, with_facts
 from dropoff.store import tables
@@ -34,7 +34,6 @@ OPT_OUT_CHANNELS = ("sms", "whatsapp")
 RETRACTED = "event_retracted"
 """A conversation of which nothing but these stands did not happen: its `event_count` is 0."""
 _MESSAGES = ("message_sent", "message_received")
-_OBJECTION = r"(?i)^objection[\W_]+([^\W_].*)$"
 _IDENTITY = ["key", "conversation_id"]
 # Of equal ids the conversation's own event comes first, then those of its contact's several names.
 _NAMES = [pl.col("id"), pl.col("attributed_by").is_not_null(), pl.col("contact_id")]
@@ -350,7 +349,7 @@ def _steps(ordered: pl.DataFrame) -> pl.DataFrame:
     """The rows that are steps of a path: messages by side and intent, objections, fallbacks, escalations."""
     kind, sender = pl.col("event_type"), pl.col("sender")
     rows = ordered.filter(kind.is_in((*_MESSAGES, "objection_raised", "fallback", "escalated")))
-    said = pl.col("intent").str.extract(_OBJECTION)
+    said = pl.col("intent").str.extract(OBJECTION)
     objection = (
         pl.when(kind == "objection_raised").then("objection").when(kind.is_in(_MESSAGES) & (sender == "prospect"))
         .then(said)
