@@ -205,20 +205,26 @@ FROM (
         Of a retraction that is itself retracted the chain is followed three steps.
         """
         target = self.json_text("facts", "event_id")
+        owner = "coalesce('c' || conversation_id, 'p' || contact_id)"
         undone = "(SELECT owner, target FROM {})"
         stands = "SELECT * FROM r WHERE (owner, id) NOT IN {}"
+        # Most events are of conversations in which nothing was retracted: of those nobody has to read the ids.
+        plain = "conversation_id IS NOT NULL AND key NOT IN (SELECT key FROM r)"
         return f"""(
   WITH r AS {self.once} (
-    SELECT coalesce('c' || conversation_id, 'p' || contact_id) AS owner, id, {target} AS target
+    SELECT key, {owner} AS owner, id, {target} AS target
     FROM {PHYSICAL["events"]} WHERE event_type = 'event_retracted' AND target IS NOT NULL AND target <> id),
   r1 AS ({stands.format(undone.format("r"))}),
   r2 AS ({stands.format(undone.format("r1"))}),
   r3 AS ({stands.format(undone.format("r2"))})
+  SELECT * FROM {PHYSICAL["events"]} WHERE {plain}
+  UNION ALL
   SELECT e.* REPLACE (coalesce(e.conversation_id, a.conversation_id) AS conversation_id,
     CASE WHEN e.conversation_id IS NULL THEN a.conversation_key ELSE e.key END AS key)
-  FROM {PHYSICAL["events"]} e
-  LEFT JOIN {PHYSICAL["attributions"]} a ON e.conversation_id IS NULL AND a.key = e.key AND a.event_id = e.id
-  WHERE (coalesce('c' || e.conversation_id, 'p' || e.contact_id), e.id) NOT IN {undone.format("r3")})"""
+  FROM (
+    SELECT * FROM {PHYSICAL["events"]}
+    WHERE (conversation_id IS NULL OR key IN (SELECT key FROM r)) AND ({owner}, id) NOT IN {undone.format("r3")}) e
+  LEFT JOIN {PHYSICAL["attributions"]} a ON e.conversation_id IS NULL AND a.key = e.key AND a.event_id = e.id)"""
 
     def properties(self, name: str) -> str:
         """For each conversation the last value of a property among its events that are not messages."""
