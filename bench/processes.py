@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 DROPOFF = (sys.executable, "-c", "from dropoff.cli import main; main()")
 
 
