@@ -1,6 +1,6 @@
 """Dropoff's own application without the worker: what the door costs by itself.
 
-python -m bench.door DIR
+python -m bench.door DIR [QUEUE]
 """
 
 import sys
@@ -9,10 +9,13 @@ from pathlib import Path
 from bench.processes import serve
 from dropoff.access import Access
 from dropoff.app import web
-from dropoff.engine import Engine
+from dropoff.engine import Engine, Jobs
 from dropoff.settings import load
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    engine = Engine(load(data=folder))  # not entered: its worker does not run
+    if len(sys.argv) > 2:
+        engine = Engine(load(data=folder, queue=sys.argv[2], role="ingest"), Jobs(door=True))
+    else:
+        engine = Engine(load(data=folder))  # not entered: its worker does not run
     serve(web(engine, Access(engine.control, "nobody")), folder)

@@ -32,8 +32,8 @@ def measure(plan: Plan, timeline: Timeline, folder: Path) -> Iterator[Row]:
     small, large = folder / "small", folder / "large"
     copies = plan.grown_events // timeline.events
     for place, number in ((small, max(copies // 20, 1)), (large, copies)):
-        _seed(place, timeline)
-        _grow(place / "store.duckdb", number)
+        seed(place, timeline)
+        grow(place / "store.duckdb", number)
     fresh = [payload_of(part) for part in parts(timeline.copy(0xFFFFFF)[: BATCH * BATCHES], APPENDED)]
     (few, before), (many, after) = _next_batches(small, fresh), _next_batches(large, fresh)
     yield Row(
@@ -43,12 +43,12 @@ def measure(plan: Plan, timeline: Timeline, folder: Path) -> Iterator[Row]:
     yield from _questions(large)
 
 
-def _seed(folder: Path, timeline: Timeline) -> None:
+def seed(folder: Path, timeline: Timeline) -> None:
     folder.mkdir()
     _drain(folder, [payload_of(part) for part in parts(timeline.copy(0), APPENDED)])
 
 
-def _grow(file: Path, copies: int) -> None:
+def grow(file: Path, copies: int) -> None:
     """Copy what is stored, each copy under other keys and ids and a week or so earlier; nothing of it is new work."""
     connection = duckdb.connect(str(file))
     events = connection.execute("SELECT max(seq) + 1 FROM event_rows").fetchall()[0][0]

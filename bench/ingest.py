@@ -47,7 +47,7 @@ def _rates(
         lines = timeline.copy(next(_worlds))[:events]
         bodies = lines if size == 1 else arrays(lines, size)
         for name, server in targets.items():
-            sent = _send(server, bodies, connections)
+            sent = send(server, bodies, connections)
             rates[name].append(len(lines) / sent["seconds"])
             waits[name].append(sent["p99_ms"])
             if name == "serve":
@@ -64,7 +64,8 @@ def _rates(
     yield Row(f"  until all is stored, {what}", "events/s", median(drains))
 
 
-def _send(server: Serving, bodies: list[bytes], connections: int) -> dict[str, float]:
+def send(server: Serving, bodies: list[bytes], connections: int) -> dict[str, float]:
+    """From a process of its own; what `bench.load` says of it."""
     path = Path(server.folder) / "bodies.msgpack"
     path.write_bytes(msgspec.msgpack.encode(bodies))
     answer = run(sys.executable, "-m", "bench.load", server.address, str(path), str(connections))

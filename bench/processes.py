@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 DROPOFF = (sys.executable, "-c", "from dropoff.cli import main; main()")
 
 
@@ -84,11 +84,25 @@ class Serving:
         return time.perf_counter() - begin
 
     @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    @property
     def peak_bytes(self) -> int:
         """The most memory the process ever held (Linux; 0 elsewhere)."""
         status = Path(f"/proc/{self._process.pid}/status")
         found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
         return int(found[1]) * 1024 if found else 0
+
+
+def cpu_seconds(pid: int) -> float:
+    """The CPU time that a process and its threads have taken (Linux; 0 elsewhere)."""
+    status = Path(f"/proc/{pid}/stat")
+    if not status.exists():
+        return 0.0
+    user, system = status.read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def run(*command: str) -> str:

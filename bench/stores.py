@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import cast
+from typing import NamedTuple, cast
 
 import polars as pl
 
 from bench.data import Timeline, parts
 from bench.rows import Plan, Row
-from bench.worker import APPENDED, milliseconds, payload_of
+from bench.worker import APPENDED, payload_of
 from dropoff.aggregate import rollups
 from dropoff.analyse.analytics import Analytics
 from dropoff.process import frames
@@ -28,6 +28,15 @@ ROUNDS = 7
 Open = Callable[[str], Store]
 
 
+class Found(NamedTuple):
+    """What was measured, in which unit, how much of it; and the milliseconds of CPU of all threads (None: of size)."""
+
+    work: str
+    unit: str
+    value: float
+    cpu: float | None = None
+
+
 def measure(plan: Plan, timeline: Timeline, folder: Path) -> Iterator[Row]:
     """1 M and 10 M events (quickly: a twentieth), each in a new store of both kinds."""
     stores: dict[str, Open] = {
@@ -37,64 +46,70 @@ def measure(plan: Plan, timeline: Timeline, folder: Path) -> Iterator[Row]:
     for events in (plan.grown_events // 20, plan.grown_events // 2):
         copies = max(events // timeline.events, 1)
         ours, peer = (list(_of(stores[kind], kind, copies, timeline, folder)) for kind in stores)
-        for (work, unit, ours_found), (_, _, peer_found) in zip(ours, peer, strict=True):
+        for mine, its in zip(ours, peer, strict=True):
+            cpu = "" if mine.cpu is None or its.cpu is None else f"; CPU {mine.cpu:,.0f} and {its.cpu:,.0f} ms"
             yield Row(
-                f"{work}, {copies * timeline.events:,} events", unit, ours_found, peer_found, ours_found / peer_found,
-                "chDB, the same adapter contract", note="DuckDB / chDB",
+                f"{mine.work}, {copies * timeline.events:,} events", mine.unit, mine.value, its.value,
+                mine.value / its.value, "chDB, the same adapter contract", note=f"DuckDB / chDB{cpu}",
             )  # fmt: skip
 
 
-def _of(open_one: Open, kind: str, copies: int, timeline: Timeline, folder: Path) -> Iterator[tuple[str, str, float]]:
-    """What, in which unit, and how much of it."""
-    store = open_one(f"s{copies}")
+def _of(open_one: Open, kind: str, copies: int, timeline: Timeline, folder: Path) -> Iterator[Found]:
+    name = f"s{copies}"
+    store = open_one(name)
     queue = SqliteQueue(folder / f"{kind}-{copies}.db")
-    yield "queue → store (read back, fold, write)", "events/s", _filled(store, queue, copies, timeline)
+    yield _filled(store, queue, copies, timeline)
     queue.close()
-    yield "events alone, written", "events/s", _appended(open_one(f"a{copies}"), timeline)
+    yield _appended(open_one(f"a{copies}"), timeline)
     keys = store.select(f"SELECT DISTINCT key FROM event_rows ORDER BY key LIMIT {LOOKED_UP}").rows
     wanted = pl.Series("key", [key for (key,) in keys], pl.UInt64)
-    yield f"history of {LOOKED_UP:,} conversations", "ms", _typical(lambda: store.history(wanted))
-    yield "rollups, all made anew", "ms", _rebuilt(store)
+    yield _typical(f"history of {LOOKED_UP:,} conversations", lambda: store.history(wanted))
+    plan = rollups.Plan("UTC")
+    yield _took("rollups, all made anew", lambda: rollups.refresh(store, plan, datetime.now(UTC)))
     yield from _asked(store)
+    yield Found("disk, with the rollups", "bytes/event", _size(store, folder, name) / (copies * timeline.events))
     store.close()
 
 
-def _filled(store: Store, queue: SqliteQueue, copies: int, timeline: Timeline) -> float:
-    """Events a second through the worker, one copy of the timeline after the other."""
-    worker, seconds, events = Worker(queue, store, Rules()), 0.0, 0
+def _size(store: Store, folder: Path, name: str) -> float:
+    """The bytes of a checkpointed file, or of the engine's live parts: those that were merged away go later."""
+    if isinstance(store, DuckStore):
+        store.checkpoint()
+        return (folder / f"{name}.duckdb").stat().st_size
+    parts = f"SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = '{name}'"
+    return float(store.select(parts).rows[0][0])
+
+
+def _filled(store: Store, queue: SqliteQueue, copies: int, timeline: Timeline) -> Found:
+    """Through the worker, one copy of the timeline after the other."""
+    worker, seconds, cpu, events = Worker(queue, store, Rules()), 0.0, 0.0, 0
     for number in range(copies):
         for future in [queue.append(*payload_of(part)) for part in parts(timeline.copy(number), APPENDED)]:
             future.result()
-        begin = time.perf_counter()
+        begin, busy = time.perf_counter(), time.process_time()
         while tally := worker.step(0.0):
             events += tally.events
         seconds += time.perf_counter() - begin
+        cpu += time.process_time() - busy
     assert store.select("SELECT count(*) FROM event_rows").rows == [(events,)]
-    return events / seconds
+    return Found("queue → store (read back, fold, write)", "events/s", events / seconds, cpu * 1e3)
 
 
-def _appended(store: Store, timeline: Timeline) -> float:
-    """Events a second, of one batch that is only kept."""
+def _appended(store: Store, timeline: Timeline) -> Found:
+    """One batch that is only kept."""
     payloads = [payload_of(part) for part in parts(timeline.copy(0)[:APPENDS], APPENDED)]
     lines = b"".join(lines for lines, _ in payloads)
     rows = frames.read_lines(lines).drop("batch").with_columns(pl.int_range(pl.len()).alias("seq"))
-    begin = time.perf_counter()
+    refused = pl.DataFrame(schema=frames.frame_schema("rejected_events"))
     if store.shared:
-        cast(SharedStore, store).append(rows)
+        found = _took("", lambda: cast(SharedStore, store).append(rows))
     else:
-        refused = pl.DataFrame(schema=frames.frame_schema("rejected_events"))
-        store.commit(Change(rows.select(tables.names("events")), (), {}, refused, 1))
-    seconds = time.perf_counter() - begin
+        found = _took("", lambda: store.commit(Change(rows.select(tables.names("events")), (), {}, refused, 1)))
     store.close()
-    return len(rows) / seconds
+    return Found("events alone, written", "events/s", len(rows) / found.value * 1e3, found.cpu)
 
 
-def _rebuilt(store: Store) -> float:
-    plan = rollups.Plan("UTC")
-    return milliseconds(lambda: rollups.refresh(store, plan, datetime.now(UTC)))
-
-
-def _asked(store: Store) -> Iterator[tuple[str, str, float]]:
+def _asked(store: Store) -> Iterator[Found]:
     """The questions of the pages, over everything."""
     analytics = Analytics(store, "UTC")
     first, total = store.select("SELECT min(started_at), count(*) FROM conversation_rows").rows[0]
@@ -108,8 +123,17 @@ def _asked(store: Store) -> Iterator[tuple[str, str, float]]:
         ("all metrics", lambda: analytics.metrics(everything)),
     )
     for name, question in asked:
-        yield name, "ms", _typical(question)
+        yield _typical(name, question)
 
 
-def _typical(question: Callable[[], object]) -> float:
-    return median(milliseconds(question) for _ in range(ROUNDS))
+def _took(work: str, question: Callable[[], object]) -> Found:
+    begin, busy = time.perf_counter(), time.process_time()
+    question()
+    busy = time.process_time() - busy
+    return Found(work, "ms", (time.perf_counter() - begin) * 1e3, busy * 1e3)
+
+
+def _typical(work: str, question: Callable[[], object]) -> Found:
+    """The medians of several times."""
+    found = [_took(work, question) for _ in range(ROUNDS)]
+    return Found(work, "ms", median(one.value for one in found), median(one.cpu or 0.0 for one in found))

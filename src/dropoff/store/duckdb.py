@@ -23,6 +23,7 @@ ROW_GROUP = 122_880  # DuckDB's: from so many rows an insert writes row groups d
 _MAX_SPANS = 48  # more OR-ed spans than this cost more to plan than they save to read
 _SCATTERED = 3  # from so many row groups on, a key's own list is worth keeping
 _SCANNED = 65_536
+_FRAMED = 1_000_000
 _SCANNED_LARGE = 2_048  # of refused events, which may have 32 kB each
 
 _CONFIG = {
@@ -174,7 +175,8 @@ class DuckStore:
 
     def frame(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pl.DataFrame:
         found = self._cursor().sql(sql, params=dict(parameters) if parameters else None)
-        return pl.DataFrame(found.to_arrow_table())
+        # Read as it comes: a table would first be held a second time by the engine.
+        return pl.DataFrame(found.to_arrow_reader(_FRAMED))
 
     def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
         cursor = self._connection.cursor()
