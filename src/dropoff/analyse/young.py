@@ -11,6 +11,7 @@ due yet is not waited for, even where it was kept early, or the early ones would
 Maturity times come from the whole real traffic of the project, so that segments are compared at one age. What a
 projection borrows comes from the query's own population, its filters included: others convert otherwise. Both are read
 from conversations that started in the 12 months and 180 days before `now`, as no event is attributed later than that.
+Both see the world as it was at the last whole minute, so that questions asked one after the other agree.
 """
 
 import time
@@ -222,7 +223,8 @@ class Young:
 
     def waits(self, store: Store, query: Query, recorded: Set[str]) -> Waits:
         """M of every stage, for the project as a whole: the query says which time is now and what is test traffic."""
-        whole = self._population(store, replace(query, where=(), by=None, include_test=False), recorded)
+        project = replace(_at_minute(query), where=(), by=None, include_test=False)
+        whole = self._population(store, project, recorded)
         found = {stage: self._wait(stage, whole.learned.get(_before(stage, recorded)), recorded) for stage in STEP_DAYS}
         return Waits(found, recorded, whole.lead)
 
@@ -234,6 +236,7 @@ class Young:
 
     def cohorts(self, store: Store, query: Query, recorded: Set[str], starts: Sequence[int] = ()) -> "Cohorts":
         """The cohorts of a query: one for each segment, and in it for each bucket that begins at one of `starts`."""
+        query = _at_minute(query)
         waits, population = self.waits(store, query, recorded), self._population(store, query, recorded)
         found = read(store, query, query.period.start, query.period.end)
         cells: dict[tuple[str, int | None], Instants] = {}
@@ -311,6 +314,10 @@ class Cohorts:
         """The cohort of a cell; of nobody where there is none."""
         instants = self._cells.get((segment, bucket), _NOBODY)
         return Cohort(instants, self.waits, self._rests.get(segment, {}), self._now)
+
+
+def _at_minute(query: Query) -> Query:
+    return replace(query, now=query.now.replace(second=0, microsecond=0))
 
 
 def _default_days(step: Step) -> int:
