@@ -115,9 +115,15 @@ def _times(taken: Answer) -> list[str]:
 
 
 def _rates(part: Answer, console: Console) -> None:
-    table("rates", {"rate": False, "value": False, "of": True}, [
-        [name, rate(n), f"{formats.number(n['numerator'])} / {formats.number(n['denominator'])}"]
-        for name, n in part["numbers"].items()
+    numbers = part["numbers"]
+    is_aged = any(n["matured"] or n["projected"] for n in numbers.values())
+    columns = {"rate": False, "value": False, "of": True}
+    table("rates", columns | (dict.fromkeys(("matured", "projected"), False) if is_aged else {}), [
+        [
+            name, rate(n), f"{formats.number(n['numerator'])} / {formats.number(n['denominator'])}",
+            *((formats.matured(n), formats.projected(n)) if is_aged else ()),
+        ]
+        for name, n in numbers.items()
     ], console)  # fmt: skip
 
 

@@ -145,14 +145,15 @@ def follow(entered: Ints, converted: Ints, competing: Sequence[Ints], now: int) 
         if times.shape != entered.shape:
             raise InvalidInput("times", str(times.shape), f"as many as entries: {entered.shape}")
     begun = entered < now
-    start = entered[begun]
-    instants = [np.where(converted < now, converted, NEVER)[begun]]
-    instants += [np.where((times < now) & (converted >= now), times, NEVER)[begun] for times in competing]
-    kinds = np.stack(instants)
-    first = kinds.argmin(axis=0)
-    ended = kinds.min(axis=0)
-    durations = np.maximum(np.minimum(ended, now) - start, 0)
-    return Entries(start, durations, np.where(ended < now, first + 1, OPEN).astype(np.int8))
+    start, ended, others = entered[begun], converted[begun], [times[begun] for times in competing]
+    ends = np.where(ended < now, CONVERTED, OPEN).astype(np.int8)
+    is_open = ends == OPEN
+    ended = np.minimum(ended, now)
+    for kind, times in enumerate(others, CONVERTED + 1):
+        earlier = is_open & (times < ended)
+        ends[earlier] = kind
+        ended = np.where(earlier, times, ended)
+    return Entries(start, np.maximum(ended - start, 0), ends)
 
 
 def table(durations: Ints, ends: NDArray[np.int8], kind: int = CONVERTED) -> Table:

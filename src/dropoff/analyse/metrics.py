@@ -48,20 +48,26 @@ def answer(store: Store, query: Query, metrics: Sequence[Metric], young: Young |
 
     With `young` the rates between stages are matured and projected, too.
     """
-    found = measure(store, query, metrics)
     recorded = _recorded(store, metrics)
     cohorts = young.cohorts(store, query, recorded) if young and recorded is not None else None
-    rows = [
-        beside(metric, describe(metric, cell, sums, recorded), cohorts)
-        for metric in metrics
-        for cell, sums in _cells(metric, found[metric.name], split=query.by is not None)
-    ]
     return {
         "period": query.period.to_dict(),
         "as_of": instant(query.now),
         "definition": {"by": query.by, "overlapping": query.by in MULTIPLE},
-        "metrics": rows,
+        "metrics": _rows_of(store, query, metrics, recorded, cohorts),
     }
+
+
+def _rows_of(
+    store: Store, query: Query, metrics: Sequence[Metric], recorded: Set[str] | None, cohorts: Cohorts | None
+) -> list[dict[str, Any]]:
+    """The row of each metric, segment and currency."""
+    found = measure(store, query, metrics)
+    return [
+        beside(metric, describe(metric, cell, sums, recorded), cohorts)
+        for metric in metrics
+        for cell, sums in _cells(metric, found[metric.name], split=query.by is not None)
+    ]
 
 
 def _cells(metric: Metric, found: Mapping[Cell, Sums], *, split: bool) -> list[tuple[Cell, Sums]]:
@@ -215,7 +221,7 @@ def describe(metric: Metric, cell: Cell, sums: Sums, recorded: Set[str] | None =
     return row
 
 
-def beside(metric: Metric, row: dict[str, Any], cohorts: Cohorts | None, bucket: int = 0) -> dict[str, Any]:
+def beside(metric: Metric, row: dict[str, Any], cohorts: Cohorts | None, bucket: int | None = None) -> dict[str, Any]:
     """The row of a rate between stages with what it comes to; other rows as they are."""
     if cohorts is None or not metric.stages:
         return row
@@ -278,20 +284,29 @@ def trend(store: Store, query: Query, metric: Metric, interval: str, young: Youn
     if interval not in INTERVALS:
         raise InvalidInput("interval", interval, f"one of {', '.join(INTERVALS)}")
     before = replace(query, period=period_before(query.period, interval))
-    waits = young.waits(store, query, select.recorded_stages(store))
+    recorded = select.recorded_stages(store)
+    waits = young.waits(store, query, recorded)
+    now, then = (_over_time(store, each, metric, interval, young, waits) for each in (query, before))
     return {
         "period": query.period.to_dict(),
         "as_of": instant(query.now),
         "definition": definition(metric, waits),
         "interval": interval,
-        "total": answer(store, query, [metric], young)["metrics"],
-        "points": _points(store, query, metric, interval, young, waits),
-        "previous": {
-            "period": before.period.to_dict(),
-            "total": answer(store, before, [metric], young)["metrics"],
-            "points": _points(store, before, metric, interval, young, waits),
-        },
+        **now,
+        "previous": {"period": before.period.to_dict(), **then},
         "deploys": _deploys(store, query),
+    }
+
+
+def _over_time(
+    store: Store, query: Query, metric: Metric, interval: str, young: Young, waits: Waits
+) -> dict[str, list[dict[str, Any]]]:
+    """`total` and `points` of a period."""
+    begins = [to_micros(start) for _, start, _ in cuts(query.period, interval)]
+    cohorts = young.cohorts(store, query, waits.recorded, begins) if metric.stages else None
+    return {
+        "total": _rows_of(store, query, [metric], waits.recorded, cohorts),
+        "points": _points(store, query, metric, interval, waits, cohorts),
     }
 
 
@@ -309,23 +324,19 @@ def period_before(period: Period, interval: str = "day") -> Period:
 
 
 def _points(
-    store: Store, query: Query, metric: Metric, interval: str, young: Young, waits: Waits
+    store: Store, query: Query, metric: Metric, interval: str, waits: Waits, cohorts: Cohorts | None
 ) -> list[dict[str, Any]]:
-    starts = cuts(query.period, interval)
     found = measure(store, query, [metric], bucket_of(store.dialect, interval, query.period.timezone))[metric.name]
-    recorded = _recorded(store, [metric])
     lines = {(cell.segment, cell.currency or "") for cell in found}
     if not lines and not metric.by_currency and query.by is None:
         lines = {("", "")}
     nothing = Sums(Decimal(0), None if metric.denominator is None else Decimal(0))
-    begins = [to_micros(start) for _, start, _ in starts]
-    cohorts = young.cohorts(store, query, recorded, begins) if recorded is not None else None
     points = []
-    for bucket, (key, start, end) in enumerate(starts):
+    for bucket, (key, start, end) in enumerate(buckets(query.period, interval)):
         span = _span(start, end, query, _wait(metric, waits))
         for segment, currency in sorted(lines):
             cell = Cell(segment, key, currency or None)
-            row = describe(metric, cell, found.get(cell, nothing), recorded)
+            row = describe(metric, cell, found.get(cell, nothing), waits.recorded)
             points.append({**span, **beside(metric, row, cohorts, bucket)})
     return points
 

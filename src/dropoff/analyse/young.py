@@ -11,6 +11,7 @@ due yet is not waited for, even where it was kept early, or the early ones would
 Maturity times come from the whole real traffic of the project, so that segments are compared at one age. What a
 projection borrows comes from the query's own population, its filters included: others convert otherwise. Both are read
 from conversations that started in the 12 months and 180 days before `now`, as no event is attributed later than that.
+Both see the world as it was at the last whole minute, so that questions asked one after the other agree.
 """
 
 import time
@@ -63,12 +64,16 @@ class Instants(NamedTuple):
     def entries(self, step: Step, now: int, *, when_due: bool) -> Entries:
         """The entries into a step before `now`; `when_due`: the clock waits for the meeting's date."""
         source, target = (self.reached[_NAMES.index(stage)] for stage in step)
-        known = when_due & (source < NEVER) & (self.due < NEVER)
-        entered = np.where(known, np.maximum(self.due, source), source)
-        return maturity.follow(entered, target, [self.ended], now)
+        there = np.flatnonzero(source < now)
+        entered, due = source[there], self.due[there]
+        if when_due:
+            entered = np.where(due < NEVER, np.maximum(due, entered), entered)
+        return maturity.follow(entered, target[there], [self.ended[there]], now)
 
     def cut(self, starts: Sequence[int]) -> Iterator["Instants"]:
         """Those that started in each of the buckets that begin at these ascending instants."""
+        if not starts:
+            return
         order = np.argsort(self.started, kind="stable")
         ends = np.searchsorted(self.started[order], [*starts, NEVER])
         for first, last in pairwise(ends):
@@ -218,7 +223,8 @@ class Young:
 
     def waits(self, store: Store, query: Query, recorded: Set[str]) -> Waits:
         """M of every stage, for the project as a whole: the query says which time is now and what is test traffic."""
-        whole = self._population(store, replace(query, where=(), by=None, include_test=False), recorded)
+        project = replace(_at_minute(query), where=(), by=None, include_test=False)
+        whole = self._population(store, project, recorded)
         found = {stage: self._wait(stage, whole.learned.get(_before(stage, recorded)), recorded) for stage in STEP_DAYS}
         return Waits(found, recorded, whole.lead)
 
@@ -228,15 +234,15 @@ class Young:
             return Maturity(round(days * DAY), "configured", conversions)
         return learned or Maturity(round(_default_days(_before(stage, recorded)) * DAY), "default")
 
-    def cohorts(self, store: Store, query: Query, recorded: Set[str], starts: Sequence[int] | None = None) -> "Cohorts":
-        """The cohorts of a query, one for each segment; with `starts` for each bucket that begins at one of these."""
+    def cohorts(self, store: Store, query: Query, recorded: Set[str], starts: Sequence[int] = ()) -> "Cohorts":
+        """The cohorts of a query: one for each segment, and in it for each bucket that begins at one of `starts`."""
+        query = _at_minute(query)
         waits, population = self.waits(store, query, recorded), self._population(store, query, recorded)
         found = read(store, query, query.period.start, query.period.end)
-        cells = {
-            (segment, bucket): part
-            for segment, instants in found.items()
-            for bucket, part in enumerate([instants] if starts is None else instants.cut(starts))
-        }
+        cells: dict[tuple[str, int | None], Instants] = {}
+        for segment, instants in found.items():
+            cells[segment, None] = instants
+            cells |= {(segment, bucket): part for bucket, part in enumerate(instants.cut(starts))}
         # A week or a month is a cohort itself: it goes on like the others, not like itself.
         rests = {segment: population.rests.get("" if query.by in _CALENDAR else segment, {}) for segment in found}
         return Cohorts(cells, waits, rests, to_micros(query.now))
@@ -297,17 +303,21 @@ class Young:
 
 @dataclass(frozen=True, slots=True)
 class Cohorts:
-    """The cohorts of an answer by segment and bucket."""
+    """The cohorts of an answer by segment and bucket; that of all buckets stands under None."""
 
-    _cells: Mapping[tuple[str, int], Instants]
+    _cells: Mapping[tuple[str, int | None], Instants]
     waits: Waits
     _rests: Mapping[str, Mapping[Step, Rest]]
     _now: int
 
-    def of(self, segment: str = "", bucket: int = 0) -> Cohort:
+    def of(self, segment: str = "", bucket: int | None = None) -> Cohort:
         """The cohort of a cell; of nobody where there is none."""
         instants = self._cells.get((segment, bucket), _NOBODY)
         return Cohort(instants, self.waits, self._rests.get(segment, {}), self._now)
+
+
+def _at_minute(query: Query) -> Query:
+    return replace(query, now=query.now.replace(second=0, microsecond=0))
 
 
 def _default_days(step: Step) -> int:

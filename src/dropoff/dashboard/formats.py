@@ -115,6 +115,25 @@ def bucket(when: str, interval: str, timezone: str) -> str:
     return f"{moment:{_BUCKETS[interval]}}"
 
 
+def matured(rate: Mapping) -> str:
+    """The matured rate of a NUMBER: `64.5 % of 107 within 1 h 36 min`, or that nobody is old enough."""
+    found = rate.get("matured")
+    if not found:
+        return NONE
+    value = percent(found["value"]) if found["n"] else NONE
+    return f"{value} of {number(found['n'])} within {duration(found['maturity_days'] * 86400)}"
+
+
+def projected(rate: Mapping) -> str:
+    """The projected rate of a NUMBER: `4.3 % [3.2–5.7 %] by 112 d, 70 % borrowed`."""
+    found = rate.get("projected")
+    if not found:
+        return NONE
+    by = duration(found["horizon_days"] * 86400)
+    said = f"{percent(found['value'])} [{interval(found['interval'])}] by {by}"
+    return f"{said}, {percent(found['borrowed'], 0)} borrowed" if found["borrowed"] else said
+
+
 def is_small(denominator: float | None) -> bool:
     """Whether a rate over `denominator` says too little to act on."""
     return denominator is None or denominator < ENOUGH

@@ -61,12 +61,22 @@ TERMS = {
     "Not enough data": "Fewer than 30 conversations stand below the line: the interval says more than the rate.",
     "Not recorded": "No event of this stage exists anywhere in the project, so no rate is claimed for it.",
     "Drop rate": "Share of those at a stage who did not reach the next one. Lost: how many that are.",
+    "So far": "Those who have converted by now, of all who entered: of the young ones some may still come.",
+    "Matured": "Of those who entered at least the maturity time ago, the share that converted within it.",
+    "Within": "The maturity time: set in dropoff.toml, or by when nine in ten conversions of the last 12 months had come, "
+    "or a default. From the start it adds up along the stages, with the time for which meetings are booked ahead.",
+    "Projected": "What the rate comes to: beyond the age of these conversations, as earlier ones went on. Opted out, "
+    "lost and disqualified are ends. With fewer than 10 conversions behind it there is none.",
+    "By": "The age for which it is projected: one that many earlier conversations have had.",
+    "Borrowed": "The part of the projected value that comes from earlier conversations.",
     "Segment": "Conversations that have the value. (none): no value; (rest): all but the 50 most frequent together.",
     "Test traffic": "Conversations marked as tests are left out unless included above.",
 }
 
+_OF_STAGES = ("So far", "Matured", "Within", "Projected", "By", "Borrowed")
+
 OWN_TERMS = {
-    **TERMS,
+    **{term: text for term, text in TERMS.items() if term not in _OF_STAGES},
     "Count": "Those that came to the step, as the mode of the funnel has it.",
     "Implied": "Those without one, counted because they came to a later step (mode reached).",
     "Time": "From the required step before, of those that took both: median, average, and within what nine in ten did.",
