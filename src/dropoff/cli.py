@@ -160,12 +160,14 @@ def funnel(
 def dropoffs(
     name: Name = None, definition: Definition = None, threshold: Threshold = 0.0, start: From = None, end: To = None,
     timezone: Zone = None, where: WhereOption = None, by: By = None, include_test: Test = False, data: Data = None,
+    sort: Annotated[str, typer.Option(help="rate or volume: which comes first")] = "rate",
+    explain: Annotated[str, typer.Option(help="all, worst, none, or the stage it begins at")] = "all",
     json: Json = False,
 ) -> None:  # fmt: skip
-    """Between which stages conversations are lost, the highest rate first."""
+    """Between which stages conversations are lost, the highest rate first, and why."""
     params = _params(
         start, end, timezone, where, include_test, by=by, name=name, definition=_json_of(definition),
-        threshold=threshold,
+        threshold=threshold, sort=sort, explain=explain,
     )  # fmt: skip
     _print(_ask(data, "dropoffs", params), json, _terminal().drop_offs)
 
@@ -209,13 +211,19 @@ def trend(
 def list_conversations(
     stage: Annotated[str | None, typer.Option(help="only those that reached this stage")] = None,
     dropped: Annotated[str | None, typer.Option(help="only those that reached it and not the next")] = None,
+    passed: Annotated[str | None, typer.Option(help="only those that reached it and the next")] = None,
+    said: Annotated[str | None, typer.Option(help="in which the bot said this intent at that stage")] = None,
+    last_intent: Annotated[str | None, typer.Option(help="that fell silent after this intent")] = None,
+    instead: Annotated[str | None, typer.Option(help="what the lost did next: silence, objection, …")] = None,
+    reason: Annotated[str | None, typer.Option(help="with this reason there: fallback, slow_reply, …")] = None,
     limit: Annotated[int, typer.Option(help="how many", min=1, max=1000)] = 50,
     after: Annotated[str | None, typer.Option(help="the `next` of the page before")] = None,
     name: Name = None, definition: Definition = None, start: From = None, end: To = None, timezone: Zone = None,
     where: WhereOption = None, include_test: Test = False, data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
     """The conversations started in a period, the latest first."""
-    given = {"stage": stage, "dropped": dropped, "limit": limit, "after": after, "name": name}
+    given = {"stage": stage, "dropped": dropped, "passed": passed, "limit": limit, "after": after, "name": name}
+    given |= {"said": said, "last_intent": last_intent, "instead": instead, "reason": reason}
     params = _params(start, end, timezone, where, include_test, definition=_json_of(definition), **given)
     _print(_ask(data, "conversations", params), json, _terminal().conversations)
 

@@ -1,4 +1,4 @@
-"""The pages: funnel, trends, conversations, one conversation, login, API documentation, errors.
+"""The pages: funnel, drop-offs, trends, conversations, one conversation, login, API documentation, errors.
 
 Every page is HTML made here from one answer of `Analytics`; its state lives in the URL, whose parameters are
 those of the API. Only the form differs: people pick an inclusive last day, `until`, and are sent on to the
@@ -25,7 +25,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dropoff.dashboard import formats, trends, words
+from dropoff.dashboard import dropoffs, formats, trends, words
 from dropoff.dashboard.charts import funnel_chart
 from dropoff.errors import DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
 from dropoff.funnels import EVENT
@@ -48,8 +48,10 @@ Params = Mapping[str, Sequence[str]]
 
 _COMMON = ("from", "to", "timezone", "where", "include_test")  # what follows from page to page
 _FUNNEL = (*_COMMON, "name", "definition", "threshold", "by")
+_DROP_OFFS = (*_COMMON, "name", "definition", "threshold", "sort", "explain")
 _TREND = (*_COMMON, "metric", "interval")
-_LIST = (*_COMMON, "name", "definition", "threshold", "stage", "dropped", "limit", "after")
+_BEHIND = ("passed", "said", "last_intent", "instead", "reason")
+_LIST = (*_COMMON, "name", "definition", "threshold", "stage", "dropped", *_BEHIND, "limit", "after")
 _FIRST_METRIC = "response_rate"
 
 
@@ -61,6 +63,10 @@ class Analytics(Protocol):
 
     def funnel(self, params: Params) -> dict:
         """The funnel answer: period, as_of, definition, stages, rates, drop_offs, test_conversations."""
+        ...
+
+    def dropoffs(self, params: Params) -> dict:
+        """The drop-offs: period, as_of, definition, drop_offs, each with its explanation or None."""
         ...
 
     def trend(self, params: Params) -> dict:
@@ -99,6 +105,7 @@ def pages(analytics: Analytics) -> list[BaseRoute]:
 
     return [
         route("/", funnel_page),
+        route("/dropoffs", dropoffs_page),
         route("/trends", trends_page),
         route("/conversations", conversations_page),
         route("/conversations/{id:path}", conversation_page),
@@ -131,6 +138,31 @@ def funnel_page(analytics: Analytics, request: Request) -> Response:
     shown = {"answer": answer, "chart": chart, "counts": _counts(answer), "rates": rate_rows(answer)}
     shown |= {"listed": listed, "leads": leads, "own": own, "segments": segment_rows(answer, listed, leads)}
     return render("funnel.html", request, **page | shown)
+
+
+def dropoffs_page(analytics: Analytics, request: Request) -> Response:
+    """`/dropoffs`: between which stages conversations are lost, and of one drop-off why."""
+    params = query(request, _DROP_OFFS)
+    if "until" in request.query_params:
+        return _canonical(request, _with_one_funnel(params))
+    page = {
+        "params": params,
+        "filters": analytics.filters(),
+        "answer": None,
+        "error": None,
+        "chips": condition_chips(params, "/dropoffs"),
+    }
+    try:
+        answer = analytics.dropoffs({"explain": ["worst"]} | params)
+    except InvalidInput as error:
+        return render("dropoffs.html", request, 400, **page | {"error": error})
+    listed = {name: texts for name, texts in params.items() if name not in ("sort", "explain")}
+    own = answer["definition"].get("funnel")
+    shown = {"answer": answer, "listed": listed, "leads": own is None or own.get("unit") != "contact"}
+    drop = dropoffs.explained(answer)
+    if drop is not None:
+        shown |= dropoffs.tables(drop, listed, lambda given, **more: url("/conversations", given, **more))
+    return render("dropoffs.html", request, **page | shown | {"drop": drop})
 
 
 def trends_page(analytics: Analytics, request: Request) -> Response:
@@ -292,7 +324,10 @@ def island(value: object) -> Markup:
 def chips(params: Params) -> list[dict[str, str]]:
     """The active filters, each as text and the address without it. The place in the list is not a filter."""
     base = {name: texts for name, texts in params.items() if name != "after"}
-    names = {"stage": "Reached", "dropped": "Dropped after", "name": "Funnel"}
+    names = {
+        "stage": "Reached", "dropped": "Dropped after", "passed": "Went on after", "said": "The bot said",
+        "last_intent": "Silent after", "instead": "Instead", "reason": "Meanwhile", "name": "Funnel",
+    }  # fmt: skip
     found = [
         {"text": f"{names[name]}: {formats.label(text)}", "url": url("/conversations", base, **{name: None})}
         for name in names
@@ -309,7 +344,9 @@ def chips(params: Params) -> list[dict[str, str]]:
     return found
 
 
-_NO_STAGE: dict[str, None] = {"stage": None, "dropped": None}  # those of one funnel are not those of another
+_NO_STAGE: dict[str, None] = dict.fromkeys(
+    ("stage", "dropped", *_BEHIND)
+)  # those of one funnel are not those of another
 
 
 def condition_chips(params: Params, path: str) -> list[dict[str, str]]:
