@@ -163,13 +163,15 @@ def funnel(
 @app.command()
 def dropoffs(
     name: Name = None, definition: Definition = None, mode: Mode = None, threshold: Threshold = 0.0,
+    sort: Annotated[str, typer.Option(help="rate or volume: which comes first")] = "rate",
+    explain: Annotated[str, typer.Option(help="all, worst, none, or the stage it begins at")] = "all",
     start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, by: By = None,
     include_test: Test = False, as_of: AsOf = None, data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
-    """Between which stages conversations are lost, the highest rate first."""
+    """Between which stages conversations are lost, the highest rate first, and why."""
     params = _params(
         start, end, timezone, where, include_test, as_of=as_of, by=by, name=name, definition=_json_of(definition),
-        mode=mode, threshold=threshold,
+        mode=mode, threshold=threshold, sort=sort, explain=explain,
     )  # fmt: skip
     _print(_ask(data, "dropoffs", params), json, _terminal().drop_offs)
 
@@ -227,6 +229,11 @@ def list_conversations(
     stage: Annotated[str | None, typer.Option(help="only those that reached this stage")] = None,
     within: Annotated[str | None, typer.Option(help="with --stage: before they were so old, like 2w")] = None,
     dropped: Annotated[str | None, typer.Option(help="only those that reached it and not the next")] = None,
+    passed: Annotated[str | None, typer.Option(help="only those that reached it and the next")] = None,
+    said: Annotated[str | None, typer.Option(help="in which the bot said this intent at that stage")] = None,
+    last_intent: Annotated[str | None, typer.Option(help="that fell silent after this intent")] = None,
+    instead: Annotated[str | None, typer.Option(help="what the lost did next: silence, objection, …")] = None,
+    reason: Annotated[str | None, typer.Option(help="with this reason there: fallback, slow_reply, …")] = None,
     limit: Annotated[int | None, typer.Option(help="how many [50]", min=1, max=1000)] = None,
     after: Annotated[str | None, typer.Option(help="the `next` of the page before")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="print the whole list as CSV")] = False,
@@ -236,6 +243,7 @@ def list_conversations(
 ) -> None:  # fmt: skip
     """The conversations started in a period, the latest first."""
     given = {"stage": stage, "within": within, "dropped": dropped, "limit": limit, "after": after}
+    given |= {"passed": passed, "said": said, "last_intent": last_intent, "instead": instead, "reason": reason}
     given |= {"name": name, "definition": _json_of(definition), "mode": mode}
     params = _params(start, end, timezone, where, include_test, as_of=as_of, **given)
     if csv:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dropoff.dashboard import formats
+from dropoff.dashboard import formats, words
 from dropoff.dashboard.formats import visible
 
 Answer = Mapping[str, Any]
@@ -132,6 +132,45 @@ def drop_offs(answer: Answer, console: Console) -> None:
     _head(answer, console)
     for value, part in answer.get("segments", {"": answer}).items():
         _drop_offs(f"drop-offs · {plain(value)}" if value else "drop-offs", part, console)
+    for drop in answer["drop_offs"]:
+        if drop["explanation"] is not None:
+            _explained(drop, drop["explanation"], console)
+
+
+_ROWS = 5  # of each table of an explanation: the page and --json have them all
+
+
+def _explained(drop: Answer, why: Answer, console: Console) -> None:
+    counts = [f"{formats.number(why[name])} {words.LOST[name]}" for name in ("lost", "went_on", "silent")]
+    console.print()
+    console.print(Text(f"{plain(drop['from'])} → {plain(drop['to'])}: {', '.join(counts)}", style="bold"))
+    said: list[list[object]] = [
+        [m["intent"], formats.number(m["silent"]), formats.percent(m["share"]["value"]), rate(m["silence_rate"]),
+         formats.signed(m["excess"], 0), m["example"] or ""]
+        for m in why["messages"][:_ROWS]
+    ]  # fmt: skip
+    columns = {"last said": False, "silent": True, "of the lost": True, "silent when said": False, "excess": True}
+    table("the bot's last words before the silence", columns | {"example": False}, said, console)
+    instead: list[list[object]] = [
+        [words.HAPPENED[i["what"]], formats.number(i["share"]["numerator"]), formats.percent(i["share"]["value"])]
+        for i in why["instead"]
+        if i["share"]["numerator"]
+    ]
+    table("instead, they", {"": False, "lost": True, "share": True}, instead, console)
+    reasons: list[list[object]] = [
+        [words.HAPPENED[r["reason"]], rate(r["lost"]), rate(r["went_on"]), "a reason" if r["is_reason"] else ""]
+        for r in why["reasons"]
+        if r["lost"]["numerator"] or r["went_on"]["numerator"]
+    ]
+    table("meanwhile", {"": False, "of the lost": False, "of those that went on": False, " ": False}, reasons, console)
+    segments: list[list[object]] = [
+        [f"{s['dimension']} = {plain(s['value'])}", rate(s["rate"]), formats.signed(s["excess"], 0)]
+        for s in why["segments"]
+        if s["over_contributes"]
+    ]
+    table(
+        "segments that lose more than the rest", {"": False, "lost": False, "excess": True}, segments[:_ROWS], console
+    )
 
 
 def _drop_offs(title: str, part: Answer, console: Console) -> None:

@@ -87,8 +87,10 @@ def test_the_missions_funnel_to_the_last_digit(asked):
 @pytest.mark.parametrize("threshold", [0, 0.2, 0.3, 0.5, 0.99])
 def test_the_missions_drop_offs_to_the_last_digit(asked, threshold):
     answer = asked(*TABLE).dropoffs({"name": ["mission"], "threshold": [str(threshold)], **WEEK})
-    found = [{k: v for k, v in drop.items() if k != "interval"} for drop in answer["drop_offs"]]
-    assert found == find_drop_off_points(COUNTS, threshold)
+    expected = find_drop_off_points(COUNTS, threshold)
+    assert [
+        {name: drop[name] for name in ("from", "to", "drop_rate", "volume_lost")} for drop in answer["drop_offs"]
+    ] == expected
 
 
 def test_a_rate_at_the_threshold_is_not_above_it(asked):

@@ -63,6 +63,13 @@ def _of_funnel(
     """As above."""
 
 
+def _of_dropoffs(
+    sort: Annotated[str | None, Query(description="rate (default) or volume: which drop-off comes first")] = None,
+    explain: Annotated[str | None, Query(description="all (default), worst, none, or the stage it begins at")] = None,
+) -> None:
+    """As above."""
+
+
 def _of_own_funnel(
     interval: Annotated[str | None, Query(description="of your own also by hour, day, week or month")] = None,
 ) -> None:
@@ -77,6 +84,11 @@ def _of_listing(
     stage: Annotated[str | None, Query(description="only those that reached this stage")] = None,
     within: Annotated[str | None, Query(description="with stage: before they were so old, like 2w")] = None,
     dropped: Annotated[str | None, Query(description="only those that reached this stage and not the next")] = None,
+    passed: Annotated[str | None, Query(description="only those that reached this stage and the next")] = None,
+    said: Annotated[str | None, Query(description="of a stage: in which the bot said this intent there")] = None,
+    last_intent: Annotated[str | None, Query(description="of a stage: that fell silent after this intent")] = None,
+    instead: Annotated[str | None, Query(description="of a stage: what the lost did next")] = None,
+    reason: Annotated[str | None, Query(description="of a stage: with this reason, or no_event")] = None,
     limit: Annotated[str | None, Query(description="1 to 1000; default 50")] = None,
     after: Annotated[str | None, Query(description="`next` of the page before")] = None,
     format: Annotated[str | None, Query(description="json (default), or csv: the whole list")] = None,  # noqa: A002
@@ -176,6 +188,7 @@ def _reference(schema: str) -> dict[str, Any]:
 def _of_funnels(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
     of_funnel = [Depends(_common), Depends(_of_funnel)]
     of_any_funnel = [*of_funnel, Depends(_of_own_funnel)]
+    of_dropoffs = [*of_funnel, Depends(_of_dropoffs)]
 
     @app.get("/v1/funnel", response_model=shapes.FunnelAnswer, responses=refusals, dependencies=of_any_funnel)
     def funnel(request: Request) -> Response:
@@ -194,9 +207,9 @@ def _of_funnels(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
         own = {**given, "definition": [_text(await request.body())]}
         return _json(await run_in_threadpool(analytics.funnel, own))
 
-    @app.get("/v1/dropoffs", response_model=shapes.DropOffsAnswer, responses=refusals, dependencies=of_funnel)
+    @app.get("/v1/dropoffs", response_model=shapes.DropOffsAnswer, responses=refusals, dependencies=of_dropoffs)
     def dropoffs(request: Request) -> Response:
-        """Where conversations drop off."""
+        """Where conversations drop off, and why."""
         return _json(analytics.dropoffs(params(request)))
 
 

@@ -40,6 +40,11 @@ def percent(share: float | None, digits: int = 1) -> str:
     return f"{number(value, digits)}{_SPACE}%"
 
 
+def points(difference: float | None) -> str:
+    """A difference of shares, in percentage points: `+4.2 pp`, `−0.1 pp`."""
+    return NONE if difference is None else f"{signed(difference * 100, 1)}{_SPACE}pp"
+
+
 def interval(bounds: Sequence[float] | None, digits: int = 1) -> str:
     """A 95 % interval of a share: `90.7–92.1 %`."""
     if bounds is None:
@@ -223,6 +228,7 @@ FILTERS: dict[str, Callable] = {
         number,
         signed,
         percent,
+        points,
         interval,
         fraction,
         duration,

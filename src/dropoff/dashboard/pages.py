@@ -1,4 +1,4 @@
-"""The pages: funnel, trends, cohorts, conversations, one conversation, login, API documentation, errors.
+"""The pages: funnel, drop-offs, trends, cohorts, conversations, one conversation, login, API documentation, errors.
 
 Every page is HTML made here from one answer of `Analytics`; its state lives in the URL, whose parameters are
 those of the API. Only the form differs: people pick an inclusive last day, `until`, and are sent on to the
@@ -26,7 +26,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dropoff.dashboard import formats, funnel_trend, trends, triangle, words
+from dropoff.dashboard import dropoffs, formats, funnel_trend, trends, triangle, words
 from dropoff.dashboard.charts import funnel_chart
 from dropoff.errors import DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
 from dropoff.funnels import EVENT
@@ -49,9 +49,11 @@ Params = Mapping[str, Sequence[str]]
 
 _COMMON = ("from", "to", "timezone", "where", "include_test", "as_of")  # what follows from page to page
 _FUNNEL = (*_COMMON, "name", "definition", "mode", "threshold", "by", "interval")
+_DROP_OFFS = (*_COMMON, "name", "definition", "mode", "threshold", "sort", "explain")
 _COHORTS = (*_COMMON, "stage", "interval")
 _TREND = (*_COMMON, "metric", "interval")
-_LIST = (*_COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", "limit", "after")
+_BEHIND = ("passed", "said", "last_intent", "instead", "reason")
+_LIST = (*_COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", *_BEHIND, "limit", "after")
 _OF_OWN_FUNNELS = ("mode", "interval")
 _ONE = ("timezone", "as_of")
 _FIRST_METRIC = "response_rate"
@@ -65,6 +67,10 @@ class Analytics(Protocol):
 
     def funnel(self, params: Params) -> dict:
         """The funnel answer: period, as_of, definition, stages, rates, drop_offs, test_conversations."""
+        ...
+
+    def dropoffs(self, params: Params) -> dict:
+        """The drop-offs: period, as_of, definition, drop_offs, each with its explanation or None."""
         ...
 
     def trend(self, params: Params) -> dict:
@@ -107,6 +113,7 @@ def pages(analytics: Analytics) -> list[BaseRoute]:
 
     return [
         route("/", funnel_page),
+        route("/dropoffs", dropoffs_page),
         route("/trends", trends_page),
         route("/cohorts", cohorts_page),
         route("/conversations", conversations_page),
@@ -175,6 +182,31 @@ def cohorts_page(analytics: Analytics, request: Request) -> Response:
         return render("cohorts.html", request, 400, **page | {"error": error})
     rows = triangle.rows(answer, lambda **changes: url("/conversations", _common(params), **changes))
     return render("cohorts.html", request, **page | {"answer": answer, "rows": rows})
+
+
+def dropoffs_page(analytics: Analytics, request: Request) -> Response:
+    """`/dropoffs`: between which stages conversations are lost, and of one drop-off why."""
+    params = query(request, _DROP_OFFS)
+    if "until" in request.query_params:
+        return _canonical(request, _with_one_funnel(params))
+    page = {
+        "params": params,
+        "filters": analytics.filters(),
+        "answer": None,
+        "error": None,
+        "chips": condition_chips(params, "/dropoffs"),
+    }
+    try:
+        answer = analytics.dropoffs({"explain": ["worst"]} | params)
+    except InvalidInput as error:
+        return render("dropoffs.html", request, 400, **page | {"error": error})
+    listed = {name: texts for name, texts in params.items() if name not in ("sort", "explain")}
+    own = answer["definition"].get("funnel")
+    shown = {"answer": answer, "listed": listed, "leads": own is None or own.get("unit") != "contact"}
+    drop = dropoffs.explained(answer)
+    if drop is not None:
+        shown |= dropoffs.tables(drop, listed, lambda given, **more: url("/conversations", given, **more))
+    return render("dropoffs.html", request, **page | shown | {"drop": drop})
 
 
 def trends_page(analytics: Analytics, request: Request) -> Response:
@@ -347,8 +379,11 @@ def island(value: object) -> Markup:
 def chips(params: Params) -> list[dict[str, str]]:
     """The active filters, each as text and the address without it. The place in the list is not a filter."""
     base = {name: texts for name, texts in params.items() if name != "after"}
-    names = {"stage": "Reached", "within": "Before the age of", "dropped": "Dropped after", "name": "Funnel"}
-    names |= {"mode": "Mode"}
+    names = {
+        "stage": "Reached", "within": "Before the age of", "dropped": "Dropped after", "passed": "Went on after",
+        "said": "The bot said", "last_intent": "Silent after", "instead": "Instead", "reason": "Meanwhile",
+        "name": "Funnel", "mode": "Mode",
+    }  # fmt: skip
     gone = {"stage": {"stage": None, "within": None}}  # without a stage nothing was reached within a time
     found = [
         {
@@ -369,11 +404,8 @@ def chips(params: Params) -> list[dict[str, str]]:
     return found
 
 
-_NO_STAGE: dict[str, None] = {
-    "stage": None,
-    "dropped": None,
-    "mode": None,
-}  # those of one funnel are not those of another
+# Those of one funnel are not those of another.
+_NO_STAGE: dict[str, None] = dict.fromkeys(("stage", "within", "dropped", "mode", *_BEHIND))
 
 
 def condition_chips(params: Params, path: str) -> list[dict[str, str]]:

@@ -97,6 +97,87 @@ class DropOffShape(TypedDict("DropOffShape", {"from": str, "to": str})):
     interval: tuple[float, float] | None
 
 
+class SaidShape(TypedDict):
+    """What the bot said at a stage. `silent`: nobody wrote or did anything after it; `share`: of the lost.
+
+    `silence_rate`: of the conversations in which it was said; `excess`: silent above what the messages of this stage
+    lead to on average. `example`: a text.
+    """
+
+    intent: str
+    silent: int
+    share: Number
+    silence_rate: Number
+    excess: float
+    example: str | None
+
+
+class InsteadShape(TypedDict):
+    """What lost conversations did next, and their share of the lost."""
+
+    what: str
+    share: Number
+
+
+class ReasonShape(TypedDict):
+    """What may be why: its share of those lost and of those that went on, and the difference with its interval."""
+
+    reason: str
+    lost: Number
+    went_on: Number
+    difference: float | None
+    interval: tuple[float, float] | None
+    q_value: float | None
+    is_reason: bool
+
+
+class LostSegmentShape(TypedDict):
+    """Conversations at the stage that have a value. `excess`: lost above what the overall rate gives.
+
+    `difference`: of the drop rate from that of all others. `rate_effect`, `mix_effect`: what it adds to the change
+    since the period before, by its own rate and by its size; of a dimension they add up to that change.
+    """
+
+    dimension: str
+    value: str
+    rate: Number
+    excess: float
+    difference: float | None
+    interval: tuple[float, float] | None
+    q_value: float | None
+    over_contributes: bool
+    before: Number
+    rate_effect: float | None
+    mix_effect: float | None
+
+
+class BeforeShape(TypedDict):
+    """The same drop-off in the period before; `change`: of the drop rate since."""
+
+    period: PeriodShape
+    drop_rate: Number
+    change: float | None
+
+
+class ExplanationShape(TypedDict):
+    """Why conversations are lost at a stage: `lost` and `went_on` are all that reached it."""
+
+    lost: int
+    went_on: int
+    silent: int
+    messages: list[SaidShape]
+    instead: list[InsteadShape]
+    reasons: list[ReasonShape]
+    segments: list[LostSegmentShape]
+    before: BeforeShape
+
+
+class ExplainedDropOff(DropOffShape):
+    """A drop-off; `explanation` is null where none was asked for, or the funnel does not count conversations."""
+
+    explanation: ExplanationShape | None
+
+
 class FunnelBody(TypedDict):
     """Stages, plain rates (0/0 is null) and drop-offs above the threshold."""
 
@@ -141,11 +222,12 @@ class FunnelAnswer(Answer, FunnelBody, total=False):
 
 
 class DropOffsAnswer(Answer, total=False):
-    """The drop-offs of a funnel."""
+    """The drop-offs of a funnel, by rate or volume."""
 
     definition: DefinitionShape
     test_conversations: int
-    drop_offs: list[DropOffShape]
+    sort: str
+    drop_offs: list[ExplainedDropOff]
     segments: dict[str, dict[str, list[DropOffShape]]]
 
 

@@ -13,6 +13,7 @@ class Page(NamedTuple):
 
 NAVIGATION = (
     Page("/", "Funnel"),
+    Page("/dropoffs", "Drop-offs"),
     Page("/trends", "Trends"),
     Page("/cohorts", "Cohorts"),
     Page("/conversations", "Conversations"),
@@ -101,6 +102,46 @@ COHORT_TERMS = {
     "By now": "All that came to the stage, at whichever age: what the funnel counts.",
     "Not enough data": "Fewer than 30 conversations began: the interval says more than the share, which is not shaded.",
     "Partial": "The period cuts the span of the row, or it is not over yet: more conversations belong to it.",
+}
+
+LOST = {"lost": "lost", "went_on": "went on", "silent": "of the lost fell silent"}
+
+HAPPENED = {
+    "opted_out": "opted out",
+    "disqualified": "were disqualified",
+    "escalated": "were handed to a human",
+    "meeting_canceled": "cancelled the meeting",
+    "meeting_no_show": "did not come to the meeting",
+    "deal_lost": "lost the deal",
+    "objection": "raised an objection",
+    "fallback": "were not understood (fallback)",
+    "error": "met an error of the bot",
+    "undelivered": "were sent a last message that never arrived",
+    "slow_reply": "waited long for the bot's last answer",
+    "no_event": "none of these",
+    "open": "are still open",
+    "unanswered": "had the last word: nobody answered",
+    "silence": "nothing: silence",
+}
+"""What can happen at a stage, of conversations: `INSTEAD` and `REASONS` of the analysis."""
+
+DROP_OFF_TERMS = {
+    "Lost": "Reached the stage and not the next one that is recorded. Went on: reached both.",
+    "Fell silent": "Lost and closed, without an opt-out, disqualification, handover, cancelled or missed meeting or "
+    "lost deal; and the prospect did not have the last word.",
+    "Last said": "The intent of the bot's last message at this stage. (none): a message without an intent; (nothing): "
+    "the bot said nothing there. A farewell or a follow-up is followed by silence by its nature.",
+    "Silent when said": "Of the conversations at this stage in which the bot said it, those that fell silent after it.",
+    "Excess": "Silent, or lost, above what the average of this drop-off gives for as many conversations.",
+    "Instead": "The first of these since the stage was reached; without one: open, nobody answered, or silence.",
+    "Meanwhile": "How often it happened at this stage, among those lost and among those that went on.",
+    "A reason": "More frequent among the lost, and not by chance: q below 0.05 over all of them "
+    "(Benjamini–Hochberg), 30 or more on both sides. A contact that comes back counts as another.",
+    "Slow reply": "The bot's last answer at this stage took longer than nine in ten of those there on its channel.",
+    "Loses more": "The drop rate of a value against that of all others together, tested like the reasons.",
+    "Rate and mix effect": "What a value adds to the change of the drop rate since the period before: by its own rate, "
+    "and by being a larger or smaller part. Of a dimension both add up to the change (Kitagawa 1955).",
+    "Test traffic": TERMS["Test traffic"],
 }
 
 TREND_TERMS = {
