@@ -50,9 +50,8 @@ def imported(directory: Path, file: Path, engine: str) -> Hotels:
             assert (refused, chunk.unused) == ([], 0)
             payloads.append(intake.lines)
     with gzip.open(file, "rt", encoding="utf-8") as lines:
-        return Hotels(
-            drain(directory, payloads, Rules(zone=ZoneInfo(ZONE)), engine=engine), list(csv.DictReader(lines))
-        )
+        rows = list(csv.DictReader(lines))
+    return Hotels(drain(directory, payloads, Rules(zone=ZoneInfo(ZONE)), engine=engine), rows)
 
 
 @pytest.fixture(
