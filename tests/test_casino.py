@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(not FILES, reason="the negotiations are not in $
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[Store]:
     payloads = []
     for file in FILES:
         with open_source(file, mapping=load_mapping(MAPPING)) as source:
@@ -45,7 +45,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
                 refused = [*intake.rejections, *chunk.refused]
                 assert (refused, chunk.unused) == ([], 0)
                 payloads.append(intake.lines)
-    made = drain(tmp_path_factory.mktemp("casino"), payloads)
+    made = drain(tmp_path_factory.mktemp("casino"), payloads, engine=engine)
     yield made
     made.close()
 

@@ -274,6 +274,22 @@ def test_what_could_not_be_processed_is_listed_and_processed_once_more(tmp_path,
     assert "events replayed: 1" in dropoff("dead", "replay", *data).out
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("funnel",), ("metrics",), ("conversations", "list"), ("conversations", "show", "x"), ("query", "SELECT 1"),
+        ("rejected", "list"), ("rejected", "replay"), ("dead", "list"), ("keys", "list"), ("keys", "revoke", "x"),
+        ("export", "--to", "exported"), ("copy", "--to", "copied"),
+    ],
+)  # fmt: skip
+def test_what_reads_makes_no_data_directory(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    answer = dropoff(*arguments, "--data", "typo")
+    assert answer.code == 2
+    assert "dropoff: data == 'typo', must be a directory that exists" in answer.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_keys(tmp_path):
     data = ("--data", tmp_path / "data")
     secret = dropoff("keys", "create", "bot", *data).out.strip()

@@ -16,14 +16,17 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from brokers import NatsServer, name_of
+from clickhouse_http import PASSWORD, USER, endpoint
 from dropoff import terminal
-from dropoff.access import create_key, list_keys
+from dropoff.access import Access, create_key, list_keys
 from dropoff.connect import connect
 from dropoff.control.sqlite import SqliteControl
 from dropoff.copying import Digest, copy
 from dropoff.demo import generate
 from dropoff.errors import InvalidInput
 from dropoff.importing import import_all
+from dropoff.parts import open_control
 from dropoff.serve import _today
 from dropoff.settings import Settings, load
 from dropoff.store import sql
@@ -299,6 +302,22 @@ def test_a_killed_copy_into_clickhouse_goes_on_where_it_stopped(settings: Settin
     assert answer["equal"]
     assert answer["carried"]["events"] == answer["tables"][0]["source"]["rows"] - 2 * 500
     assert all(one["target"]["rows"] for one in answer["tables"] if one["table"] in ("messages", "metrics_daily"))
+
+
+def test_into_clickhouse_over_http_with_the_keys_in_nats(settings: Settings, tmp_path: Path, nats: NatsServer):
+    with closing(SqliteControl(settings.data / "control.db")) as control:
+        secret = create_key(control, "website", "write", 1.0)
+    keys = f"nats://{nats.address}/{name_of(tmp_path)}"
+    with endpoint() as address:
+        given, to = load(data=settings.data, store_password=PASSWORD), f"clickhouse://{USER}@{address}/dropoff"
+        answer = copy(given, to, QUIET, keys)
+        assert (answer["equal"], answer["carried"]["control entries"]) == (True, 1)
+        again = copy(given, to, QUIET, keys)
+        assert (again["equal"], again["carried"]["events"]) == (True, 0)
+    with closing(open_control(load(control=keys))) as control:
+        access = Access(control, "", may_be_open=False)
+        assert access.may_write(f"Bearer {secret}")
+        assert not access.may_write("Bearer dw_wrong")
 
 
 @pytest.mark.long

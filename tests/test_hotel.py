@@ -41,7 +41,7 @@ class Hotels:
     rows: list[Row]
 
 
-def imported(directory: Path, file: Path) -> Hotels:
+def imported(directory: Path, file: Path, engine: str) -> Hotels:
     payloads = []
     with open_source(file, mapping=load_mapping(MAPPING)) as source:
         for chunk in source:
@@ -50,7 +50,8 @@ def imported(directory: Path, file: Path) -> Hotels:
             assert (refused, chunk.unused) == ([], 0)
             payloads.append(intake.lines)
     with gzip.open(file, "rt", encoding="utf-8") as lines:
-        return Hotels(drain(directory, payloads, Rules(zone=ZoneInfo(ZONE))), list(csv.DictReader(lines)))
+        rows = list(csv.DictReader(lines))
+    return Hotels(drain(directory, payloads, Rules(zone=ZoneInfo(ZONE)), engine=engine), rows)
 
 
 @pytest.fixture(
@@ -58,7 +59,7 @@ def imported(directory: Path, file: Path) -> Hotels:
     params=[EVERY, pytest.param(1, marks=[pytest.mark.long, pytest.mark.timeout(1800)])],
     ids=["sample", "all"],
 )
-def hotels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hotels]:
+def hotels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[Hotels]:
     """One booking in twelve, or all of them."""
     if not FILE.exists():
         pytest.skip("the hotel bookings are not in $DROPOFF_SHARED/data/hotel_bookings")
@@ -66,7 +67,7 @@ def hotels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     sample = directory / "hotel.csv.gz"
     with gzip.open(FILE, "rb") as whole, gzip.open(sample, "wb", compresslevel=1) as part:
         part.writelines(line for number, line in enumerate(whole) if number % request.param == 0)
-    made = imported(directory, sample)
+    made = imported(directory, sample, engine)
     yield made
     made.store.close()
 

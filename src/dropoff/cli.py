@@ -278,7 +278,7 @@ def create_key(
     """Make a key and print its secret: this is the only time."""
     from dropoff import access
 
-    with _control(data) as control:
+    with _control(data, create=True) as control:
         print(access.create_key(control, name, kind, time.time()))  # noqa: T201 - the secret alone, for scripts
 
 
@@ -361,12 +361,16 @@ def _connect(data: Path | None) -> Any:
     return connect(_settings(data=data))
 
 
-def _control(data: Path | None) -> Any:
+def _control(data: Path | None, *, create: bool = False) -> Any:
     from contextlib import closing
 
-    from dropoff.parts import open_control
+    from dropoff.connect import check_data
+    from dropoff.parts import EMBEDDED, control_address, open_control
 
-    return closing(open_control(_settings(data=data)))
+    settings = _settings(data=data)
+    if control_address(settings) == EMBEDDED and not create:
+        check_data(settings)
+    return closing(open_control(settings))
 
 
 def _terminal() -> Any:

@@ -26,7 +26,7 @@ from dropoff.errors import Conflict, DropoffError, InvalidInput, NotFound, Unaut
 from dropoff.events import Receipt
 from dropoff.ingest.door import append, dead, replay_dead
 from dropoff.intake import Intake, Rejection, read_events
-from dropoff.parts import has_shared_store
+from dropoff.parts import EMBEDDED, has_shared_store
 from dropoff.query import Params
 from dropoff.settings import Settings
 from dropoff.store import stream
@@ -98,12 +98,17 @@ class _Place(msgspec.Struct):
 
 
 @contextmanager
-def connect(settings: Settings) -> Iterator[Connection]:
-    """The running server of the data directory, else the directory itself, opened for the time of the block."""
+def connect(settings: Settings, *, create: bool = False) -> Iterator[Connection]:
+    """The running server of the data directory, else the directory itself, opened for the time of the block.
+
+    Raises `InvalidInput` for a directory that does not exist, unless the command may `create` it.
+    """
     server = find_server(settings.data)
     if server is not None:
         yield server
         return
+    if settings.store == EMBEDDED and not create:
+        check_data(settings)
     log_to_stderr(settings.log_level)
     if has_shared_store(settings):  # its own workers do the work
         with Engine(settings, Jobs(door=True, read=True)) as engine:
@@ -112,6 +117,12 @@ def connect(settings: Settings) -> Iterator[Connection]:
     with Engine(settings) as engine:
         engine.drain()
         yield Local(engine)
+
+
+def check_data(settings: Settings) -> None:
+    """Refuse a data directory that does not exist: most likely its name is mistyped."""
+    if not settings.data.is_dir():
+        raise InvalidInput("data", str(settings.data), "a directory that exists (dropoff serve and import make one)")
 
 
 def log_to_stderr(level: str) -> None:

@@ -23,7 +23,7 @@ def import_all(
     """Import files one after the other; `{"read", "accepted", "duplicates", "rejected", "reasons"}`."""
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     rules = load_mapping(mapping) if mapping else None
-    with connect(settings) as connection:
+    with connect(settings, create=True) as connection:
         job = Import(connection)
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             for path in files:
