@@ -98,7 +98,16 @@ def test_a_conversation_is_shown_as_it_was(now: Surfaces):
 
 
 @pytest.mark.parametrize(
-    "given", ["2999-01-01", "2999-01-01T00:00:00Z", "yesterday", "2024-01-16T00:00:00", "2024-13-01"]
+    "given",
+    [
+        "2999-01-01",
+        "2999-01-01T00:00:00Z",
+        "yesterday",
+        "2024-01-16T00:00:00",
+        "2024-13-01",
+        "0001-01-01",
+        "0001-01-01T00:00:00+05:00",
+    ],
 )
 def test_what_is_no_moment_of_the_past_is_refused(then: Surfaces, given: str):
     answer = then.get("/api/v1/funnel", as_of=given)

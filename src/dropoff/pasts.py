@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import gettempdir, mkdtemp
 from typing import Any, NamedTuple
 
+from dropoff.errors import Unavailable
 from dropoff.parts import has_shared_store, open_past_store
 from dropoff.process import past
 from dropoff.process.fold import Rules
@@ -93,14 +94,24 @@ class Room:
             _remove_unless_held(left)
 
     def place(self) -> Path:
-        """A new directory in it."""
-        while self._own is None:
-            own = Path(mkdtemp(prefix=PREFIX, dir=self._place))
-            with suppress(FileNotFoundError):  # a process that has just started took it for one of the dead
-                self._held = os.open(own, os.O_RDONLY)
-                fcntl.flock(self._held, fcntl.LOCK_EX)
-                self._own = own if own.exists() else None
-        return Path(mkdtemp(dir=self._own))
+        """A new directory in it. Raises `Unavailable` where none can be made."""
+        try:
+            self._place.mkdir(parents=True, exist_ok=True, mode=0o700)
+            while self._own is None:
+                self._own = self._take(Path(mkdtemp(prefix=PREFIX, dir=self._place)))
+            return Path(mkdtemp(dir=self._own))
+        except OSError as error:
+            raise Unavailable(f"there is no room for what was known then: {error}") from error
+
+    def _take(self, own: Path) -> Path | None:
+        """Hold it for as long as this process lives; None if one that has just started took it for a dead one's."""
+        with suppress(FileNotFoundError):
+            self._held = os.open(own, os.O_RDONLY)
+            fcntl.flock(self._held, fcntl.LOCK_EX)
+            if own.exists():
+                return own
+            os.close(self._held)
+        return None
 
     def close(self) -> None:
         """Remove it. Idempotent."""

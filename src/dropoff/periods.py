@@ -56,11 +56,11 @@ def parse_instant(name: str, text: str, zone: ZoneInfo) -> datetime:
         if _DATE.fullmatch(text):
             return midnight(date.fromisoformat(text), zone)
         instant = datetime.fromisoformat(text)
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC)
     except (ValueError, OverflowError):
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise InvalidInput(name, text, "a date like '2024-01-31' or an instant with an offset like '2024-01-31T09:00Z'")
-    return instant.astimezone(UTC)
+        pass
+    raise InvalidInput(name, text, "a date like '2024-01-31' or an instant with an offset like '2024-01-31T09:00Z'")
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:

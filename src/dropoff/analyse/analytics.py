@@ -18,6 +18,7 @@ from dropoff.periods import parse_instant, parse_zone
 from dropoff.query import NO_TEST_RULES, Params, Query, TestTraffic, number, one, parse_query
 from dropoff.store.base import Store
 
+_FIRST = datetime(1901, 1, 1, tzinfo=UTC)  # long before it engines have no dates
 COMMON = ("from", "to", "timezone", "where", "include_test", "as_of")
 PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "funnel": (*COMMON, "by", "name", "definition", "mode", "threshold", "interval"),
@@ -243,8 +244,8 @@ class Analytics:
         as_of = one(params, "as_of")
         if as_of is not None:
             moment = parse_instant("as_of", as_of, parse_zone(timezone))
-            if moment >= now:
-                raise InvalidInput("as_of", as_of, "a day that has begun, or an instant in the past")
+            if not _FIRST <= moment < now:
+                raise InvalidInput("as_of", as_of, "a day that has begun, or an instant in the past, from 1901 on")
             now, store = moment, self._past(moment)
         return store, parse_query(params, now, select.default_period(store, timezone, now, self._test), self._test)
 

@@ -53,7 +53,14 @@ def fill(target: Store, source: Store, until: datetime, rules: Rules) -> None:
                 _commit(target, {part.table: Rows(_NO_KEYS, same)})
     for keys in _batches(target, families.all if source.shared else families.changed):
         made, superseded = shared.whole(target.history(keys), rules)
-        _commit(target, {table: Rows(_NO_KEYS, rows.fresh) for table, rows in made.items()}, superseded)
+        _commit(
+            target, {table: Rows(_NO_KEYS, _happened(table, rows.fresh)) for table, rows in made.items()}, superseded
+        )
+
+
+def _happened(table: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Without conversations of which no event stands: a store of one worker does not keep them."""
+    return rows.filter(pl.col("event_count") > 0) if table == "conversations" else rows
 
 
 def _large(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
