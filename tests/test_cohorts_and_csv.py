@@ -203,7 +203,9 @@ def test_the_page_of_a_funnel_of_ones_own_over_time(server: Server):
         assert row[2].startswith(formats.number(point["stages"][1]["count"]))
         assert rate["value"] is None or formats.percent(rate["value"]) in row[2]
     assert [row[1] for row in found][-1] == "0"  # nobody: the row is there all the same
-    option = json.loads(re.search(r'id="funnel-trend-option">(.*?)</script>', page, re.DOTALL)[1])
+    island = re.search(r'id="funnel-trend-option">(.*?)</script>', page, re.DOTALL)
+    assert island is not None
+    option = json.loads(island[1])
     (line,) = option["series"]  # of what is never recorded there is no line
     rates = [p["stages"][1]["rate_from_start"]["value"] for p in points]
     drawn = [item["value"] for item in line["data"]]

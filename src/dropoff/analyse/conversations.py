@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -20,8 +21,8 @@ from dropoff.store.keys import key_of
 from dropoff.store.sql import PHYSICAL, STAGES, reached_at
 
 LIMIT = 50
-EXPORTED_AT_ONCE = 10_000
-"""Rows of one statement of an export: what it holds in memory."""
+EXPORTED_AT_ONCE = 20_000
+"""Rows of one statement of an export, more only where so many conversations began at once: what it holds in memory."""
 _HIDDEN = ("key", "level")
 COLUMNS = (
     "id", "channel", "direction", "contact_id", "started_at", "ended_at", "duration_seconds", "message_count",
@@ -51,7 +52,14 @@ def listing(
     clause = select.Clause(store.dialect)
     rows = select.conversations(query, clause)
     total = store.select(f"SELECT count(*) FROM {rows} WHERE {condition}", clause.parameters).rows[0][0]
-    found = _page(store, query, condition, limit + 1, _open_cursor(after) if after is not None else None)
+    if after is not None:
+        moment, last = _open_cursor(after)
+        condition += f" AND (started_at, id) < ({clause.add(moment)}, {clause.add(last)})"
+    found = store.select(
+        f"""SELECT {", ".join(COLUMNS)} FROM {rows} WHERE {condition}
+            ORDER BY started_at DESC, id DESC LIMIT {limit + 1}""",
+        clause.parameters,
+    ).dicts()
     page = [_present(row) for row in found[:limit]]
     return {
         "period": query.period.to_dict(),
@@ -85,31 +93,33 @@ def export_of(store: Store, query: Query, ids: Collection[str]) -> Iterator[list
 
 
 def _pages(store: Store, query: Query, condition: str, *, started: bool = True) -> Iterator[list[dict[str, Any]]]:
-    """Page after page, each by a statement of its own that begins where the last ended: never two in memory.
+    """The rows that satisfy a condition, the latest first, some at a time; what arrives meanwhile may be among them.
 
-    What arrives meanwhile may be missing; nothing is there twice unless it moved in time.
+    They are cut by when conversations began, never between two that began at once. Page by page as in `listing`, each
+    statement has to sort all that is left: of a million rows 10,000 took 4.8 s so, and 0.6 s this way.
     """
-    last = None
-    while found := _page(store, query, condition, EXPORTED_AT_ONCE, last, started=started):
-        yield [_present(row) for row in found]
-        if len(found) < EXPORTED_AT_ONCE:
-            return
-        last = found[-1]["started_at"], found[-1]["id"]
+    for first, end in _spans(store, query, condition, started=started):
+        clause = select.Clause(store.dialect)
+        rows = select.conversations(query, clause, started=started)
+        bounds = [f"started_at >= {clause.add(first)}"] if first is not None else []
+        bounds += [f"started_at < {clause.add(end)}"] if end is not None else []
+        found = store.select(
+            f"""SELECT {", ".join(COLUMNS)} FROM {rows} WHERE {" AND ".join([condition, *bounds])}
+                ORDER BY started_at DESC, id DESC""",
+            clause.parameters,
+        )
+        yield [_present(row) for row in found.dicts()]
 
 
-def _page(
-    store: Store, query: Query, condition: str, limit: int, after: tuple[datetime, str] | None, *, started: bool = True
-) -> list[dict[str, Any]]:
-    """Rows of a query after this place of the list, as they are stored."""
+def _spans(
+    store: Store, query: Query, condition: str, *, started: bool
+) -> list[tuple[datetime | None, datetime | None]]:
+    """Where to cut: [start, end) of each part, the latest first, open at both ends."""
     clause = select.Clause(store.dialect)
     rows = select.conversations(query, clause, started=started)
-    if after is not None:
-        moment, last = after
-        condition += f" AND (started_at, id) < ({clause.add(moment)}, {clause.add(last)})"
-    return store.select(
-        f"SELECT {', '.join(COLUMNS)} FROM {rows} WHERE {condition} ORDER BY started_at DESC, id DESC LIMIT {limit}",
-        clause.parameters,
-    ).dicts()
+    moments = store.frame(f"SELECT started_at FROM {rows} WHERE {condition}", clause.parameters)["started_at"]
+    cuts = moments.sort(descending=True).gather_every(EXPORTED_AT_ONCE)[1:].unique(maintain_order=True).to_list()
+    return list(pairwise([None, *cuts[::-1], None]))[::-1]
 
 
 def listing_of(

@@ -5,8 +5,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from dropoff.dashboard import formats
-from dropoff.dashboard.charts import tooltip
-from dropoff.dashboard.trends import MOST_DOTS, end_of_link, inert, short
+from dropoff.dashboard.trends import MOST_DOTS, axes, end_of_link, inert, short
 from dropoff.funnels import UNTIMED
 
 Link = Callable[..., str]
@@ -80,17 +79,8 @@ def _note(point: Mapping, n: int) -> str:
 
 def trend_chart(shown: Sequence[Row], drawn: Sequence[Line], interval: str) -> dict:
     """A line for each step: which share of those that entered came to it."""
-    text = {"color": "var(--muted)", "fontSize": 12, "hideOverlap": True}
-    grid_line, axis_line = {"lineStyle": {"color": "var(--line)"}}, {"lineStyle": {"color": "var(--line-strong)"}}
-    return _framed(describe_trend(shown, drawn, interval)) | {
-        "grid": {"left": 0, "right": 12, "top": 10, "bottom": 0, "outerBoundsMode": "same"},
-        "xAxis": {
-            "type": "category", "data": [row.name for row in shown], "boundaryGap": False,
-            "axisLabel": text, "axisTick": {"show": False}, "axisLine": axis_line,
-        },
-        "yAxis": {"type": "value", "axisLabel": text | {"formatter": "{value} %"}, "splitLine": grid_line},
-        "series": [_series(line, shown) for line in drawn],
-    }  # fmt: skip
+    frame = axes(describe_trend(shown, drawn, interval), [row.name for row in shown], " %")
+    return frame | {"series": [_series(line, shown) for line in drawn]}
 
 
 def describe_trend(shown: Sequence[Row], drawn: Sequence[Line], interval: str) -> str:
@@ -149,34 +139,11 @@ def bins(answer: Mapping) -> list[Bin]:
 
 def time_chart(shown: Sequence[Bin]) -> dict:
     """Bars: how many took how long."""
-    text = {"color": "var(--muted)", "fontSize": 12, "hideOverlap": True}
     most = max(shown, key=lambda one: one.n)
     said = f"Bar chart of the time to convert: {len(shown)} spans, most ({formats.number(most.n)}) {most.name}."
-    return _framed(f"{said} The table below has the same numbers.") | {
-        "grid": {"left": 0, "right": 12, "top": 10, "bottom": 0, "outerBoundsMode": "same"},
-        "xAxis": {
-            "type": "category", "data": [one.start for one in shown], "axisLabel": text,
-            "axisTick": {"show": False}, "axisLine": {"lineStyle": {"color": "var(--line-strong)"}},
-        },
-        "yAxis": {
-            "type": "value", "minInterval": 1, "axisLabel": text, "splitLine": {"lineStyle": {"color": "var(--line)"}},
-        },
-        "series": [
-            {
-                "type": "bar", "barCategoryGap": "12%", "itemStyle": {"color": "var(--chart-1)"},
-                "data": [
-                    {"value": one.n, "tooltip": {"formatter": f"{one.name}: {formats.number(one.n)}"}}
-                    for one in shown
-                ],
-            }
-        ],
-    }  # fmt: skip
-
-
-def _framed(description: str) -> dict:
-    return {
-        "animation": False,
-        "aria": {"enabled": True, "label": {"description": description}},
-        "textStyle": {"fontFamily": "var(--font)", "fontSize": 12, "color": "var(--text)"},
-        "tooltip": tooltip(),
-    }
+    frame = axes(f"{said} The table below has the same numbers.", [one.start for one in shown], "")
+    items = [{"value": one.n, "tooltip": {"formatter": f"{one.name}: {formats.number(one.n)}"}} for one in shown]
+    bars = {"type": "bar", "barCategoryGap": "12%", "itemStyle": {"color": "var(--chart-1)"}, "data": items}
+    frame["xAxis"]["boundaryGap"] = True
+    frame["yAxis"]["minInterval"] = 1
+    return frame | {"series": [bars]}

@@ -63,24 +63,27 @@ def trend_chart(rows: Sequence[Row], answer: Mapping) -> dict:
     """A line with its points, the period before as a dashed one, and a vertical line for each deploy."""
     unit = rows[0].point["unit"]
     factor, suffix = _scale(unit, [row.point["value"] for row in rows])
+    drawn = [_before(rows, factor), _now(rows, factor) | {"markLine": _marks(rows, answer)}]
+    top = 30 if answer["deploys"] else 10
+    frame = axes(describe_trend(rows, answer), [row.name for row in rows], suffix, top)
+    return {"baseOption": frame | {"series": drawn}, "media": []}
+
+
+def axes(description: str, names: Sequence[str], suffix: str, top: int = 10) -> dict:
+    """What a chart over time has around its lines: a name for each point, values with `suffix`, `top` pixels free."""
     text = {"color": "var(--muted)", "fontSize": 12, "hideOverlap": True}
     grid_line, axis_line = {"lineStyle": {"color": "var(--line)"}}, {"lineStyle": {"color": "var(--line-strong)"}}
-    top = 30 if answer["deploys"] else 10
     return {
-        "baseOption": {
-            "animation": False,
-            "aria": {"enabled": True, "label": {"description": describe_trend(rows, answer)}},
-            "textStyle": {"fontFamily": "var(--font)", "fontSize": 12, "color": "var(--text)"},
-            "tooltip": tooltip(),
-            "grid": {"left": 0, "right": 12, "top": top, "bottom": 0, "outerBoundsMode": "same"},
-            "xAxis": {
-                "type": "category", "data": [row.name for row in rows], "boundaryGap": False,
-                "axisLabel": text, "axisTick": {"show": False}, "axisLine": axis_line,
-            },
-            "yAxis": {"type": "value", "axisLabel": text | {"formatter": f"{{value}}{suffix}"}, "splitLine": grid_line},
-            "series": [_before(rows, factor), _now(rows, factor) | {"markLine": _marks(rows, answer)}],
+        "animation": False,
+        "aria": {"enabled": True, "label": {"description": description}},
+        "textStyle": {"fontFamily": "var(--font)", "fontSize": 12, "color": "var(--text)"},
+        "tooltip": tooltip(),
+        "grid": {"left": 0, "right": 12, "top": top, "bottom": 0, "outerBoundsMode": "same"},
+        "xAxis": {
+            "type": "category", "data": list(names), "boundaryGap": False,
+            "axisLabel": text, "axisTick": {"show": False}, "axisLine": axis_line,
         },
-        "media": [],
+        "yAxis": {"type": "value", "axisLabel": text | {"formatter": f"{{value}}{suffix}"}, "splitLine": grid_line},
     }  # fmt: skip
 
 
