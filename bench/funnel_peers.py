@@ -15,6 +15,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -187,12 +188,11 @@ class Retentioneering(Peer):
 
     def open(self) -> dict[str, Question]:
         import pandas as pd
-        from retentioneering.eventstream import Eventstream
 
         frame = pd.read_parquet(self.raw).rename(columns={"event_type": "event", "moment": "timestamp"})
         frame["timestamp"] = pd.to_datetime(frame["timestamp"], unit="us")
         schema = {"path_cols": ["unit"], "event_col": "event", "timestamp_col": "timestamp"}
-        stream: Any = Eventstream(frame, schema)
+        stream = import_module("retentioneering.eventstream").Eventstream(frame, schema)
         del frame
         return {
             "ordered": lambda: [s["unique_paths"] for s in stream.funnel_data(steps=list(ORDERED))["steps"]],

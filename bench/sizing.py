@@ -6,6 +6,7 @@ what the client takes is not in it, and unlike a rate it hardly depends on what 
 
 import shutil
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -37,11 +38,18 @@ def measure(plan: Plan, timeline: Timeline, folder: Path) -> Iterator[Row]:
             stack.enter_context(door)
         for size in SIZES:
             yield from _costs(plan, timeline, doors, nats, size)
+    with sqlite3.connect(folder / "sqlite" / "queue.db") as log:
+        log.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    events = sum(_events(plan, size) for size in SIZES) * plan.rounds
     for name in doors:
-        place = folder / "js" if name == "NATS" else folder / "sqlite" / "queue.db"
-        events = sum(_events(plan, size) for size in SIZES) * plan.rounds
-        note = "a third each in requests of " + ", ".join(map(str, SIZES)) if name == "NATS" else "as on disk, with WAL"
-        yield Row(f"queue on {name}", "bytes/event", _bytes(place) / events, note=note)
+        place = folder / "js" if name == "NATS" else folder / "sqlite"
+        note = f"{events:,} events, in requests of {', '.join(map(str, SIZES))}"
+        yield Row(
+            f"queue on {name}",
+            "bytes/event",
+            _bytes(place, "queue.db" if name == "SQLite" else "*") / events,
+            note=note,
+        )
     text = timeline.copy(0)[: plan.single_events]
     yield Row("the events themselves, as JSON", "bytes/event", sum(map(len, text)) / len(text))
 
@@ -50,10 +58,8 @@ def _events(plan: Plan, size: int) -> int:
     return plan.single_events if size < 1_000 else plan.batched_events
 
 
-def _bytes(place: Path) -> int:
-    if place.is_dir():
-        return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
-    return sum(file.stat().st_size for file in place.parent.glob(f"{place.name}*"))
+def _bytes(place: Path, files: str) -> int:
+    return sum(file.stat().st_size for file in place.rglob(files) if file.is_file())
 
 
 def _costs(plan: Plan, timeline: Timeline, doors: dict[str, Serving], nats: "Nats | None", size: int) -> Iterator[Row]:
