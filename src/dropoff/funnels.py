@@ -99,6 +99,17 @@ class Funnel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
         return tuple(i for i, step in enumerate(self.steps) if not step.optional)
 
     @property
+    def limit_micros(self) -> int | None:
+        """How long after its first event an attempt can still come further; None where nothing limits it."""
+        required, last = 0, 0
+        for step, wait in zip(self.steps[1:], self.within_micros[1:], strict=True):
+            if wait is None:
+                return self.window_micros
+            last = max(last, required + wait)
+            required += 0 if step.optional else wait
+        return last if self.window_micros is None else min(last, self.window_micros)
+
+    @property
     def window_micros(self) -> int | None:
         """The longest time from the first step to any other, in microseconds."""
         return _micros(self.window)

@@ -11,8 +11,9 @@ import polars as pl
 from dropoff.analyse import funnel as builtin
 from dropoff.analyse import metrics, select
 from dropoff.analyse.aggregates import holds
-from dropoff.analyse.answers import Number, instant, ratio, share
+from dropoff.analyse.answers import Matured, Number, instant, ratio, share
 from dropoff.analyse.attempts import Times, attempts, count, times, trend
+from dropoff.analyse.maturity import DAY
 from dropoff.errors import InvalidInput
 from dropoff.funnels import ANY_EVENT, EVENT, UNTIMED, Funnel, Happening, unsplit
 from dropoff.periods import MICROSECOND, Period, to_micros
@@ -30,6 +31,10 @@ def answer(
     """The funnel of a query, in the shape of DESIGN §6: with times, and with `trend` where `interval` is given.
 
     `segments` where the funnel has `by`; the query's own is not used. `name` is what the funnel goes by.
+
+    Where a window or the waits between steps limit attempts, rates are `matured`: those of the same funnel over the
+    entries that are as old, of which nothing can change. There is no time to learn, and none is `projected`: an attempt
+    has no competing ends, and without a limit a unit may always try again.
     """
     cuts = _cuts(query.period, interval) if interval is not None else []
     events, whole = read(store, query, funnel), unsplit(funnel)
@@ -41,15 +46,32 @@ def answer(
             "name": name, "mode": funnel.mode, "text": _text(funnel), "funnel": msgspec.to_builtins(funnel),
         },
         "test_conversations": builtin.count_test(store, query),
-        **describe(attempts(events, whole, _span(query.period)), funnel, recorded, threshold),
+        **describe(
+            attempts(events, whole, _span(query.period)), funnel, recorded, threshold, _old(events, whole, query)
+        ),
     }  # fmt: skip
     if interval is not None:
         found["trend"] = {"interval": interval, "points": _points(events, whole, query, cuts, recorded)}
     if funnel.by is not None:
         parts = segments(attempts(events, funnel, _span(query.period)), funnel)
+        old = _old(events, funnel, query)
+        of_old = {} if old is None else dict(segments(old, funnel, [value for value, _ in parts]))
         found["by"] = funnel.by
-        found["segments"] = {value: describe(part, funnel, recorded, threshold) for value, part in parts}
+        found["segments"] = {
+            value: describe(part, funnel, recorded, threshold, None if old is None else of_old.get(value, old.clear()))
+            for value, part in parts
+        }
     return found
+
+
+def _old(events: pl.DataFrame, funnel: Funnel, query: Query) -> pl.DataFrame | None:
+    """The attempts of the entries that are so old that none can come further; None where nothing limits them."""
+    limit = funnel.limit_micros
+    if limit is None:
+        return None
+    start, end = _span(query.period)
+    last = to_micros(query.now) - limit + 1
+    return attempts(events, funnel, (start, max(start, min(end, last))))
 
 
 # from the store to events
@@ -194,10 +216,16 @@ def known_stages(store: Store, funnel: Funnel) -> list[str]:
     return [names[i] for i in funnel.required if recorded[i]]
 
 
-def describe(found: pl.DataFrame, funnel: Funnel, recorded: Sequence[bool], threshold: float) -> dict[str, Any]:
-    """Stages with rates and times, drop-offs, and the time to convert: a pure function of `attempts`."""
+def describe(
+    found: pl.DataFrame, funnel: Funnel, recorded: Sequence[bool], threshold: float, old: pl.DataFrame | None = None
+) -> dict[str, Any]:
+    """Stages with rates and times, drop-offs, and the time to convert: a pure function of `attempts`.
+
+    `old`: those of which nothing can change, for matured rates.
+    """
     counts = count(found, funnel)
     totals, own = counts["count"].to_list(), counts["recorded"].to_list()
+    of_old = None if old is None else count(old, funnel)["count"].to_list()
     names = stages(funnel)
     rows = []
     for i, name in enumerate(names):
@@ -206,7 +234,7 @@ def describe(found: pl.DataFrame, funnel: Funnel, recorded: Sequence[bool], thre
             "stage": name, "count": totals[i], "recorded": own[i], "implied": totals[i] - own[i],
             "is_recorded": recorded[i], "optional": funnel.steps[i].optional,
         }  # fmt: skip
-        rows.append(row | _rates(funnel, totals, recorded, i) | _seconds(_taken(found, before, i)))
+        rows.append(row | _aged(funnel, totals, of_old, recorded, i) | _seconds(_taken(found, before, i)))
     known = [i for i in funnel.required if recorded[i]]
     losses = builtin.drop_offs({names[i]: totals[i] for i in known}, threshold, funnel.mode)
     return {
@@ -275,6 +303,28 @@ def _rates(funnel: Funnel, totals: Sequence[int], recorded: Sequence[bool], step
     return {"rate_from_previous": from_previous, "rate_from_start": from_start}
 
 
+def _aged(
+    funnel: Funnel, totals: Sequence[int], of_old: Sequence[int] | None, recorded: Sequence[bool], step: int
+) -> dict[str, Number]:
+    """The same with the matured ones; from the first step itself there is nothing to wait for."""
+    naive, limit = _rates(funnel, totals, recorded, step), funnel.limit_micros
+    if of_old is None or limit is None or step == 0:
+        return naive
+    old = _rates(funnel, of_old, recorded, step)
+    known = {
+        "rate_from_previous": previous(funnel, recorded, step) is not None,
+        "rate_from_start": recorded[step] and recorded[0],
+    }
+    return {
+        name: replace(number, matured=_matured(old[name], limit)) if known[name] else number
+        for name, number in naive.items()
+    }
+
+
+def _matured(old: Number, limit: int) -> Matured:
+    return Matured(old.value, int(old.denominator), old.interval, limit / DAY, "configured")
+
+
 def _taken(found: pl.DataFrame, source: int | None, target: int) -> Times:
     return Times(0, None, None, None, ()) if source is None else times(found, source, target)
 
@@ -294,14 +344,19 @@ def _time_to_convert(found: pl.DataFrame, funnel: Funnel) -> dict[str, Any]:
     return {"n": taken.n, **_seconds(taken), "histogram": bins}
 
 
-def segments(found: pl.DataFrame, funnel: Funnel) -> list[tuple[str, pl.DataFrame]]:
-    """`attempts` by the value under which they count, the most frequent first; the rarer of many taken together."""
+def segments(
+    found: pl.DataFrame, funnel: Funnel, values: Sequence[str] | None = None
+) -> list[tuple[str, pl.DataFrame]]:
+    """`attempts` by the value under which they count, the most frequent first; the rarer of many taken together.
+
+    `values`: those that stand for themselves, where that is settled already.
+    """
     several = funnel.by in MULTIPLE
     if several:
         found = found.with_columns(pl.col("value").str.split(_MANY)).explode("value")
     found = found.with_columns(pl.col("value").fill_null(NONE))
     ranked = found.group_by("value").len().sort(["len", "value"], descending=[True, False])
-    top = ranked["value"].head(TOP)
+    top = ranked["value"].head(TOP) if values is None else pl.Series(values, dtype=pl.String)
     parts = found.with_columns(
         pl.when(pl.col("value").is_in(top.implode())).then("value").otherwise(pl.lit(REST)).alias("value")
     ).partition_by("value", as_dict=True)
@@ -345,8 +400,8 @@ def _points(
 
 def _is_immature(funnel: Funnel, end: datetime, now: datetime) -> bool | None:
     """Whether an attempt that began before `end` may still go on; None where nothing limits it."""
-    window = funnel.window_micros
-    return None if window is None else end + window * MICROSECOND > now
+    limit = funnel.limit_micros
+    return None if limit is None else end + limit * MICROSECOND > now
 
 
 def _text(funnel: Funnel) -> str:

@@ -275,7 +275,7 @@ def _wait(metric: Metric, waits: Waits) -> Maturity | None:
     return waits.of(Step(next(iter(STAGES)), metric.matures)) if metric.matures else None
 
 
-def trend(store: Store, query: Query, metric: Metric, interval: str, young: Young) -> dict[str, Any]:
+def trend(store: Store, query: Query, metric: Metric, interval: str, young: Young | None = None) -> dict[str, Any]:
     """A metric by hour, day, week or month of the period's zone, and of the equally long period before.
 
     Empty buckets are there, with 0 or null. A bucket that the period cuts, or that is not over yet, is `partial`; one
@@ -285,6 +285,7 @@ def trend(store: Store, query: Query, metric: Metric, interval: str, young: Youn
         raise InvalidInput("interval", interval, f"one of {', '.join(INTERVALS)}")
     before = replace(query, period=period_before(query.period, interval))
     recorded = select.recorded_stages(store)
+    young = young or Young()
     waits = young.waits(store, query, recorded)
     now, then = (_over_time(store, each, metric, interval, young, waits) for each in (query, before))
     return {

@@ -64,7 +64,7 @@ TERMS = {
     "Drop rate": "Share of those at a stage who did not reach the next one. Lost: how many that are.",
     "So far": "Those who have converted by now, of all who entered: of the young ones some may still come.",
     "Matured": "Of those who entered at least the maturity time ago, the share that converted within it.",
-    "Within": "The maturity time: set in dropoff.toml, or by when nine in ten conversions of the last 12 months had come, "
+    "Within": "The maturity time: set in dropoff.toml, or by when nine in ten of the last 12 months had come, "
     "or a default. From the start it adds up along the stages, with the time for which meetings are booked ahead.",
     "Projected": "What the rate comes to: beyond the age of these conversations, as earlier ones went on. Opted out, "
     "lost and disqualified are ends. With fewer than 10 conversions behind it there is none.",
