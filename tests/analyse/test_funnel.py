@@ -88,7 +88,9 @@ def test_the_missions_funnel_to_the_last_digit(asked):
 def test_the_missions_drop_offs_to_the_last_digit(asked, threshold):
     answer = asked(*TABLE).dropoffs({"name": ["mission"], "threshold": [str(threshold)], **WEEK})
     expected = find_drop_off_points(COUNTS, threshold)
-    assert [{name: drop[name] for name in ("from", "to", "drop_rate", "volume_lost")} for drop in answer["drop_offs"]] == expected
+    assert [
+        {name: drop[name] for name in ("from", "to", "drop_rate", "volume_lost")} for drop in answer["drop_offs"]
+    ] == expected
 
 
 def test_a_rate_at_the_threshold_is_not_above_it(asked):

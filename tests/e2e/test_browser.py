@@ -181,6 +181,8 @@ def addresses(demo):
         "/",
         "/?name=mission",
         "/?by=medium",
+        "/dropoffs",
+        "/dropoffs?name=mission&sort=volume&explain=started",
         "/trends",
         "/trends?metric=revenue&interval=week",
         "/conversations",
