@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from dropoff.analyse.analytics import Analytics
 from dropoff.events import Receipt
 from dropoff.intake import read_events
 from dropoff.process.fold import Rules
@@ -110,3 +111,18 @@ def test_shuffled_with_duplicates_and_then_sent_again_the_tables_are_the_same(
     store = open_store(tmp_path, engine)
     assert digest(store) == digest(in_order)
     store.close()
+
+
+def test_the_largest_drop_is_shown_with_what_precedes_it(in_order: Store, expected: dict):
+    asked = {"from": ["2000-01-01"], "to": ["2030-01-01"], "sort": ["volume"], "explain": ["worst"]}
+    drops = Analytics(in_order, "UTC").dropoffs(asked)["drop_offs"]
+    recorded = [stage for stage, count in expected["funnel_recorded"].items() if count]
+    assert {stage for drop in drops for stage in (drop["from"], drop["to"])} <= set(recorded)
+    assert (drops[0]["from"], drops[0]["to"]) == ("responded", "qualified")
+    why = drops[0]["explanation"]
+    reached = expected["funnel_reached"]
+    assert why["lost"] == drops[0]["volume_lost"] == reached["responded"] - reached["qualified"]
+    silent = [message for message in why["messages"] if message["silent"]]
+    assert len(silent) > 3
+    assert all(message["intent"] != "(none)" and message["example"] for message in silent[:3])
+    assert sum(one["share"]["numerator"] for one in why["instead"]) == why["lost"]

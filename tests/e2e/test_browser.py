@@ -188,6 +188,8 @@ def addresses(demo):
         "/?name=mission",
         "/?by=medium",
         f"/?{OWN}&interval=week&by=channel",
+        "/dropoffs",
+        "/dropoffs?name=mission&sort=volume&explain=started",
         "/trends",
         "/trends?metric=revenue&interval=week",
         "/cohorts?stage=booked",

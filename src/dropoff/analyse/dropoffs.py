@@ -259,25 +259,22 @@ def read(store: Store, query: Query, funnel: Definition | Funnel, step: Step) ->
     return classify(at, messages, pl.concat([happened, objections]))
 
 
-class _Rows(NamedTuple):
-    """The conversations whose messages and events matter, as SQL, and what of it lies in their time at the stage."""
-
-    text: str
-    meanwhile: str
-
-
-def _rows(query: Query, funnel: Definition | Funnel, step: Step, clause: select.Clause) -> _Rows:
+def _rows(query: Query, funnel: Definition | Funnel, step: Step, clause: select.Clause) -> str:
+    """The conversations that may be at the stage; of a built-in funnel those that are, with when they were."""
     facts = "key, id, channel, message_count, lost_at, CAST(status = 'closed' AS BOOLEAN) AS closed"
+    whole = replace(query, by=None)
+    if isinstance(funnel, Funnel):  # when a conversation took which step the store does not know: `_meanwhile`
+        rows = select.conversations(whole, clause, started=funnel.mode in UNTIMED)
+        return f"(SELECT {facts} FROM {rows})"
+    rows, (source, onward) = select.conversations(whole, clause), (_reached_at(funnel, stage) for stage in step)
+    return f"(SELECT {facts}, {source} AS source_at, {onward} AS onward_at FROM {rows} WHERE {source} IS NOT NULL)"
+
+
+def _while_there(query: Query, funnel: Definition | Funnel, clause: select.Clause) -> str:
+    """Whether a row `r` of a conversation `c` of `_rows` may lie in its time at the stage."""
     if isinstance(funnel, Definition):
-        rows = select.conversations(replace(query, by=None), clause)
-        source, onward = (_reached_at(funnel, stage) for stage in step)
-        text = f"(SELECT {facts}, {source} AS source_at, {onward} AS onward_at FROM {rows} WHERE {source} IS NOT NULL)"
-        return _Rows(text, "r.timestamp >= c.source_at AND (c.onward_at IS NULL OR r.timestamp < c.onward_at)")
-    # When a conversation took which step of a funnel of one's own the store does not know: `_meanwhile` looks again.
-    timed = funnel.mode not in UNTIMED
-    rows = select.conversations(replace(query, by=None), clause, started=not timed)
-    start = f"r.timestamp >= {clause.add(select.naive(query.period.start))}" if timed else "true"
-    return _Rows(f"(SELECT {facts} FROM {rows})", start)
+        return "r.timestamp >= c.source_at AND (c.onward_at IS NULL OR r.timestamp < c.onward_at)"
+    return "true" if funnel.mode in UNTIMED else f"r.timestamp >= {clause.add(select.naive(query.period.start))}"
 
 
 def _reached_at(funnel: Definition, stage: str) -> str:
@@ -291,7 +288,7 @@ def _reached_at(funnel: Definition, stage: str) -> str:
 def _at(store: Store, query: Query, funnel: Definition | Funnel, step: Step) -> pl.DataFrame:
     """The conversations at the stage, in the columns that `classify` takes, and `onward_at`."""
     clause = select.Clause(store.dialect)
-    rows = _rows(query, funnel, step, clause).text
+    rows = _rows(query, funnel, step, clause)
     found = store.frame(f"SELECT * FROM {rows}", clause.parameters)
     if isinstance(funnel, Funnel):
         found = found.join(_came(store, query, funnel, step), on="id")
@@ -322,12 +319,12 @@ def _instants(funnel: Funnel, step: int) -> list[str]:
 def _messages(store: Store, query: Query, funnel: Definition | Funnel, step: Step, unit: str) -> pl.DataFrame:
     """The bot's messages, each conversation's last one, and those of prospects that may be an objection."""
     clause = select.Clause(store.dialect)
-    rows = _rows(query, funnel, step, clause)
+    rows, there = _rows(query, funnel, step, clause), _while_there(query, funnel, clause)
     found = store.frame(
         f"""SELECT c.{unit} AS unit, r.timestamp AS at, r.position, r.sender = 'bot' AS bot,
               r.sender = 'prospect' AS prospect, r.intent, r.response_seconds, r.delivered
-            FROM {PHYSICAL["messages"]} r JOIN {rows.text} c ON c.key = r.key AND c.id = r.conversation_id
-            WHERE {rows.meanwhile} AND (r.sender = 'bot' OR r.position = c.message_count
+            FROM {PHYSICAL["messages"]} r JOIN {rows} c ON c.key = r.key AND c.id = r.conversation_id
+            WHERE {there} AND (r.sender = 'bot' OR r.position = c.message_count
               OR r.sender = 'prospect' AND lower(r.intent) LIKE 'objection%')""",
         clause.parameters,
     )
@@ -339,11 +336,12 @@ def _messages(store: Store, query: Query, funnel: Definition | Funnel, step: Ste
 def _happened(store: Store, query: Query, funnel: Definition | Funnel, step: Step, unit: str) -> pl.DataFrame:
     """What is no message."""
     clause = select.Clause(store.dialect)
-    rows, kinds = _rows(query, funnel, step, clause), ", ".join(map(clause.sql.literal, _EVENTS))
+    rows, there = _rows(query, funnel, step, clause), _while_there(query, funnel, clause)
+    kinds = ", ".join(map(clause.sql.literal, _EVENTS))
     return store.frame(
         f"""SELECT c.{unit} AS unit, r.timestamp AS at, r.event_type AS what
             FROM (SELECT * FROM {clause.sql.standing_events()} WHERE event_type IN ({kinds})) r
-            JOIN {rows.text} c ON c.key = r.key AND c.id = r.conversation_id WHERE {rows.meanwhile}""",
+            JOIN {rows} c ON c.key = r.key AND c.id = r.conversation_id WHERE {there}""",
         clause.parameters,
     ).with_columns(pl.col("what").replace(_EVENTS))
 
