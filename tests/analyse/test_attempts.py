@@ -196,6 +196,17 @@ def test_a_wait_is_counted_from_the_event_that_leads_on():
     assert found.select("at_0", "at_1", "at_2").row(0) == (0, 5 * SECOND, 6 * SECOND)
 
 
+@pytest.mark.parametrize("mode", ["ordered", "strict", "any"])
+def test_a_window_and_a_wait_include_their_last_instant(mode: str):
+    limits = [{"window": "5s"}, {}] if mode != "any" else [{"window": "5s"}]
+    for limit in limits:
+        wait = {} if limit else {"within": "5s"}
+        funnel = parse({"steps": [{"event": "a"}, {"event": "b", **wait}], "mode": mode, **limit})
+        for seconds, came in ((5, 1), (6, 0)):
+            found = asked(funnel, event("u", 0, 0), event("u", seconds, 1))
+            assert count(found, funnel)["count"].to_list() == [1, came]
+
+
 def test_a_void_attempt_takes_along_what_came_less_far_before_it():
     funnel = parse(
         {"steps": [{"event": "a"}, {"event": "b"}], "window": "9s", "exclusions": [{"event": "x", "between": [0, 1]}]}
