@@ -22,6 +22,7 @@ from itertools import pairwise
 from threading import Lock
 from types import MappingProxyType
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
@@ -218,7 +219,8 @@ class Young:
 
     def __init__(self, settings: Mapping[str, float] = MappingProxyType({})) -> None:
         self._settings = settings
-        self._remembered: dict[tuple, tuple[float, datetime, Store, Population]] = {}
+        # A store of the past goes with the last question that has it: this must not hold it.
+        self._remembered = WeakKeyDictionary[Store, dict[tuple, tuple[float, datetime, Population]]]()
         self._lock = Lock()
 
     def waits(self, store: Store, query: Query, recorded: Set[str]) -> Waits:
@@ -252,27 +254,27 @@ class Young:
         if query.by in _CALENDAR:
             return self._population(store, replace(query, by=None), recorded)
         period = query.period if query.by is not None else None  # it says which segments there are
-        key = (id(store), query.where, query.by, period, query.include_test, query.test, frozenset(recorded))
-        if (found := self._recall(key, query.now)) is not None:
+        key = (query.where, query.by, period, query.include_test, query.test, frozenset(recorded))
+        if (found := self._recall(store, key, query.now)) is not None:
             return found
         horizons = {} if query.by is None else self._horizons(store, query, recorded)
         with self._lock:
-            if (found := self._recall(key, query.now)) is None:
+            if (found := self._recall(store, key, query.now)) is None:
                 begin = time.monotonic()
                 found = self._learn(store, query, recorded, horizons)
                 until = time.monotonic() + min(_LIFE, (time.monotonic() - begin) / _PART)
-                self._remember(key, (until, query.now, store, found))
+                self._remember(store, key, (until, query.now, found))
         return found
 
-    def _recall(self, key: tuple, now: datetime) -> Population | None:
-        until, then, _, found = self._remembered.get(key, (0.0, now, None, None))
+    def _recall(self, store: Store, key: tuple, now: datetime) -> Population | None:
+        until, then, found = self._remembered.get(store, {}).get(key, (0.0, now, None))
         is_fresh = time.monotonic() < until and abs(now - then) <= timedelta(seconds=_LIFE)
         return found if is_fresh else None
 
-    def _remember(self, key: tuple, entry: tuple[float, datetime, Store, Population]) -> None:
+    def _remember(self, store: Store, key: tuple, entry: tuple[float, datetime, Population]) -> None:
         moment = time.monotonic()
-        kept = [(k, e) for k, e in self._remembered.items() if e[0] > moment and k != key]
-        self._remembered = dict([*kept[-_KEPT + 1 :], (key, entry)])
+        kept = [(k, e) for k, e in self._remembered.get(store, {}).items() if e[0] > moment and k != key]
+        self._remembered[store] = dict([*kept[-_KEPT + 1 :], (key, entry)])
 
     def _horizons(self, store: Store, query: Query, recorded: Set[str]) -> dict[Step, int]:
         """Segments are projected to one age, that of all of them together."""
