@@ -303,7 +303,7 @@ def _at(store: Store, query: Query, funnel: Definition | Funnel, step: Step) -> 
 def _came(store: Store, query: Query, funnel: Funnel, step: Step) -> pl.DataFrame:
     """The units of a funnel of one's own that came to the first step, and when they took it and went on."""
     span = to_micros(query.period.start), to_micros(query.period.end)
-    found = attempts(custom_funnel.read(store, query, unsplit(funnel)), unsplit(funnel), span)
+    found = attempts(custom_funnel.read(store, query, unsplit(funnel), named=True), unsplit(funnel), span)
     names = custom_funnel.stages(funnel)
     source, onward = (pl.min_horizontal(_instants(funnel, names.index(stage))) for stage in step)
     return found.select(pl.col("unit").alias("id"), source.alias("source_at"), onward.alias("onward_at")).filter(
