@@ -338,6 +338,7 @@ def test_what_is_wrong_is_said_in_one_line(data, tmp_path, request, arguments, m
     if served:
         request.getfixturevalue("server")
     where = data if served and arguments[0] not in ("serve", "keys") else tmp_path / "data"
+    where.mkdir(exist_ok=True)
     answer = dropoff(*arguments, "--data", where)
     assert answer.code == 2
     assert answer.err.startswith("dropoff: ")
@@ -420,6 +421,7 @@ def test_data_that_another_process_holds(tmp_path):
 
 def test_data_of_a_newer_dropoff(tmp_path):
     data = tmp_path / "data"
+    data.mkdir()
     assert dropoff("funnel", "--data", data).code == 0
     with closing(duckdb.connect(str(data / "store.duckdb"))) as store:
         store.execute("INSERT INTO schema_version VALUES (99, current_timestamp::TIMESTAMP)")
@@ -476,6 +478,7 @@ def test_every_analysis_takes_the_same_options():
 
 def test_the_program_itself(tmp_path):
     """Once through the real entry point: exit codes, and nothing but JSON on stdout."""
+    (tmp_path / "data").mkdir()
     run = subprocess.run(
         [*COMMAND, "funnel", "--json", "--data", str(tmp_path / "data")], capture_output=True, check=True
     )
