@@ -200,7 +200,7 @@ def test_an_import_over_a_broker_knows_its_duplicates(queue: str, tmp_path: Path
     lines = b"\n".join(json.dumps(event("x", n, f"c{n}", event_id=f"e{n}")).encode() for n in range(50))
     counts = []
     for _ in range(2):
-        with connect(load(data=tmp_path / "data", queue=queue)) as connection:
+        with connect(load(data=tmp_path / "data", queue=queue), create=True) as connection:
             job = Import(connection)
             job.send(lines)
             counts.append({k: v for k, v in job.finish().items() if k in ("accepted", "duplicates")})
