@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from dropoff.connect import connect
 from dropoff.demo import generate
@@ -29,10 +30,27 @@ def served(data: Path, *options: str) -> tuple[list[dict[str, Any]], str]:
         return answers, server.get("/").body.decode()
 
 
+def assert_same(one: Any, other: Any, where: str) -> None:
+    """Equal, but for the last digits of numbers that are no counts."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        assert one.keys() == other.keys(), where
+        for name in one:
+            assert_same(one[name], other[name], f"{where}.{name}")
+    elif isinstance(one, list) and isinstance(other, list):
+        assert len(one) == len(other), where
+        for i, pair in enumerate(zip(one, other, strict=True)):
+            assert_same(*pair, f"{where}[{i}]")
+    elif isinstance(one, float) and isinstance(other, float):
+        assert one == pytest.approx(other, rel=1e-9, abs=1e-12), where
+    else:
+        assert one == other, where
+
+
 def test_every_surface_says_the_same_on_either_engine(tmp_path: Path):
     ours, page = served(tmp_path / "one", "--store", f"chdb://{tmp_path}/chdb")
     theirs, other = served(tmp_path / "two")
     assert ours[0]["stages"][0]["count"] > 0
-    assert ours == theirs
+    for question, one, other_one in zip(QUESTIONS, ours, theirs, strict=True):
+        assert_same(one, other_one, question)
     cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", text, re.DOTALL) for text in (page, other)]
     assert cells[0] == cells[1] != []

@@ -543,7 +543,12 @@ def _segments(counts: pl.DataFrame, query: Query) -> dict[str, Any]:
     for dimension in DIMENSIONS:
         found += _of_dimension(dimension, *_tables(counts, dimension))
     judged = [row | {"over_contributes": is_more} for row, is_more in _judged(found)]
-    ranked = sorted(judged, key=lambda row: (not row["over_contributes"], -row["excess"]))
+    ranked = sorted(
+        judged,
+        key=lambda row: (
+            not row["over_contributes"], round(-row["excess"], 9), DIMENSIONS.index(row["dimension"]), row["value"],
+        ),
+    )  # fmt: skip
     now, before = (_total(table) for table in _tables(counts, DIMENSIONS[0]))
     change = now.successes / now.n - before.successes / before.n if now.n and before.n else None
     period = metrics.period_before(query.period).to_dict()
