@@ -277,8 +277,8 @@ def test_a_funnel_of_ones_own_is_explained_like_those_that_are_built_in(asked):
         (first, _) = sorted(analytics.dropoffs({**WHENEVER, **own})["drop_offs"], key=lambda drop: drop["to"])[::-1]
         assert (first["from"], first["to"]) == ("conversation_started", "qualified")
         mine = first["explanation"]
-        asked_of = analytics._asked(WHENEVER)
-        theirs = dropoffs.explain(*asked_of, FUNNELS["mission"], Step("started", "qualified"))
+        store, query = analytics._asked(WHENEVER)
+        theirs = dropoffs.explain(store, query, FUNNELS["mission"], Step("started", "qualified"))
         theirs = json.loads(msgspec.json.encode(theirs))
         assert json.loads(msgspec.json.encode(mine)) == theirs
         listed = analytics.conversations(
