@@ -61,7 +61,7 @@ def messages(queue: NatsQueue) -> int:
 
 
 def test_while_the_server_is_away_it_is_unavailable_and_afterwards_all_is_there(server: NatsServer, open_queue: Open):
-    queue = open_queue(patience=0.5)
+    queue = open_queue(patience=3)  # enough for a server that has just come back on a busy machine
     put(queue, b"a", b"b")
     server.kill()
     with pytest.raises(Unavailable, match="could not be written"):
