@@ -15,7 +15,7 @@ from dropoff.access import Access, create_key, revoke_key
 from dropoff.analyse.analytics import PARAMETERS
 from dropoff.app import ServerFile, check_exposure, first_admin_token, web
 from dropoff.dashboard import shapes
-from dropoff.dashboard.pages import CONTENT_SECURITY_POLICY
+from dropoff.dashboard.frame import CONTENT_SECURITY_POLICY
 from dropoff.engine import Engine
 from dropoff.errors import InvalidInput, Unavailable
 from dropoff.events import Receipt

@@ -163,7 +163,7 @@ def funnel(
 @app.command()
 def dropoffs(
     name: Name = None, definition: Definition = None, mode: Mode = None, threshold: Threshold = 0.0,
-    sort: Annotated[str, typer.Option(help="rate or volume: which comes first")] = "rate",
+    sort: Annotated[str, typer.Option(help="rate, volume or matured: which comes first")] = "rate",
     explain: Annotated[str, typer.Option(help="all, worst, none, or the stage it begins at")] = "all",
     start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, by: By = None,
     include_test: Test = False, as_of: AsOf = None, data: Data = None, json: Json = False,

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from dropoff import access
 from dropoff.access import Access
 from dropoff.dashboard.api import refuse
-from dropoff.dashboard.pages import error_page
+from dropoff.dashboard.frame import error_page
 from dropoff.errors import DropoffError, Unauthorized
 from dropoff.ingest.door import Door
 

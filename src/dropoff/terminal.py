@@ -175,10 +175,14 @@ def _explained(drop: Answer, why: Answer, console: Console) -> None:
 
 def _drop_offs(title: str, part: Answer, console: Console) -> None:
     rows: list[list[object]] = [
-        [f"{d['from']} → {d['to']}", formats.percent(d["drop_rate"]), interval(d), formats.number(d["volume_lost"])]
+        [
+            f"{d['from']} → {d['to']}", formats.percent(d["drop_rate"]), interval(d), formats.number(d["volume_lost"]),
+            *(formats.percent(d[age]["value"]) if d[age] else "–" for age in ("matured", "projected")),
+        ]
         for d in part["drop_offs"]
-    ]
-    table(title, {"between": False, "drop rate": True, "95 %": False, "lost": True}, rows, console)
+    ]  # fmt: skip
+    columns = {"between": False, "drop rate": True, "95 %": False, "lost": True, "matured": True, "projected": True}
+    table(title, columns, rows, console)
 
 
 def metrics(answer: Answer, console: Console) -> None:

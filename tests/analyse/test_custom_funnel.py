@@ -53,11 +53,11 @@ def test_stages_rates_times_and_drop_offs(asked):
     assert [second[f"{name}_seconds"] for name in ("median", "average", "p90")] == [120, 120, 120]
     assert third["median_seconds"] == 3600
     assert third["rate_from_start"]["value"] == 0.5
-    assert answer["drop_offs"] == [
-        {"from": "qualified", "to": "meeting_booked", "drop_rate": 0.5, "volume_lost": 1,
-         "interval": answer["drop_offs"][0]["interval"]},
-    ]  # fmt: skip
-    assert answer["drop_offs"][0]["interval"] is not None
+    (drop,) = answer["drop_offs"]
+    wanted = {"from": "qualified", "to": "meeting_booked", "drop_rate": 0.5, "volume_lost": 1}
+    assert {name: drop[name] for name in wanted} == wanted
+    assert drop["interval"] is not None
+    assert (drop["matured"]["value"], drop["matured"]["n"], drop["projected"]) == (0.5, 2, None)
     assert answer["time_to_convert"]["n"] == 1
     assert answer["time_to_convert"]["median_seconds"] == 62 * 60
     assert answer["time_to_convert"]["histogram"][0] == {"from_seconds": 3720, "count": 1}

@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import naive
-from dropoff.analyse import dropoffs
+from dropoff.analyse import dropoffs, lost
 from dropoff.analyse.analytics import Analytics
-from dropoff.analyse.dropoffs import ENDS, HAPPENINGS, INSTEAD, NO_EVENT, NOTHING, REASONS, Step
 from dropoff.analyse.funnel import FUNNELS
+from dropoff.analyse.lost import ENDS, HAPPENINGS, INSTEAD, NO_EVENT, NOTHING, REASONS, Step
+from dropoff.analyse.stats import ENOUGH
 from dropoff.demo import DEFAULT_END as END
 from dropoff.demo import generate
 from dropoff.demo.planted import DROP_OFF, SPAN, TIMEZONE, deployed_at
@@ -179,7 +180,7 @@ def test_any_histories_are_what_each_conversation_by_itself_gives(engine, worlds
         store = drain(Path(name), [payload(events)], engine=engine)
         plain = Plain([micros(row) for row in rows(store, "event_rows")])
         for funnel, step in steps:
-            found = dropoffs.read(store, QUERY, FUNNELS[funnel], step)
+            found = lost.read(store, QUERY, FUNNELS[funnel], step)
             assert as_plain(found) == plain.at(FUNNELS[funnel], step), (funnel, step)
         store.close()
 
@@ -375,6 +376,31 @@ def test_the_planted_drop_off_is_found_first_with_its_reason(demo):
         "channel",
         "chat",
     )
+
+
+def test_a_young_stage_comes_last_and_a_rate_that_nobody_waits_for_stands_where_it_is():
+    def drop(name, rate, matured=None, projected=None):
+        shown = {"matured": matured and {"value": matured[0], "n": matured[1]}, "projected": projected}
+        return {"from": name, "drop_rate": rate, "volume_lost": 1, **shown}
+
+    young = drop("young", 0.9, (None, 0))
+    small = drop("small", 0.8, (0.99, ENOUGH - 1), {"value": 0.3})
+    settled = drop("settled", 0.4, (0.5, ENOUGH))
+    ordered = [one["from"] for one in dropoffs._ordered([young, small, settled], "matured")]
+    assert ordered == ["settled", "small", "young"]
+    recorded = [drop("less", 0.2), drop("more", 0.6)]
+    assert [one["from"] for one in dropoffs._ordered(recorded, "matured")] == ["more", "less"]
+
+
+def test_what_is_lost_in_the_end_is_the_rest_of_what_goes_on(demo):
+    answer = demo.funnel(WHOLE)
+    rates = {stage["stage"]: stage["rate_from_previous"] for stage in answer["stages"]}
+    for drop in answer["drop_offs"]:
+        for age in ("matured", "projected"):
+            gone, stayed = rates[drop["to"]][age], drop[age]
+            assert stayed["value"] == 1 - gone["value"]
+            assert tuple(stayed["interval"]) == tuple(1 - bound for bound in reversed(gone["interval"]))
+            assert stayed["n"] == gone["n"]
 
 
 def test_the_planted_rates_lie_within_their_intervals(demo):

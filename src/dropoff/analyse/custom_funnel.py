@@ -237,11 +237,12 @@ def describe(
         rows.append(row | _aged(funnel, totals, of_old, recorded, i) | _seconds(_taken(found, before, i)))
     known = [i for i in funnel.required if recorded[i]]
     losses = builtin.drop_offs({names[i]: totals[i] for i in known}, threshold, funnel.mode)
+    rates = {row["stage"]: row["rate_from_previous"] for row in rows}
     return {
         "stages": rows,
         "rates": {},
         "numbers": {},
-        "drop_offs": [loss.to_dict() for loss in losses],
+        "drop_offs": [loss.with_age(rates[loss.target]).to_dict() for loss in losses],
         "time_to_convert": _time_to_convert(found, funnel),
     }
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from dropoff.analyse import select
-from dropoff.analyse.answers import Number, instant, ratio, share
+from dropoff.analyse.answers import Matured, Number, Projected, instant, ratio, share
 from dropoff.analyse.stats import wilson
 from dropoff.analyse.young import Young
 from dropoff.errors import InvalidInput
@@ -71,13 +71,18 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class DropOff:
-    """Between two consecutive stages: `drop_rate` = 1 - next/current, `volume_lost` = current - next."""
+    """Between two consecutive stages: `drop_rate` = 1 - next/current, `volume_lost` = current - next.
+
+    `matured` and `projected`: what those of the rate leave, as far as they are known.
+    """
 
     source: str
     target: str
     drop_rate: float
     volume_lost: int
     interval: tuple[float, float] | None
+    matured: Matured | None = None
+    projected: Projected | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """With the names `from` and `to`."""
@@ -87,7 +92,13 @@ class DropOff:
             "drop_rate": self.drop_rate,
             "volume_lost": self.volume_lost,
             "interval": self.interval,
+            "matured": self.matured,
+            "projected": self.projected,
         }
+
+    def with_age(self, rate: Number) -> "DropOff":
+        """With what is known of the rate at which these two stages follow one another."""
+        return replace(self, matured=_lost(rate.matured), projected=_lost(rate.projected))
 
 
 Counts = Mapping[str, tuple[int, int]]
@@ -202,12 +213,24 @@ def describe(
         for stage in definition.stages
     ]
     numbers = {name: between(top, bottom) for name, (top, bottom) in definition.rates.items()}
+    losses = drop_offs({stage: totals[stage] for stage in known}, threshold, definition.mode)
     return {
         "stages": stages,
         "rates": {name: number.value for name, number in numbers.items()},
         "numbers": numbers,
-        "drop_offs": [d.to_dict() for d in drop_offs({s: totals[s] for s in known}, threshold, definition.mode)],
+        "drop_offs": [loss.with_age(between(loss.target, loss.source)).to_dict() for loss in losses],
     }
+
+
+Aged = TypeVar("Aged", Matured, Projected)
+
+
+def _lost(rate: Aged | None) -> Aged | None:
+    """The share that did not go on, where a rate is known."""
+    if rate is None or rate.value is None:
+        return rate
+    interval = (1 - rate.interval[1], 1 - rate.interval[0]) if rate.interval else None
+    return replace(rate, value=1 - rate.value, interval=interval)
 
 
 def _previous(stage: str, known: Sequence[str]) -> str | None:

@@ -1,16 +1,42 @@
-"""What the page of drop-offs shows, as pure functions of the answer: rows, and where their conversations are."""
+"""The page of drop-offs: rows, and where their conversations are, as pure functions of the answer."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dropoff.dashboard.frame import COMMON, Analytics, Params, query, question, url
+from dropoff.dashboard.funnel import counts_conversations, with_one_funnel
 from dropoff.query import REST
 
-Params = Mapping[str, Sequence[str]]
+_PARAMETERS = (*COMMON, "name", "definition", "mode", "threshold", "sort", "explain")
+_DEFAULTS: Params = {"sort": ["matured"], "explain": ["worst"]}
 Link = Callable[..., str]
 """From parameters of the list of conversations, some replaced, to its address."""
 
 SEGMENTS = 12
 """So many values are shown before the rest is folded away."""
+
+
+def dropoffs_page(analytics: Analytics, request: Request) -> Response:
+    """`/dropoffs`: between which stages conversations are lost, and of one drop-off why."""
+    params = query(request, _PARAMETERS)
+    listed = {name: texts for name, texts in params.items() if name not in ("sort", "explain")}
+
+    def show(answer: dict) -> dict[str, Any]:
+        drop = explained(answer)
+        shown = {"listed": listed, "leads": counts_conversations(answer), "drop": drop}
+        return shown if drop is None else shown | tables(drop, listed, _link)
+
+    return question(
+        analytics, request, "dropoffs.html", params, lambda: analytics.dropoffs({**_DEFAULTS, **params}), show,
+        picked=with_one_funnel,
+    )  # fmt: skip
+
+
+def _link(params: Params, **changes: str) -> str:
+    return url("/conversations", params, **changes)
 
 
 class Said(NamedTuple):

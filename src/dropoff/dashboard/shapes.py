@@ -90,11 +90,13 @@ class FunnelTrend(TypedDict):
 
 
 class DropOffShape(TypedDict("DropOffShape", {"from": str, "to": str})):
-    """A drop between two consecutive stages, with its Wilson 95 % interval."""
+    """A drop between two consecutive stages, with its Wilson 95 % interval; what is known of its rate in the end."""
 
     drop_rate: float
     volume_lost: int
     interval: tuple[float, float] | None
+    matured: Matured | None
+    projected: Projected | None
 
 
 class SaidShape(TypedDict):

@@ -1,18 +1,47 @@
-"""What the page of trends shows, as pure functions of the answer: table rows, and a chart for each currency."""
+"""The page of trends: table rows, and a chart for each currency, as pure functions of the answer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import time
 from typing import Any, NamedTuple
 
+from starlette.requests import Request
+from starlette.responses import Response
+
 from dropoff.dashboard import formats
 from dropoff.dashboard.charts import tooltip
 from dropoff.dashboard.formats import bucket, label, visible
+from dropoff.dashboard.frame import COMMON, Analytics, Params, common, query, question, url
+
+_PARAMETERS = (*COMMON, "metric", "interval")
+_DEFAULTS: Params = {"metric": ["response_rate"], "interval": ["day"]}
 
 Link = Callable[[str, str], str]
 """From the two ends of a bucket to the address of the conversations that began in it."""
 
 MOST_DOTS = 92  # points; above, dots would hide the line, so only those that need care keep theirs
 _SCALES = (("d", 86400), ("h", 3600), ("min", 60))
+
+
+def trends_page(analytics: Analytics, request: Request) -> Response:
+    """`/trends`: a metric over time."""
+    params = query(request, _PARAMETERS)
+    asked = {**_DEFAULTS, **params}
+
+    def show(answer: dict) -> dict[str, Any]:
+        zone = answer["period"]["timezone"]
+
+        def link(start: str, end: str) -> str:
+            ends = {"from": end_of_link(start, zone), "to": end_of_link(end, zone)}
+            return url("/conversations", common(params), **ends)
+
+        found = lines(answer, link)
+        charts = {currency: trend_chart(rows, answer) for currency, rows in found.items()}
+        return {"lines": found, "charts": charts, "totals": totals(answer)}
+
+    return question(
+        analytics, request, "trends.html", params, lambda: analytics.trend(asked), show,
+        asked=asked, metrics=analytics.definitions({})["metrics"],
+    )  # fmt: skip
 
 
 class Row(NamedTuple):

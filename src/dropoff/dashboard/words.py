@@ -125,7 +125,12 @@ HAPPENED = {
 }
 """What can happen at a stage, of conversations: `INSTEAD` and `REASONS` of the analysis."""
 
+SORTS = {"matured": "rate in the end", "rate": "rate so far", "volume": "number lost so far"}
+"""The orders of drop-offs, as the page calls them."""
+
 DROP_OFF_TERMS = {
+    "In the end": "Matured: of those that came to the stage long enough ago, the share that had not gone on within "
+    "that time. Projected: the share that will not have gone on at the horizon, the young ones judged by the older.",
     "Lost": "Reached the stage and not the next one that is recorded. Went on: reached both.",
     "Fell silent": "Lost and closed, without an opt-out, disqualification, handover, cancelled or missed meeting or "
     "lost deal; and the prospect did not have the last word.",

@@ -1,17 +1,36 @@
-"""What the page of cohorts shows, as pure functions of the answer: rows of cells, each with its shade and its list."""
+"""The page of cohorts: rows of cells, each with its shade and its list, as pure functions of the answer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from typing import Any, NamedTuple
 
+from starlette.requests import Request
+from starlette.responses import Response
+
 from dropoff.dashboard import formats
+from dropoff.dashboard.frame import COMMON, Analytics, common, query, question, url
 from dropoff.dashboard.trends import end_of_link
+
+_PARAMETERS = (*COMMON, "stage", "interval")
 
 SHADES = 6
 """From light to dark; 0 is none. The style sheet has a class `heat-1` … for each."""
 
 Link = Callable[..., str]
 """From parameters to the address of a list of conversations."""
+
+
+def cohorts_page(analytics: Analytics, request: Request) -> Response:
+    """`/cohorts`: which share of those that began in each week had come to a stage at which age."""
+    params = query(request, _PARAMETERS)
+
+    def link(**changes: str) -> str:
+        return url("/conversations", common(params), **changes)
+
+    return question(
+        analytics, request, "cohorts.html", params, lambda: analytics.cohorts(params),
+        lambda answer: {"rows": rows(answer, link)},
+    )  # fmt: skip
 
 
 class Cell(NamedTuple):

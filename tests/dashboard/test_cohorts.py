@@ -1,5 +1,5 @@
-from dropoff.dashboard import triangle
-from dropoff.dashboard.pages import url
+from dropoff.dashboard import cohorts
+from dropoff.dashboard.frame import url
 
 
 def number(numerator, denominator):
@@ -31,7 +31,7 @@ ANSWER = {
 
 
 def shown():
-    return triangle.rows(ANSWER, lambda **changes: url("/conversations", {}, **changes))
+    return cohorts.rows(ANSWER, lambda **changes: url("/conversations", {}, **changes))
 
 
 def test_only_what_is_complete_and_enough_is_shaded():
@@ -52,4 +52,4 @@ def test_rows_and_cells_lead_to_their_lists():
 
 def test_where_nothing_is_to_be_shaded():
     answer = ANSWER | {"cohorts": [cohort(1, 100, cell(0, 0, 100)), cohort(8, 3, cell(0, 3, 3))]}
-    assert [c and c.shade for row in triangle.rows(answer, lambda **_: "") for c in row.cells] == [0, 0]
+    assert [c and c.shade for row in cohorts.rows(answer, lambda **_: "") for c in row.cells] == [0, 0]

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from dropoff.dashboard import pages
+from dropoff.dashboard import conversations, frame, pages
 from dropoff.errors import InvalidInput, NotFound, Unauthorized, Unavailable
 
 
@@ -29,7 +29,7 @@ def request(target="/"):
 
 def test_an_island_cannot_be_left():
     value = {"text": "</script><script>alert(1)</script><!-- & \u2028\u2029 é"}
-    text = str(pages.island(value))
+    text = str(frame.island(value))
     assert not set("<>&\u2028\u2029") & set(text)
     assert json.loads(text) == value
 
@@ -44,34 +44,34 @@ def test_an_island_cannot_be_left():
     ],
 )
 def test_every_error_is_a_page_under_the_policy(error, status, text):
-    response = pages.error_page(request("/nope"), error)
+    response = frame.error_page(request("/nope"), error)
     assert response.status_code == status
     assert text in bytes(response.body).decode()
     assert "/etc/secret" not in bytes(response.body).decode()
-    assert response.headers["content-security-policy"] == pages.CONTENT_SECURITY_POLICY
+    assert response.headers["content-security-policy"] == frame.CONTENT_SECURITY_POLICY
     assert ("retry-after" in response.headers) == (status == 503)
 
 
 def test_without_a_login_one_is_asked_for():
-    response = pages.error_page(request("/conversations?stage=booked"), Unauthorized("no token"))
+    response = frame.error_page(request("/conversations?stage=booked"), Unauthorized("no token"))
     assert response.status_code == 303
     assert response.headers["location"] == "/login?next=%2Fconversations%3Fstage%3Dbooked"
 
 
 def test_the_policy_allows_nothing_inline():
-    assert "default-src 'none'" in pages.CONTENT_SECURITY_POLICY
-    assert "unsafe" not in pages.CONTENT_SECURITY_POLICY
+    assert "default-src 'none'" in frame.CONTENT_SECURITY_POLICY
+    assert "unsafe" not in frame.CONTENT_SECURITY_POLICY
 
 
 def test_security_headers_stand_on_every_response():
-    app = pages.SecurityHeaders(Starlette(routes=[Route("/", lambda _: PlainTextResponse("fine"))]))
+    app = frame.SecurityHeaders(Starlette(routes=[Route("/", lambda _: PlainTextResponse("fine"))]))
 
     async def headers(path):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://dropoff.test") as client:
             return (await client.get(path)).headers
 
     for path in ("/", "/missing"):
-        assert pages.SECURITY_HEADERS.items() <= dict(asyncio.run(headers(path))).items()
+        assert frame.SECURITY_HEADERS.items() <= dict(asyncio.run(headers(path))).items()
 
 
 @pytest.mark.parametrize(
@@ -92,23 +92,23 @@ def test_a_login_leads_nowhere_else(target, safe):
 
 def test_addresses_keep_what_is_not_changed():
     params = {"from": ["2024-01-01"], "where": ["channel=sms", "industry=a&b"], "after": ["x"]}
-    address = pages.url("/conversations", params, stage="booked", after=None)
+    address = frame.url("/conversations", params, stage="booked", after=None)
     assert address == "/conversations?from=2024-01-01&where=channel=sms&where=industry=a%26b&stage=booked"
-    assert pages.url("/", {}) == "/"
+    assert frame.url("/", {}) == "/"
 
 
 def test_an_id_of_any_characters_has_an_address():
-    assert pages.conversation_url("a/b?x=<é>") == "/conversations/a%2Fb%3Fx%3D%3C%C3%A9%3E"
+    assert frame.conversation_url("a/b?x=<é>") == "/conversations/a%2Fb%3Fx%3D%3C%C3%A9%3E"
 
 
 def test_untouched_form_fields_are_no_filter():
     target = request("/?from=2024-01-01&where=&where=channel%3Dsms&name=&other=1")
-    assert pages.query(target, ("from", "where", "name")) == {"from": ["2024-01-01"], "where": ["channel=sms"]}
+    assert frame.query(target, ("from", "where", "name")) == {"from": ["2024-01-01"], "where": ["channel=sms"]}
 
 
 def test_each_filter_can_be_removed_alone():
     params = {"where": ["channel=sms", "industry=it"], "stage": ["booked"], "from": ["2024-01-01"], "after": ["x"]}
-    found = {chip["text"]: chip["url"] for chip in pages.chips(params)}
+    found = {chip["text"]: chip["url"] for chip in conversations.chips(params)}
     assert found["Reached: Booked"] == "/conversations?where=channel=sms&where=industry=it&from=2024-01-01"
     assert found["channel=sms"] == "/conversations?where=industry=it&stage=booked&from=2024-01-01"
     assert found["Period"] == "/conversations?where=channel=sms&where=industry=it&stage=booked"
@@ -126,6 +126,6 @@ def test_messages_and_events_stand_in_their_order_by_local_day():
             {"id": "e1", "event_type": "conversation_started", "timestamp": "2024-01-15T10:00:00Z"},
         ],
     }
-    days = pages.timeline(conversation, "Europe/Berlin")
+    days = conversations.timeline(conversation, "Europe/Berlin")
     ids = [(day, [item[item["kind"]]["id"] for item in items]) for day, items in days]
     assert ids == [("2024-01-15", ["e1", "m1", "e2"]), ("2024-01-16", ["m2"])]
