@@ -14,7 +14,7 @@ import pytest
 
 from dropoff.analyse.metrics import answer
 from dropoff.events import Receipt
-from dropoff.intake import read_events
+from dropoff.intake import encode, read_events
 from dropoff.metrics import named
 from dropoff.periods import parse_period
 from dropoff.process.fold import Rules
@@ -48,7 +48,7 @@ def imported(directory: Path, file: Path, engine: str) -> Hotels:
             intake = read_events(chunk.body, Receipt(RECEIVED, batch="hotel"), ndjson=True)
             refused = [*intake.rejections, *chunk.refused]
             assert (refused, chunk.unused) == ([], 0)
-            payloads.append(intake.lines)
+            payloads.append(encode(intake.events))
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
     return Hotels(drain(directory, payloads, Rules(zone=ZoneInfo(ZONE)), engine=engine), rows)

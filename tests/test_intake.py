@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dropoff import intake
 from dropoff.events import MAX_BATCH_EVENTS, MAX_EVENT_BYTES, Envelope, Event, Properties, Receipt
-from dropoff.intake import BadBody, Intake, Rejected, decode, event_parts, read_each, read_events, refused_parts
+from dropoff.intake import BadBody, Intake, Rejected, decode, encode, event_parts, read_each, read_events, refused_parts
 from worlds import RECEIVED, Dict, histories
 
 RECEIPT = Receipt(RECEIVED)
@@ -89,8 +89,8 @@ def test_odd_batches_are_judged_event_by_event(events: list[Dict]):
 @given(histories(8))
 def test_the_line_format_gives_back_what_went_in(events: list[Dict]):
     found = read(events)
-    assert decode(found.lines) == found.events
-    assert found.lines.count(b"\n") == len(found.events)
+    assert decode(encode(found.events)) == found.events
+    assert encode(found.events).count(b"\n") == len(found.events)
 
 
 @settings(max_examples=200, deadline=None)
@@ -263,7 +263,7 @@ def test_parts_keep_conversations_together_and_in_order():
 
 def test_one_partition_takes_a_body_as_it_is():
     found = read([{"event_type": "x", "conversation_id": f"c{n}"} for n in range(9)])
-    assert event_parts(found.events, 1, 10_000_000) == [(found.lines, 9, 0)]
+    assert event_parts(found.events, 1, 10_000_000) == [(encode(found.events), 9, 0)]
     assert event_parts([], 1, 10) == refused_parts([], 7, 4, 10) == []
 
 

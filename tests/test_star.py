@@ -10,7 +10,7 @@ import pytest
 
 from dropoff.analyse.analytics import Analytics
 from dropoff.events import Receipt
-from dropoff.intake import read_events
+from dropoff.intake import encode, read_events
 from dropoff.process.fold import Rules
 from dropoff.process.worker import Tally, Worker
 from dropoff.queue.sqlite import SqliteQueue
@@ -52,7 +52,7 @@ def load(directory: Path, engine: str, lines: list[bytes], size: int = 10_000) -
     for at in range(0, len(lines), size):
         intake = read_events(b"".join(lines[at : at + size]), Receipt(RECEIVED, batch="star"), ndjson=True)
         assert not intake.rejections
-        queue.append(intake.lines, len(intake.events)).result()
+        queue.append(encode(intake.events), len(intake.events)).result()
     while worker.step(0):
         pass
     assert not queue.dead_letters()

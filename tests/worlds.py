@@ -21,7 +21,7 @@ import polars as pl
 from hypothesis import strategies as st
 
 from dropoff.events import MICROS, Envelope, Receipt
-from dropoff.intake import read_events
+from dropoff.intake import encode, read_events
 from dropoff.process.fold import Rules
 from dropoff.process.frames import frame_schema
 from dropoff.process.worker import Worker
@@ -157,7 +157,7 @@ def payload(events: Iterable[Dict], received_at: int = RECEIVED) -> bytes:
     """What the door puts into the queue for these events; fails if it refuses one."""
     intake = read_events(json.dumps(list(events)).encode(), Receipt(received_at))
     assert not intake.rejections, intake.rejections
-    return intake.lines
+    return encode(intake.events)
 
 
 EMBEDDED = "duckdb"

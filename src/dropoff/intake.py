@@ -73,11 +73,6 @@ class Intake:
     events: list[Event]
     rejections: list[Rejection]
 
-    @property
-    def lines(self) -> bytes:
-        """The accepted events as the queue carries them: one JSON line each."""
-        return encode(self.events)
-
 
 class Part(NamedTuple):
     """What is appended to one partition of the queue at once: a payload, and how many events it stands for."""

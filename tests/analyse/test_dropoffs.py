@@ -23,7 +23,7 @@ from dropoff.demo import generate
 from dropoff.demo.planted import DROP_OFF, SPAN, TIMEZONE, deployed_at
 from dropoff.errors import InvalidInput
 from dropoff.events import Receipt
-from dropoff.intake import read_events
+from dropoff.intake import encode, read_events
 from dropoff.periods import Period, to_micros
 from dropoff.query import NONE, Query
 from dropoff.store.sql import STAGES
@@ -347,7 +347,7 @@ def demo(engine, tmp_path_factory):
         b"".join(msgspec.json.encode(e) + b"\n" for e in events[i : i + 9000]) for i in range(0, len(events), 9000)
     ]
     receipt = Receipt(to_micros(END) + 1)
-    lines = [read_events(part, receipt, ndjson=True).lines for part in parts]
+    lines = [encode(read_events(part, receipt, ndjson=True).events) for part in parts]
     store = drain(tmp_path_factory.mktemp("demo"), lines, engine=engine)
     yield Analytics(store, TIMEZONE, lambda: END + timedelta(days=30))
     store.close()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropoff.events import Receipt
-from dropoff.intake import read_events
+from dropoff.intake import encode, read_events
 from dropoff.process import frames, steps
 from dropoff.store import tables
 from worlds import RECEIVED, Dict, booked, event, histories, payload, qualified, sent, started
@@ -73,7 +73,7 @@ def test_a_copy_sent_with_a_wrong_clock_is_still_a_copy():
         b'{"event_type": "x", "conversation_id": "c", "event_id": "e", "timestamp": 1700000000}',
         Receipt(1_700_000_400_000_000),
     )
-    batch = steps.run(frames.read_lines(skewed.lines + right.lines), NOTHING)
+    batch = steps.run(frames.read_lines(encode(skewed.events + right.events)), NOTHING)
     assert batch.dropped == {(None, "duplicate"): 1}
     assert batch.rows["skew"].to_list() == [0]
 
@@ -124,7 +124,7 @@ def test_a_contact_event_is_not_a_copy_of_one_of_the_conversation():
 
 def test_what_is_dropped_is_counted_for_its_import():
     imported = read_events(json.dumps(started()).encode(), Receipt(RECEIVED, batch="import-7"))
-    twice = frames.read_lines(imported.lines * 2)
+    twice = frames.read_lines(encode(imported.events * 2))
     assert steps.run(twice, NOTHING).dropped == {("import-7", "duplicate"): 1}
     again = steps.run(twice, stored(twice.head(1)))
     assert again.dropped == {("import-7", "duplicate"): 2}

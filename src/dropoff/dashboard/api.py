@@ -64,9 +64,7 @@ def _of_funnel(
 
 
 def _of_dropoffs(
-    sort: Annotated[
-        str | None, Query(description="rate (default), volume or matured: what comes first")
-    ] = None,
+    sort: Annotated[str | None, Query(description="rate (default), volume or matured: what comes first")] = None,
     explain: Annotated[str | None, Query(description="all (default), worst, none, or the stage it begins at")] = None,
 ) -> None:
     """As above."""
