@@ -44,7 +44,7 @@ def measure(plan: Plan, timeline: Timeline, folder: Path) -> Iterator[Row]:
 
 
 def seed(folder: Path, timeline: Timeline) -> None:
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     _drain(folder, [payload_of(part) for part in parts(timeline.copy(0), APPENDED)])
 
 
