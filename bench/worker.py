@@ -10,7 +10,7 @@ from bench.data import Timeline, parts
 from bench.rows import Plan, Row
 from dropoff.analyse.analytics import Analytics
 from dropoff.events import Receipt
-from dropoff.intake import read_events
+from dropoff.intake import encode, read_events
 from dropoff.process.fold import Rules
 from dropoff.process.worker import Worker
 from dropoff.queue.base import Record
@@ -65,7 +65,7 @@ def payload_of(lines: Sequence[bytes]) -> tuple[bytes, int]:
     """What the door puts into the queue for these lines, and how many events that is."""
     intake = read_events(b"\n".join(lines), Receipt(time.time_ns() // 1000), ndjson=True)
     assert not intake.rejections
-    return intake.lines, len(intake.events)
+    return encode(intake.events), len(intake.events)
 
 
 def _drain(payloads: Sequence[tuple[bytes, int]], size: int | None, folder: Path) -> Run:
