@@ -13,7 +13,7 @@ import pytest
 
 from dropoff.analyse.metrics import answer
 from dropoff.events import Receipt
-from dropoff.intake import read_events
+from dropoff.intake import encode, read_events
 from dropoff.metrics import named
 from dropoff.periods import parse_period
 from dropoff.query import Query
@@ -44,7 +44,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[Sto
                 intake = read_events(chunk.body, Receipt(RECEIVED, batch="casino"), ndjson=True)
                 refused = [*intake.rejections, *chunk.refused]
                 assert (refused, chunk.unused) == ([], 0)
-                payloads.append(intake.lines)
+                payloads.append(encode(intake.events))
     made = drain(tmp_path_factory.mktemp("casino"), payloads, engine=engine)
     yield made
     made.close()
