@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from brute_funnel import interpret
-from dropoff.analyse.attempts import Times, attempts, count, times, trend
+from dropoff.analyse.attempts import Times, attempts, count, earlier, times, trend
 from dropoff.errors import InvalidInput
 from dropoff.funnels import UNTIMED, Funnel, parse
 
@@ -151,6 +151,16 @@ def test_units_are_done_in_parts_as_they_are_at_once(case, cuts):
 
 
 @quick
+@given(cases, periods, st.integers(0, 9).map(lambda s: s * SECOND))
+def test_a_period_that_ends_earlier(case, period, end):
+    funnel, events = case
+    if funnel.mode in UNTIMED or not period[0] <= end <= period[1]:
+        return
+    found, given_events = attempts(frame(events), funnel, period), frame(events)
+    before = attempts(given_events, funnel, (period[0], end))
+    assert rows(earlier(found, given_events, funnel, period, end), funnel) == rows(before, funnel)
+
+
 @given(cases)
 def test_units_with_one_hash_are_told_apart(case):
     funnel, events = case

@@ -81,6 +81,19 @@ def attempts(
     return pl.concat(found)
 
 
+def earlier(
+    found: pl.DataFrame, events: pl.DataFrame, funnel: Funnel, period: tuple[int, int], end: int
+) -> pl.DataFrame:
+    """`attempts` of the same events in a period that ends earlier, in any order; `found`: those of the whole period.
+
+    For the modes with an order. A unit of which nothing happened between the two ends has the same attempts, so only
+    the others are tried again.
+    """
+    since = events.filter(pl.col("at").is_between(end, period[1], closed="left")).select(pl.col("unit").unique())
+    again = attempts(events.join(since, on="unit", how="semi"), funnel, (period[0], end))
+    return pl.concat([found.join(since, on="unit", how="anti"), again])
+
+
 def _check(events: pl.DataFrame, funnel: Funnel) -> None:
     asked = {"exclusions": funnel.exclusions, "held": funnel.hold_constant, "value": funnel.by}
     asked["started"] = funnel.mode in UNTIMED

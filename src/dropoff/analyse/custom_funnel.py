@@ -12,7 +12,7 @@ from dropoff.analyse import funnel as builtin
 from dropoff.analyse import metrics, select
 from dropoff.analyse.aggregates import holds
 from dropoff.analyse.answers import Matured, Number, instant, ratio, share
-from dropoff.analyse.attempts import Times, attempts, count, times, trend
+from dropoff.analyse.attempts import Times, attempts, count, earlier, times, trend
 from dropoff.analyse.maturity import DAY
 from dropoff.errors import InvalidInput
 from dropoff.funnels import ANY_EVENT, EVENT, UNTIMED, Funnel, Happening, unsplit
@@ -38,7 +38,7 @@ def answer(
     """
     cuts = _cuts(query.period, interval) if interval is not None else []
     events, whole = read(store, query, funnel), unsplit(funnel)
-    recorded = _recorded(store, funnel)
+    recorded, all_attempts = _recorded(store, funnel), attempts(events, whole, _span(query.period))
     found = {
         "period": query.period.to_dict(),
         "as_of": instant(query.now),
@@ -46,15 +46,13 @@ def answer(
             "name": name, "mode": funnel.mode, "text": _text(funnel), "funnel": msgspec.to_builtins(funnel),
         },
         "test_conversations": builtin.count_test(store, query),
-        **describe(
-            attempts(events, whole, _span(query.period)), funnel, recorded, threshold, _old(events, whole, query)
-        ),
+        **describe(all_attempts, funnel, recorded, threshold, old_of(all_attempts, events, whole, query)),
     }  # fmt: skip
     if interval is not None:
         found["trend"] = {"interval": interval, "points": _points(events, whole, query, cuts, recorded)}
     if funnel.by is not None:
-        parts = segments(attempts(events, funnel, _span(query.period)), funnel)
-        old = _old(events, funnel, query)
+        split = attempts(events, funnel, _span(query.period))
+        parts, old = segments(split, funnel), old_of(split, events, funnel, query)
         of_old = {} if old is None else dict(segments(old, funnel, [value for value, _ in parts]))
         found["by"] = funnel.by
         found["segments"] = {
@@ -64,14 +62,14 @@ def answer(
     return found
 
 
-def _old(events: pl.DataFrame, funnel: Funnel, query: Query) -> pl.DataFrame | None:
-    """The attempts of the entries that are so old that none can come further; None where nothing limits them."""
+def old_of(found: pl.DataFrame, events: pl.DataFrame, funnel: Funnel, query: Query) -> pl.DataFrame | None:
+    """The attempts of the entries that are so old that none can come further; None where nothing limits them. `found`:
+    those of all entries."""
     limit = funnel.limit_micros
     if limit is None:
         return None
     start, end = _span(query.period)
-    last = to_micros(query.now) - limit + 1
-    return attempts(events, funnel, (start, max(start, min(end, last))))
+    return earlier(found, events, funnel, (start, end), max(start, min(end, to_micros(query.now) - limit + 1)))
 
 
 # from the store to events
