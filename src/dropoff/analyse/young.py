@@ -110,6 +110,8 @@ def read(store: Store, query: Query, since: datetime, until: datetime, *, starte
         WHERE {span}""",
         clause.parameters,
     )
+    if found["segment"].n_unique() == 1:  # nothing has to be copied
+        return {str(found["segment"][0]): _instants(found)}
     parts = found.partition_by("segment", as_dict=True)
     return {str(segment): _instants(part) for (segment,), part in parts.items()}
 
