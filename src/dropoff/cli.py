@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from dropoff.errors import DropoffError, InvalidInput, NotFound, Unauthorized
 
@@ -18,10 +19,22 @@ app = typer.Typer(
     help="Self-hosted analytics for sales bots: how many convert, where and why people drop off.",
 )  # fmt: skip
 conversations_app = typer.Typer(no_args_is_help=True, help="List conversations, or show one.")
+
+
+class _ShowFirst(TyperGroup):
+    """`dropoff experiments NAME` is short for `dropoff experiments show NAME`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        is_known = bool(args) and (args[0] in self.commands or args[0] == "--help")
+        return super().parse_args(ctx, args if is_known else ["show", *args])
+
+
+experiments_app = typer.Typer(cls=_ShowFirst, help="Which variant is better, and what to do; or plan an experiment.")
 keys_app = typer.Typer(no_args_is_help=True, help="Keys that may send events, and tokens that may read.")
 rejected_app = typer.Typer(no_args_is_help=True, help="Events that were refused, and why.")
 dead_app = typer.Typer(no_args_is_help=True, help="Accepted events that could not be processed, and why.")
 app.add_typer(conversations_app, name="conversations")
+app.add_typer(experiments_app, name="experiments")
 app.add_typer(keys_app, name="keys")
 app.add_typer(rejected_app, name="rejected")
 app.add_typer(dead_app, name="dead")
@@ -224,6 +237,39 @@ def cohorts(
     _print(_ask(data, "cohorts", params), json, _terminal().cohorts)
 
 
+@experiments_app.command("show")
+def show_experiments(
+    name: Annotated[str | None, typer.Argument(help="one experiment; default: all", show_default=False)] = None,
+    goal: Annotated[list[str] | None, typer.Option(help="only this stage; repeatable [all recorded]")] = None,
+    horizon: Annotated[str, typer.Option(help="sequential: read at any time; fixed: once, at the end")] = "sequential",
+    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,
+    as_of: AsOf = None, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """Which variant is better per exposed unit, and what to do: ship, roll back, keep running, invalid."""
+    params = _params(start, end, timezone, where, include_test, as_of=as_of, name=name, horizon=horizon)
+    params |= {"goal": goal} if goal else {}
+    _print(_ask(data, "experiments", params), json, _terminal().experiments)
+
+
+@experiments_app.command("plan")
+def plan_experiment(
+    base: Annotated[float, typer.Option(help="the control's share of units, 0 to 1")],
+    effect: Annotated[float, typer.Option(help="the absolute difference to find, like 0.05")],
+    power: Annotated[float, typer.Option(help="the chance to find it")] = 0.8,
+    daily: Annotated[float | None, typer.Option(help="new units a day, all arms together")] = None,
+    arms: Annotated[int, typer.Option(help="how many, the control included")] = 2,
+    planned: Annotated[int | None, typer.Option(help="the size the sequence is made for [what comes out]")] = None,
+    horizon: Annotated[str, typer.Option(help="sequential: read at any time; fixed: once, at the end")] = "sequential",
+    json: Json = False,
+) -> None:
+    """How many units an experiment needs, and how long that takes. Needs no data."""
+    from dropoff.analyse import plans
+
+    given = {"base": base, "effect": effect, "power": power, "daily": daily, "arms": arms, "planned": planned}
+    params = {key: [str(value)] for key, value in {**given, "horizon": horizon}.items() if value is not None}
+    _print(plans.answer(params), json, _terminal().plan)
+
+
 @conversations_app.command("list")
 def list_conversations(
     stage: Annotated[str | None, typer.Option(help="only those that reached this stage")] = None,
@@ -234,6 +280,9 @@ def list_conversations(
     last_intent: Annotated[str | None, typer.Option(help="that fell silent after this intent")] = None,
     instead: Annotated[str | None, typer.Option(help="what the lost did next: silence, objection, …")] = None,
     reason: Annotated[str | None, typer.Option(help="with this reason there: fallback, slow_reply, …")] = None,
+    experiment: Annotated[str | None, typer.Option(help="with --variant: in which units were first exposed")] = None,
+    variant: Annotated[str | None, typer.Option(help="with --experiment: to this variant")] = None,
+    goal: Annotated[str | None, typer.Option(help="with --experiment: in which they came to this stage")] = None,
     limit: Annotated[int | None, typer.Option(help="how many [50]", min=1, max=1000)] = None,
     after: Annotated[str | None, typer.Option(help="the `next` of the page before")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="print the whole list as CSV")] = False,
@@ -245,6 +294,7 @@ def list_conversations(
     given = {"stage": stage, "within": within, "dropped": dropped, "limit": limit, "after": after}
     given |= {"passed": passed, "said": said, "last_intent": last_intent, "instead": instead, "reason": reason}
     given |= {"name": name, "definition": _json_of(definition), "mode": mode}
+    given |= {"experiment": experiment, "variant": variant, "goal": goal}
     params = _params(start, end, timezone, where, include_test, as_of=as_of, **given)
     if csv:
         if json:

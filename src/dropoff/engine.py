@@ -86,6 +86,7 @@ class Engine:
             self.analytics = Analytics(
                 self.store, settings.timezone, test=settings.test, registry=registry(settings.metrics),
                 funnels=settings.funnels, maturity=settings.maturity, past=pasts.at,
+                planned=settings.experiments,
             )  # fmt: skip
         self._threads = self._workers() if self.jobs.work else None
 

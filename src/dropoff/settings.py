@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from dropoff.custom import CustomMetric, check_name
 from dropoff.errors import InvalidInput
 from dropoff.events import channel_of
+from dropoff.experiments import Experiment
 from dropoff.funnels import named
 from dropoff.metrics import HORIZON, MOST_DAYS, STEP_DAYS
 from dropoff.periods import parse_zone
@@ -74,6 +75,9 @@ class Settings(BaseSettings):
     funnels: dict[str, Any] = Field({}, description="funnels of your own, by name ([funnels.md](funnels.md))")
     maturity: dict[str, float] = Field(
         {}, description="days that stages are waited for, and the horizon of projections ([maturity.md](maturity.md))"
+    )
+    experiments: dict[str, Experiment] = Field(
+        {}, description="what is planned for experiments, by name ([experiments.md](experiments.md))"
     )
     log_level: str = Field("info", description="debug, info, warning or error")
 

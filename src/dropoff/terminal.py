@@ -260,6 +260,66 @@ def _cell(cell: Answer | None) -> str:
     return f"({text})" if cell["incomplete"] else text
 
 
+def experiments(answer: Answer, console: Console) -> None:
+    """`dropoff experiments`."""
+    _head(answer, console)
+    console.print(Text(plain(answer["definition"]["text"]), style="dim"))
+    if not answer["experiments"]:
+        console.print(Text("no experiment: nobody was exposed to a variant in this period"))
+    for trial in answer["experiments"]:
+        _experiment(trial, console)
+
+
+def _experiment(trial: Answer, console: Console) -> None:
+    console.print()
+    verdict = trial["decision"] or "observational comparison"
+    console.print(
+        Text(f"{plain(trial['experiment'])}: {verdict} {plain(trial['variant'] or '')}".rstrip(), style="bold")
+    )
+    console.print(Text(plain(trial["reason"])))
+    arms: list[list[object]] = [
+        [metric, arm["variant"], *formats.in_arm(found, metric), formats.number(found["n"]), formats.number(young)]
+        for metric in (trial["arms"][0]["metrics"] if trial["arms"] else ())
+        for arm in trial["arms"]
+        for found in [arm["metrics"][metric]]
+        for young in [found["immature"]]
+    ]
+    columns = {"per exposed unit": False, "variant": False, "": True, "95 %": False, "units": True, "young": True}
+    table("arms", columns, arms, console)
+    compared: list[list[object]] = [
+        [
+            row["metric"], f"{plain(row['a'])} − {plain(row['b'])}", formats.apart(row["difference"], row["metric"]),
+            formats.apart_interval(row["interval"], row["metric"]), formats.chance(row["q_value"]), row["verdict"],
+        ]
+        for row in (*trial["comparisons"], *trial["guardrails"])
+    ]  # fmt: skip
+    columns = {"per exposed unit": False, "difference": False, "": True, "95 %": False, "q": True, " ": False}
+    table("differences", columns, compared, console)
+    ratio, mixed = trial["sample_ratio"], trial["mixed_exposure"]
+    said = [
+        f"sample ratio: p = {formats.chance(ratio['p_value'])} ({'as intended' if ratio['ok'] else 'NOT as intended'})"
+    ]
+    said.append(f"exposed to more than one variant: {formats.percent(mixed['share'])}")
+    if trial["covariate"]:
+        said.append(f"adjusted for {trial['covariate']}")
+    console.print(Text("; ".join(said), style="dim"))
+
+
+def plan(answer: Answer, console: Console) -> None:
+    """`dropoff experiments plan`."""
+    rows: list[list[object]] = [
+        ["from", formats.percent(answer["base"])],
+        ["to", formats.percent(answer["base"] + answer["effect"])],
+        ["found with a chance of", formats.percent(answer["power"], 0)],
+        ["units in each arm", formats.number(answer["units_per_arm"])],
+        ["units in all arms", formats.number(answer["units"])],
+        ["days", formats.number(answer["days"])],
+    ]
+    table(f"{answer['arms']} arms, {answer['horizon']}", {"": False, " ": True}, rows, console)
+    if answer["horizon"] == "sequential":
+        console.print(Text(f"in dropoff.toml: planned = {answer['planned']}", style="dim"))
+
+
 def conversations(answer: Answer, console: Console) -> None:
     """`dropoff conversations list`."""
     _head(answer, console)

@@ -196,6 +196,8 @@ def addresses(demo):
         "/trends?metric=revenue&interval=week",
         "/cohorts?stage=booked",
         "/cohorts?interval=month",
+        "/experiments?base=0.2&effect=0.05",
+        "/experiments?name=first_message",
         "/conversations",
         f"/conversations/{one}",
         "/api/docs",

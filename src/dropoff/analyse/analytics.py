@@ -8,10 +8,22 @@ from typing import Any
 
 import msgspec
 
-from dropoff.analyse import cohorts, conversations, custom_funnel, dropoffs, funnel, metrics, own, select
+from dropoff.analyse import (
+    cohorts,
+    conversations,
+    custom_funnel,
+    dropoffs,
+    experiments,
+    funnel,
+    metrics,
+    own,
+    plans,
+    select,
+)
 from dropoff.analyse.funnel import Definition
 from dropoff.analyse.young import Young
 from dropoff.errors import InvalidInput
+from dropoff.experiments import Experiment
 from dropoff.funnels import Funnel, in_mode, parse_json, split
 from dropoff.metrics import METRICS, Metric, named
 from dropoff.periods import parse_instant, parse_zone
@@ -24,12 +36,14 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "funnel": (*COMMON, "by", "name", "definition", "mode", "threshold", "interval"),
     "dropoffs": (*COMMON, "by", "name", "definition", "mode", "threshold", "sort", "explain"),
     "cohorts": (*COMMON, "stage", "interval"),
+    "experiments": (*COMMON, "name", "goal", "horizon"),
+    "plan": ("base", "effect", "power", "daily", "arms", "planned", "horizon"),
     "metrics": (*COMMON, "by", "metric"),
     "trend": (*COMMON, "by", "metric", "interval"),
     "definitions": (),
     "conversations": (
         *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", *dropoffs.BEHIND, "limit",
-        "after",
+        "after", *experiments.BEHIND,
     ),
     "conversation": ("timezone", "as_of"),
     "rejected": ("limit",),
@@ -82,6 +96,7 @@ class Analytics:
         funnels: Mapping[str, Funnel] = MappingProxyType({}),
         maturity: Mapping[str, float] = MappingProxyType({}),
         past: Callable[[datetime], Store] = no_past,
+        planned: Mapping[str, Experiment] = MappingProxyType({}),
     ) -> None:
         self._store = store
         self._timezone = timezone
@@ -91,6 +106,7 @@ class Analytics:
         self._funnels = funnels
         self._young = Young(maturity)
         self._past = past
+        self._planned = planned
 
     def funnel(self, params: Params) -> dict[str, Any]:
         """Stages, rates and drop-offs of the funnel `name`, or of the `definition`, a JSON text."""
@@ -144,6 +160,26 @@ class Analytics:
             query = replace(query, period=cohorts.whole(query.period, interval))
         return msgspec.to_builtins(cohorts.answer(store, query, one(params, "stage"), interval))
 
+    def experiments(self, params: Params) -> dict[str, Any]:
+        """Which variant is better, of the experiment `name` or of all, and what to do."""
+        check_parameters("experiments", params)
+        asked, (store, query) = experiments.parse(params), self._of_all_time(params)
+        whole = one(params, "from") is None and one(params, "to") is None
+        found = experiments.answer(store, query, self._planned, self._young, asked, whole=whole)
+        return _with_test(store, query, found)
+
+    def plan(self, params: Params) -> dict[str, Any]:
+        """How many units an experiment needs, and how long that takes."""
+        check_parameters("plan", params)
+        return plans.answer(params)
+
+    def _of_all_time(self, params: Params) -> tuple[Store, Query]:
+        """What is asked of experiments, which by default have no period."""
+        ends = {"from": [_FIRST.isoformat()]} if one(params, "from") is None else {}
+        ends |= {"to": [self._now().isoformat()]} if one(params, "to") is None else {}
+        kept = {name: texts for name, texts in params.items() if name in COMMON}
+        return self._asked({**kept, **ends})
+
     def metrics(self, params: Params) -> dict[str, Any]:
         """Every metric, or those named `metric`, of the query; split by `by`."""
         check_parameters("metrics", params)
@@ -172,12 +208,12 @@ class Analytics:
     def conversations(self, params: Params) -> dict[str, Any]:
         """A page of the list of conversations."""
         check_parameters("conversations", params)
-        (_, chosen), (store, query) = self._chosen(params), self._asked(params)
+        (_, chosen), (store, query) = self._chosen(params), self._of_list(params)
         limit, after = int(number(params, "limit", conversations.LIMIT, 1, 1000)), one(params, "after")
         if (found := self._ids(store, query, params)) is None:
             assert isinstance(chosen, Definition)  # noqa: S101
             return conversations.listing(store, query, chosen, **_wanted(params), limit=limit, after=after)
-        return conversations.listing_of(store, query, *found, limit=limit, after=after)
+        return conversations.listing_of(store, _of_units(query, params), *found, limit=limit, after=after)
 
     def all_conversations(self, params: Params) -> Iterator[list[dict[str, Any]]]:
         """The whole list of conversations, some rows at a time. What is wrong with the question is raised at once."""
@@ -185,14 +221,19 @@ class Analytics:
         for name in ("limit", "after"):
             if (text := one(params, name)) is not None:
                 raise InvalidInput(name, text, "left out: an export is the whole list")
-        (_, chosen), (store, query) = self._chosen(params), self._asked(params)
+        (_, chosen), (store, query) = self._chosen(params), self._of_list(params)
         if (found := self._ids(store, query, params)) is None:
             assert isinstance(chosen, Definition)  # noqa: S101
             return conversations.export(store, query, chosen, **_wanted(params))
-        return conversations.export_of(store, query, found[0])
+        return conversations.export_of(store, _of_units(query, params), found[0])
+
+    def _of_list(self, params: Params) -> tuple[Store, Query]:
+        return self._of_all_time(params) if one(params, "experiment") is not None else self._asked(params)
 
     def _ids(self, store: Store, query: Query, params: Params) -> tuple[list[str], str] | None:
         """The ids of the conversations that are meant, and which they are; None where a condition says it."""
+        if trial := experiments.parse_behind(params):
+            return experiments.behind(store, query, self._planned, self._young, *trial), experiments.listed(*trial)
         name, chosen = self._chosen(params)
         if meant := dropoffs.parse_behind(params):
             _without_within(params)
@@ -248,6 +289,11 @@ class Analytics:
                 raise InvalidInput("as_of", as_of, "a day that has begun, or an instant in the past, from 1901 on")
             now, store = moment, self._past(moment)
         return store, parse_query(params, now, select.default_period(store, timezone, now, self._test), self._test)
+
+
+def _of_units(query: Query, params: Params) -> Query:
+    """The query of a list: conditions on a unit's first exposure are none on its other conversations."""
+    return replace(query, where=()) if one(params, "experiment") is not None else query
 
 
 def _with_test(store: Store, query: Query, answer: dict[str, Any]) -> dict[str, Any]:

@@ -89,6 +89,11 @@ def _of_listing(
     last_intent: Annotated[str | None, Query(description="of a stage: that fell silent after this intent")] = None,
     instead: Annotated[str | None, Query(description="of a stage: what the lost did next")] = None,
     reason: Annotated[str | None, Query(description="of a stage: with this reason, or no_event")] = None,
+    experiment: Annotated[
+        str | None, Query(description="with variant: in which units were first exposed to it")
+    ] = None,
+    variant: Annotated[str | None, Query(description="with experiment")] = None,
+    goal: Annotated[str | None, Query(description="with experiment: in which they came to this stage")] = None,
     limit: Annotated[str | None, Query(description="1 to 1000; default 50")] = None,
     after: Annotated[str | None, Query(description="`next` of the page before")] = None,
     format: Annotated[str | None, Query(description="json (default), or csv: the whole list")] = None,  # noqa: A002
@@ -99,6 +104,30 @@ def _of_listing(
 def _of_cohorts(
     stage: Annotated[str | None, Query(description="a stage of the funnel sales; default: the last recorded")] = None,
     interval: Annotated[str | None, Query(description="day, week (default) or month")] = None,
+) -> None:
+    """As above."""
+
+
+def _of_experiments(
+    name: Annotated[str | None, Query(description="one experiment; default: all of them")] = None,
+    goal: Annotated[
+        list[str] | None, Query(description="a stage of the funnel sales; repeatable; default: all")
+    ] = None,
+    horizon: Annotated[str | None, Query(description="sequential (default), or fixed: read once at the end")] = None,
+) -> None:
+    """As above."""
+
+
+def _of_plan(
+    base: Annotated[str | None, Query(description="the control's share of units, 0 to 1")] = None,
+    effect: Annotated[str | None, Query(description="the absolute difference to find")] = None,
+    power: Annotated[str | None, Query(description="the chance to find it; default 0.8")] = None,
+    daily: Annotated[str | None, Query(description="new units a day, all arms together")] = None,
+    arms: Annotated[str | None, Query(description="2 to 20; default 2")] = None,
+    planned: Annotated[
+        str | None, Query(description="the size a sequence is made for; default: what comes out")
+    ] = None,
+    horizon: Annotated[str | None, Query(description="sequential (default), or fixed")] = None,
 ) -> None:
     """As above."""
 
@@ -165,10 +194,28 @@ def api(analytics: Analytics) -> FastAPI:
         """All facts of one conversation, its messages and its events."""
         return _json(analytics.conversation(id, params(request)))
 
+    _of_trials(app, analytics, refusals)
     _of_funnels(app, analytics, refusals)
     _operate(app, analytics, refusals)
     describe_what_is_no_model(app)
     return app
+
+
+def _of_trials(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
+    @app.get(
+        "/v1/experiments", response_model=shapes.ExperimentsAnswer, responses=refusals | {404: {"model": shapes.Error}},
+        dependencies=[Depends(_common), Depends(_of_experiments)],
+    )  # fmt: skip
+    def experiments(request: Request) -> Response:
+        """Which variant is better per exposed unit, and what to do."""
+        return _json(analytics.experiments(params(request)))
+
+    @app.get(
+        "/v1/experiments/plan", response_model=shapes.PlanAnswer, responses=refusals, dependencies=[Depends(_of_plan)]
+    )
+    def plan(request: Request) -> Response:
+        """How many units an experiment needs."""
+        return _json(analytics.plan(params(request)))
 
 
 def _text(body: bytes) -> str:

@@ -12,8 +12,10 @@ from dropoff.dashboard.frame import COMMON, ONE, Analytics, Params, condition_ch
 from dropoff.dashboard.funnel import with_one_funnel
 
 _BEHIND = ("passed", "said", "last_intent", "instead", "reason")
+_OF_EXPERIMENT = ("experiment", "variant", "goal")
 _PARAMETERS = (
-    *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", *_BEHIND, "limit", "after",
+    *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", *_BEHIND, *_OF_EXPERIMENT,
+    "limit", "after",
 )  # fmt: skip
 
 
@@ -50,9 +52,10 @@ def chips(params: Params) -> list[dict[str, str]]:
     names = {
         "stage": "Reached", "within": "Before the age of", "dropped": "Dropped after", "passed": "Went on after",
         "said": "The bot said", "last_intent": "Silent after", "instead": "Instead", "reason": "Meanwhile",
-        "name": "Funnel", "mode": "Mode",
+        "name": "Funnel", "mode": "Mode", "experiment": "Experiment", "variant": "Variant", "goal": "Came to",
     }  # fmt: skip
     gone = {"stage": {"stage": None, "within": None}}  # without a stage nothing was reached within a time
+    gone |= dict.fromkeys(("experiment", "variant"), dict.fromkeys(_OF_EXPERIMENT))
     found = [
         {
             "text": f"{names[name]}: {formats.label(text)}",

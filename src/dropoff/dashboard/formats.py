@@ -45,6 +45,34 @@ def points(difference: float | None) -> str:
     return NONE if difference is None else f"{signed(difference * 100, 1)}{_SPACE}pp"
 
 
+def apart(difference: float | None, metric: str) -> str:
+    """A difference of a goal per unit: in percentage points, of the sentiment in its own unit."""
+    return signed(difference, 3) if metric.startswith("sentiment") else points(difference)
+
+
+def apart_interval(bounds: Sequence[float] | None, metric: str) -> str:
+    """Its interval: `+15.0 to +26.5 pp`."""
+    if bounds is None:
+        return NONE
+    scale, digits, unit = (1, 3, "") if metric.startswith("sentiment") else (100, 1, f"{_SPACE}pp")
+    low, high = (signed(bound * scale, digits) for bound in bounds)
+    return f"{low} to {high}{unit}"
+
+
+def in_arm(found: Mapping, metric: str) -> tuple[str, str]:
+    """The value of a goal in an arm, and its interval."""
+    if metric.startswith("sentiment"):
+        return signed(found["value"], 3), apart_interval(found["interval"], metric)
+    return percent(found["value"]), interval(found["interval"])
+
+
+def chance(p: float | None) -> str:
+    """A p- or q-value: `0.032`, `< 0.001`."""
+    if p is None:
+        return NONE
+    return f"<{_SPACE}0.001" if p < 0.001 else number(p, 3)
+
+
 def interval(bounds: Sequence[float] | None, digits: int = 1) -> str:
     """A 95 % interval of a share: `90.7–92.1 %`."""
     if bounds is None:
@@ -229,6 +257,9 @@ FILTERS: dict[str, Callable] = {
         signed,
         percent,
         points,
+        apart,
+        apart_interval,
+        chance,
         interval,
         fraction,
         duration,

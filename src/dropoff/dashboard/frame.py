@@ -75,6 +75,14 @@ class Analytics(Protocol):
         """A triangle: period, as_of, definition, ages, cohorts, test_conversations."""
         ...
 
+    def experiments(self, params: Params) -> dict:
+        """Experiments with their decisions: period, as_of, definition, experiments, test_conversations."""
+        ...
+
+    def plan(self, params: Params) -> dict:
+        """How many units an experiment needs."""
+        ...
+
     def conversations(self, params: Params) -> dict:
         """One page of conversations: period, as_of, definition, conversations, total, next."""
         ...

@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from dropoff.dashboard.cohorts import cohorts_page
 from dropoff.dashboard.conversations import conversation_page, conversations_page
 from dropoff.dashboard.dropoffs import dropoffs_page
+from dropoff.dashboard.experiments import experiments_page
 from dropoff.dashboard.frame import STATIC, Analytics, BuiltFiles, SecurityHeaders, error_page, render
 from dropoff.dashboard.funnel import funnel_page
 from dropoff.dashboard.trends import trends_page
@@ -34,6 +35,7 @@ def pages(analytics: Analytics) -> list[BaseRoute]:
         route("/dropoffs", dropoffs_page),
         route("/trends", trends_page),
         route("/cohorts", cohorts_page),
+        route("/experiments", experiments_page),
         route("/conversations", conversations_page),
         route("/conversations/{id:path}", conversation_page),
         route("/login", login),

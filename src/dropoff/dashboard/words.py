@@ -16,6 +16,7 @@ NAVIGATION = (
     Page("/dropoffs", "Drop-offs"),
     Page("/trends", "Trends"),
     Page("/cohorts", "Cohorts"),
+    Page("/experiments", "Experiments"),
     Page("/conversations", "Conversations"),
     Page("/api/docs", "API docs", filtered=False),
 )

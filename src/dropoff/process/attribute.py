@@ -18,9 +18,6 @@ from dropoff.process.frames import with_facts
 from dropoff.process.lifecycle import DEALS, MEETINGS, Change, Life, play
 
 DAY = 86_400 * MICROS
-MAX_COMPONENT = 50
-"""Above so many ids of one contact nothing is merged: it is a mistake of the sender, and listed."""
-
 NOT_ATTRIBUTED = ("contact_identified", RETRACTED, "experiment_exposed")
 """What speaks of the contact itself."""
 

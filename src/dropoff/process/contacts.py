@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
-from dropoff.process.attribute import MAX_COMPONENT
+from dropoff.aliases import canonical, components
 from dropoff.process.fold import without_retracted
 from dropoff.process.frames import with_facts
 from dropoff.store.base import SoleStore
@@ -55,7 +55,7 @@ class Taken:
     @property
     def canonical(self) -> Mapping[str, str]:
         """For every merged id the one it means: the smallest of its component."""
-        return {name: min(members) for name, members in self.components.items()}
+        return canonical(self.components)
 
     def touched(self, contacts: Iterable[str]) -> set[str]:
         """Of these contacts, with all their ids, those that have events of their own or have changed."""
@@ -75,22 +75,3 @@ def links(rows: pl.DataFrame) -> list[list[str]]:
     standing = without_retracted(told, "owner").filter(pl.col("event_type") == "contact_identified")
     told_of = standing.select("contact_id", "aliases").rows()
     return [[*aliases] if own is None else [own, *aliases] for own, aliases in told_of]
-
-
-def components(told: Iterable[list[str]]) -> dict[str, frozenset[str]]:
-    """For each id the ids it is merged with, itself included. Components above `MAX_COMPONENT` are left unmerged."""
-    parent: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while parent.setdefault(name, name) != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    for first, *others in told:
-        for other in others:
-            parent[root(other)] = root(first)
-    members: dict[str, set[str]] = {}
-    for name in parent:
-        members.setdefault(root(name), set()).add(name)
-    return {name: frozenset(found) for found in members.values() if 1 < len(found) <= MAX_COMPONENT for name in found}

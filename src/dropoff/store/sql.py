@@ -226,6 +226,22 @@ FROM (
     WHERE (conversation_id IS NULL OR key IN (SELECT key FROM r)) AND ({owner}, id) NOT IN {undone.format("r3")}) e
   LEFT JOIN {PHYSICAL["attributions"]} a ON e.conversation_id IS NULL AND a.key = e.key AND a.event_id = e.id)"""
 
+    def exposures(self, test: TestTraffic = NO_TEST_RULES) -> str:
+        """Each standing exposure to a variant of an experiment, with the contact of its conversation, as a SELECT."""
+        experiment = self.json_text("facts", "experiment")
+        return f"""
+SELECT e.key AS key, e.id AS id, e.experiment AS experiment, e.variant AS variant, e.timestamp AS exposed_at,
+  e.conversation_id AS conversation_id, coalesce(c.contact_id, e.contact_id) AS contact_id,
+  coalesce(c.is_test, e.is_test) AS is_test
+FROM (
+  SELECT key, id, conversation_id, contact_id, timestamp, variant, {experiment} AS experiment,
+    {self.is_test(test)} AS is_test
+  FROM {self.standing_events()} WHERE event_type = 'experiment_exposed') e
+LEFT JOIN (
+  SELECT key, id, contact_id, {self.is_test(test)} AS is_test FROM {PHYSICAL["conversations"]}) c
+ON c.key = e.key AND c.id = e.conversation_id
+WHERE e.experiment IS NOT NULL"""
+
     def properties(self, name: str) -> str:
         """For each conversation the last value of a property among its events that are not messages."""
         return f"""(SELECT key AS of_key, conversation_id AS of_id, {self.latest("value", "(timestamp, id)")} AS value
@@ -244,10 +260,12 @@ FROM (
                 LEFT JOIN (SELECT key, id, conversation_id, {self.content} AS content FROM {PHYSICAL["events"]}) e
                 ON e.key = m.key AND e.id = m.event_id AND e.conversation_id = m.conversation_id""",
             **{name: f"SELECT * FROM {PHYSICAL[name]}" for name in ("turns", "meetings", "deals", "attributions")},
+            "exposures": self.exposures(test),
         }
         real = "SELECT key FROM conversations_all WHERE is_test"
         kept = dict.fromkeys(whole, f"key NOT IN ({real})") | {"conversations": "NOT is_test"}
         kept["events"] += " AND NOT is_test"
+        kept["exposures"] = "NOT is_test"
         kept["attributions"] = f"conversation_key IS NULL OR conversation_key NOT IN ({real})"
         return {
             **{f"{name}_all": text for name, text in whole.items()},

@@ -1,0 +1,258 @@
+"""Who was exposed to which variant of an experiment, when, and what came after it: from the store to a row per unit.
+
+A unit is a contact, or the conversation where nobody says whose it is. Its first exposure counts, whichever came later;
+of equal times the variant that is first by name. All its conversations count for it, also those that began before or
+later, but only what happened at or after the first exposure. Test traffic is out unless asked for.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import NamedTuple
+
+import polars as pl
+
+from dropoff.aliases import canonical, components
+from dropoff.analyse import select
+from dropoff.analyse.custom_funnel import has_shared_keys
+from dropoff.experiments import GOALS, Experiment
+from dropoff.query import NONE, Query
+from dropoff.store.base import Store
+from dropoff.store.sql import PHYSICAL, reached_at
+
+DIMENSIONS = ("channel", "direction", "medium", "source", "bot_id", "bot_version")
+"""What a conversation has from its start: of the one with the first exposure the assignment must not depend on it."""
+
+WATCHED = timedelta(days=7)
+"""How long after the first exposure guardrails are watched."""
+
+VARIANT = "first_message_variant"
+_ASSIGNED = ("experiment", "variant", "at", "talk", "unit")
+
+
+class Read(NamedTuple):
+    """`units`, and all conversations, `talks`, with the numbers of the units that they are of."""
+
+    units: pl.DataFrame
+    talks: pl.DataFrame
+
+
+def read(store: Store, query: Query, planned: Mapping[str, Experiment], name: str | None = None) -> Read:
+    """A row for each experiment and unit that was first exposed in the query's period; of one experiment, or of all.
+
+    Columns: `n` (of the row), `experiment`, `unit` (a number), `variant` (of the first exposure; null where it named
+    none), `at`, `talk` (the conversation of the first exposure, for `ids`; null where it named only a contact),
+    `variants` (how many different ones the unit was exposed to), `earlier_replies` and `lead_score` (known before),
+    `channel` and so on, the first time at or after `at` of each stage and of `opted_out` and `complained`, `sentiment`
+    (mean of what was scored within `WATCHED`).
+    """
+    by = _talk(store)
+    told, talks = _told(store, query, by), _conversations(store, query, by)
+    first = _first(_assigned(store, query, planned, name, told, talks), query)
+    if query.where:
+        first = first.join(_satisfying(store, query, by), on="talk", how="semi")
+    found = _with_lead_score(_followed(first, talks), told)
+    found = _with_sentiment(_with_complaints(found, told, talks), talks, store, by)
+    return Read(found.with_columns(pl.col("experiment").cast(pl.String)), talks)
+
+
+def ids(store: Store, talks: pl.Series) -> list[str]:
+    """The ids of these conversations."""
+    by = "id" if _talk(store) == "conversation_id" else "key"
+    every = store.frame(f"SELECT {by} AS talk, id FROM {PHYSICAL['conversations']}")
+    return every.filter(pl.col("talk").is_in(talks.drop_nulls().implode()))["id"].to_list()
+
+
+def _talk(store: Store) -> str:
+    """What tells conversations apart: their keys, which are numbers, unless two of them have one."""
+    return "conversation_id" if has_shared_keys(store) else "key"
+
+
+def _told(store: Store, query: Query, by: str) -> pl.DataFrame:
+    """The events that stand and say something of units: exposures, complaints, and starts with a lead score.
+
+    `contact_id` only of those that name no conversation.
+    """
+    sql = store.dialect
+    experiment, score = (sql.json_text("facts", name) for name in ("experiment", "lead_score"))
+    return store.frame(
+        f"""SELECT event_type AS kind, CASE WHEN conversation_id IS NOT NULL THEN {by} END AS talk,
+              CASE WHEN conversation_id IS NULL THEN contact_id END AS contact_id, timestamp AS at, variant,
+              {experiment} AS experiment, {sql.finite(score)} AS lead_score, {sql.is_test(query.test)} AS is_test
+            FROM {sql.standing_events()}
+            WHERE event_type IN ('experiment_exposed', 'complained')
+              OR (event_type = 'conversation_started' AND {score} IS NOT NULL)"""
+    )
+
+
+def _conversations(store: Store, query: Query, by: str) -> pl.DataFrame:
+    """All conversations with the numbers of their units, what they had at the start, and when each stage came."""
+    clause = select.Clause(store.dialect)
+    rows = select.conversations(replace(query, where=(), by=None), clause, started=False)
+    stages = ", ".join(f"{reached_at(stage)} AS {stage}" for stage in GOALS)
+    found = store.frame(
+        f"""SELECT {_of_row(by)} AS talk, contact_id, {", ".join(DIMENSIONS)}, {stages}, opted_out_at AS opted_out
+            FROM {rows}""",
+        clause.parameters,
+    ).with_row_index("unit")
+    found = found.with_columns(pl.col(*DIMENSIONS).cast(pl.Categorical))
+    whose = pl.when(pl.col("contact_id").is_not_null()).then(pl.col("unit").first().over("contact_id"))
+    return found.with_columns(whose.otherwise(pl.col("unit")).alias("unit"))
+
+
+def _of_row(by: str) -> str:
+    """The same of a row of a conversation."""
+    return "id" if by == "conversation_id" else by
+
+
+def _assigned(
+    store: Store,
+    query: Query,
+    planned: Mapping[str, Experiment],
+    name: str | None,
+    told: pl.DataFrame,
+    talks: pl.DataFrame,
+) -> pl.DataFrame:
+    """Every exposure, in the columns of `_ASSIGNED`."""
+    by_property = {key: one.property for key, one in _compared(planned).items() if one.property and name in (None, key)}
+    found = [_of_property(store, query, key, dimension, talks) for key, dimension in by_property.items()]
+    exposed = told.filter((pl.col("kind") == "experiment_exposed") & pl.col("experiment").is_not_null())
+    if name is not None:
+        exposed = exposed.filter(pl.col("experiment") == name)
+    elsewhere = pl.col("experiment").is_in(list(by_property))
+    every = pl.concat([*found, _exposed(exposed.filter(~elsewhere), store, query, talks)])
+    return every.with_columns(pl.col("experiment").cast(pl.Categorical))
+
+
+def _compared(planned: Mapping[str, Experiment]) -> dict[str, Experiment]:
+    """Those of the settings, and the variants of first messages where no setting speaks of them."""
+    if any(one.property == VARIANT for one in planned.values()):
+        return dict(planned)
+    return {VARIANT: Experiment(property=VARIANT), **planned}
+
+
+def experiment_of(planned: Mapping[str, Experiment], name: str) -> Experiment:
+    """What is known of an experiment beside its data."""
+    return _compared(planned).get(name) or Experiment()
+
+
+def _exposed(exposed: pl.DataFrame, store: Store, query: Query, talks: pl.DataFrame) -> pl.DataFrame:
+    """Exposures with their units: that of the conversation, whose contact is canonical as stored, else its own."""
+    is_loose = pl.col("talk").is_null()
+    # A conversation that is not among `talks` is test traffic.
+    named = exposed.filter(~is_loose).join(talks.select("talk", "unit"), on="talk", how="inner").select(_ASSIGNED)
+    loose = exposed.filter(is_loose if query.include_test else is_loose & ~pl.col("is_test"))
+    if loose.is_empty():
+        return named
+    meant = loose.with_columns(pl.col("contact_id").replace(_canonical(store)))
+    known = talks.filter(pl.col("contact_id").is_not_null()).select("contact_id", "unit").unique("contact_id")
+    # Who has no conversation gets a number that no conversation has.
+    number = (pl.col("contact_id").rank("dense") - 1 + talks.height).cast(pl.UInt32)
+    found = meant.join(known, on="contact_id", how="left").with_columns(pl.coalesce("unit", number).alias("unit"))
+    return pl.concat([named, found.select(_ASSIGNED)])
+
+
+def _of_property(store: Store, query: Query, name: str, dimension: str, talks: pl.DataFrame) -> pl.DataFrame:
+    """By what conversations have: each that has a value is an exposure, at its start."""
+    clause = select.Clause(store.dialect)
+    rows = select.conversations(replace(query, where=(), by=dimension), clause, started=False, bounded=False)
+    found = store.frame(
+        f"""SELECT segment AS variant, started_at AS at, {_of_row(_talk(store))} AS talk
+            FROM {rows} WHERE segment <> '{NONE}'""",
+        clause.parameters,
+    ).with_columns(pl.lit(name).alias("experiment"))
+    return found.join(talks.select("talk", "unit"), on="talk", how="inner").select(_ASSIGNED)
+
+
+def _canonical(store: Store) -> dict[str, str]:
+    """For every id of a contact that was merged with others the one it means."""
+    sql = store.dialect
+    told = store.select(
+        f"""SELECT contact_id, {sql.json_text("facts", "aliases")} FROM {sql.standing_events()}
+            WHERE event_type = 'contact_identified'"""
+    ).rows
+    return canonical(components([[*([own] if own else []), *json.loads(aliases or "[]")] for own, aliases in told]))
+
+
+def _first(assigned: pl.DataFrame, query: Query) -> pl.DataFrame:
+    """The first exposure of each unit, if it lies in the period."""
+    ordered = assigned.filter(pl.col("at") < select.naive(query.now)).sort("at", "variant", "talk", nulls_last=True)
+    first = ordered.group_by("experiment", "unit", maintain_order=True).agg(
+        pl.col("variant", "at", "talk").first(), pl.col("variant").n_unique().alias("variants")
+    )
+    start, end = select.naive(query.period.start), select.naive(query.period.end)
+    return first.filter((pl.col("at") >= start) & (pl.col("at") < end)).with_row_index("n")
+
+
+def _satisfying(store: Store, query: Query, by: str) -> pl.DataFrame:
+    """The conversations that satisfy the query's conditions."""
+    clause = select.Clause(store.dialect)
+    rows = select.conversations(replace(query, by=None), clause, started=False)
+    return store.frame(f"SELECT {_of_row(by)} AS talk FROM {rows}", clause.parameters)
+
+
+def _followed(first: pl.DataFrame, talks: pl.DataFrame) -> pl.DataFrame:
+    """What the conversations of each unit say of the time before and after its first exposure."""
+    pairs = first.select("n", "unit", "at", pl.col("talk").alias("own")).join(
+        talks.drop(*DIMENSIONS, "contact_id"), on="unit", how="inner"
+    )
+    at, is_other = pl.col("at"), pl.col("talk").ne_missing(pl.col("own"))
+    marks = (*GOALS, "opted_out")
+    replied = ((pl.col("responded") < at) & is_other).cast(pl.Float64).alias("earlier_replies")
+    later = (pl.when(pl.col(name) >= at).then(pl.col(name)).alias(name) for name in marks)
+    after = pairs.select("n", *later, replied).group_by("n").agg(pl.col(*marks).min(), pl.col("earlier_replies").sum())
+    start = talks.select("talk", *DIMENSIONS)
+    return (
+        first.join(after, on="n", how="left")
+        .join(start, on="talk", how="left", nulls_equal=False)
+        .with_columns(pl.col("earlier_replies").fill_null(0.0))
+    )
+
+
+def _with_lead_score(units: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+    """With the last lead score that the first conversation was given at its start, at or before the exposure."""
+    starts = told.filter(pl.col("kind") == "conversation_started").select(
+        "talk", "lead_score", pl.col("at").alias("told_at")
+    )
+    known = (
+        units.select("n", "at", "talk")
+        .join(starts, on="talk", how="inner")
+        .filter(pl.col("told_at") <= pl.col("at"))
+        .sort("told_at", "lead_score")
+        .group_by("n")
+        .agg(pl.col("lead_score").last())
+    )
+    return units.join(known, on="n", how="left")
+
+
+def _with_complaints(units: pl.DataFrame, told: pl.DataFrame, talks: pl.DataFrame) -> pl.DataFrame:
+    """With the first complaint at or after the exposure."""
+    complaints = told.filter(pl.col("kind") == "complained").select("talk", pl.col("at").alias("complained"))
+    found = _since(complaints, "complained", units, talks).group_by("n").agg(pl.col("complained").min())
+    return units.join(found, on="n", how="left")
+
+
+def _with_sentiment(units: pl.DataFrame, talks: pl.DataFrame, store: Store, by: str) -> pl.DataFrame:
+    """With the mean sentiment of what the unit wrote within `WATCHED` of the exposure."""
+    scored = store.frame(
+        f"""SELECT {by} AS talk, timestamp AS said_at, sentiment FROM {PHYSICAL["messages"]}
+            WHERE sender = 'prospect' AND sentiment IS NOT NULL"""
+    )
+    soon = _since(scored, "said_at", units, talks).filter(pl.col("said_at") - pl.col("at") <= WATCHED)
+    return units.join(soon.group_by("n").agg(pl.col("sentiment").mean()), on="n", how="left")
+
+
+def _since(marks: pl.DataFrame, when: str, units: pl.DataFrame, talks: pl.DataFrame) -> pl.DataFrame:
+    """What happened in the conversations of units, at or after their exposures."""
+    own = marks.join(talks.select("talk", "unit"), on="talk").join(units.select("n", "unit", "at"), on="unit")
+    return own.filter(pl.col(when) >= pl.col("at"))
+
+
+def reached_in(found: Read, stage: str) -> pl.Series:
+    """The conversation in which each of these units first came to a stage after its exposure, for `ids`."""
+    pairs = found.units.select("n", "unit", "at").join(
+        found.talks.select("unit", "talk", stage), on="unit", how="inner"
+    )
+    first = pairs.filter(pl.col(stage) >= pl.col("at")).sort(stage, "talk").group_by("n", maintain_order=True).first()
+    return first["talk"]

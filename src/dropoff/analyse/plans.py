@@ -1,0 +1,71 @@
+"""How large an experiment has to be, before it begins."""
+
+from math import ceil
+from typing import Any
+
+from dropoff.analyse import power
+from dropoff.errors import InvalidInput
+from dropoff.experiments import PLANNED
+from dropoff.query import Params, number, one
+
+HORIZONS = ("sequential", "fixed")
+_ALPHA = 0.05
+
+
+def horizon_of(params: Params) -> str:
+    """How differences are read: by a sequence that holds at every look, or once at the end."""
+    horizon = one(params, "horizon") or HORIZONS[0]
+    if horizon not in HORIZONS:
+        raise InvalidInput("horizon", horizon, f"one of {', '.join(HORIZONS)}")
+    return horizon
+
+
+def answer(params: Params) -> dict[str, Any]:
+    """What it takes to find `effect`, an absolute difference, on `base`, the control's share of units.
+
+    `planned` is what to write into `dropoff.toml`: the size for which the sequence is narrowest, all arms together.
+    Unless it is given, it is the size that comes out. `days` at `daily` new units, all arms together.
+    """
+    base, effect = (_needed(params, name) for name in ("base", "effect"))
+    arms, horizon = int(number(params, "arms", 2, 2, 20)), horizon_of(params)
+    wanted, daily = number(params, "power", 0.8, 0.051, 0.999), number(params, "daily", 0, 0, 1e9)
+    given = None if one(params, "planned") is None else number(params, "planned", PLANNED, 60, 1e9)
+    is_sequential = horizon == "sequential"
+
+    def per_arm(planned: float) -> int:
+        of_pair = planned * 2 / arms
+        return power.sample_size(base, effect, wanted, _ALPHA, arms, is_sequential, of_pair)
+
+    planned = given or _settled(per_arm, arms)
+    units = per_arm(planned)
+    return {
+        "base": base,
+        "effect": effect,
+        "relative_effect": effect / base,
+        "power": wanted,
+        "alpha": _ALPHA,
+        "arms": arms,
+        "horizon": horizon,
+        "planned": ceil(planned),
+        "units_per_arm": units,
+        "units": units * arms,
+        "daily": daily or None,
+        "days": ceil(units * arms / daily) if daily else None,
+    }
+
+
+def _needed(params: Params, name: str) -> float:
+    if one(params, name) is None:
+        raise InvalidInput(name, None, "given: a number")
+    return number(params, name, 0, -1, 1)
+
+
+def _settled(per_arm: Any, arms: int) -> int:
+    """The size that is the plan for itself: a sequence is narrowest at the size for which it is made."""
+    planned = PLANNED
+    for _ in range(12):
+        found = per_arm(planned) * arms
+        if abs(found - planned) <= 1e-3 * planned:
+            break
+        planned = max(found, 60)
+    return planned
