@@ -237,6 +237,47 @@ def cohorts(
     _print(_ask(data, "cohorts", params), json, _terminal().cohorts)
 
 
+CompareFrom = Annotated[str | None, typer.Option("--compare-from", help="first day, or instant, of the other period")]
+CompareTo = Annotated[str | None, typer.Option("--compare-to", help="the day or instant after its last (exclusive)")]
+Follow = Annotated[str | None, typer.Option("--follow", help="how long conversations are followed, like 14d")]
+
+
+@app.command()
+def segments(
+    metric: Annotated[str, typer.Argument(help="which metric", show_default=False)],
+    by: By = None,
+    segment: Annotated[list[str] | None, typer.Option(help="'NAME: key=value, …' in place of --by; repeatable")] = None,
+    units: Annotated[str, typer.Option(help="auto, matured or all: whose numbers are compared")] = "auto",
+    compare: Annotated[str | None, typer.Option(help="previous: beside the period before")] = None,
+    compare_from: CompareFrom = None, compare_to: CompareTo = None, follow: Follow = None,
+    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,
+    as_of: AsOf = None, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """One metric by segment, and which segments truly differ."""
+    params = _params(
+        start, end, timezone, where, include_test, as_of=as_of, metric=metric, by=by, units=units, compare=compare,
+        compare_from=compare_from, compare_to=compare_to, follow=follow,
+    )  # fmt: skip
+    params |= {"segment": segment} if segment else {}
+    _print(_ask(data, "segments", params), json, _terminal().segments)
+
+
+@app.command()
+def explain(
+    metric: Annotated[str, typer.Argument(help="a share, a score or a ratio", show_default=False)],
+    by: Annotated[str | None, typer.Option("--by", help="one dimension; default: all that are suitable")] = None,
+    compare_from: CompareFrom = None, compare_to: CompareTo = None, follow: Follow = None,
+    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,
+    as_of: AsOf = None, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """Which segments account for the change of a metric since another period, by default the one before."""
+    params = _params(
+        start, end, timezone, where, include_test, as_of=as_of, metric=metric, by=by, compare_from=compare_from,
+        compare_to=compare_to, follow=follow,
+    )  # fmt: skip
+    _print(_ask(data, "explain", params), json, _terminal().explain)
+
+
 @experiments_app.command("show")
 def show_experiments(
     name: Annotated[str | None, typer.Argument(help="one experiment; default: all", show_default=False)] = None,

@@ -30,6 +30,9 @@ TOP = 50
 REST = "(rest)"
 """Of a split into more values the most frequent `TOP` are shown, all others together as `REST`."""
 
+SEGMENTS = 20
+"""So many named segments are compared at most."""
+
 NONE = "(none)"
 """The value of a dimension that a conversation does not have; never merged with one called "unknown"."""
 
@@ -58,9 +61,19 @@ class Where(NamedTuple):
     values: tuple[str, ...]
 
 
+class Segment(NamedTuple):
+    """The conversations that satisfy every condition, by a name."""
+
+    name: str
+    where: tuple[Where, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Conversations started in `period` that satisfy every `where`, seen at `now`."""
+    """Conversations started in `period` that satisfy every `where`, seen at `now`.
+
+    Split by the dimension `by`, or into named `segments`: then only those of a segment count, under each they are in.
+    """
 
     period: Period
     now: datetime
@@ -68,6 +81,12 @@ class Query:
     by: str | None = None
     include_test: bool = False
     test: TestTraffic = NO_TEST_RULES
+    segments: tuple[Segment, ...] = ()
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether a conversation can stand in several segments."""
+        return self.by in MULTIPLE or bool(self.segments)
 
 
 def parse_query(params: Params, now: datetime, default: Period, test: TestTraffic = NO_TEST_RULES) -> Query:
@@ -86,18 +105,34 @@ def parse_query(params: Params, now: datetime, default: Period, test: TestTraffi
         by=None if by is None else dimension("by", by),
         include_test=flag(params, "include_test"),
         test=test,
+        segments=parse_segments(params.get("segment", ())),
     )
 
 
-def parse_where(texts: Sequence[str]) -> tuple[Where, ...]:
+def parse_where(texts: Sequence[str], of: str = "where") -> tuple[Where, ...]:
     """`channel=sms` and its like: the same dimension twice means either value, two dimensions mean both."""
     values: dict[str, list[str]] = {}
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign:
-            raise InvalidInput("where", text, "like 'channel=sms'")
-        values.setdefault(dimension("where", name.strip()), []).append(value.strip())
+            raise InvalidInput(of, text, "like 'channel=sms'")
+        values.setdefault(dimension(of, name.strip()), []).append(value.strip())
     return tuple(Where(name, tuple(found)) for name, found in values.items())
+
+
+def parse_segments(texts: Sequence[str]) -> tuple[Segment, ...]:
+    """`NAME: channel=sms, industry=Legal` and its like; as in `where` one dimension twice means either value."""
+    found = {}
+    for text in texts:
+        name, colon, conditions = (part.strip() for part in text.partition(":"))
+        if not (colon and conditions and 0 < len(name) <= 64):
+            raise InvalidInput("segment", text, "like 'NAME: channel=sms, industry=Legal'")
+        if name in found:
+            raise InvalidInput("segment", name, "the name of one segment")
+        found[name] = Segment(name, parse_where(conditions.split(","), "segment"))
+    if len(found) > SEGMENTS:
+        raise InvalidInput("segment", len(found), f"at most {SEGMENTS}")
+    return tuple(found.values())
 
 
 def dimension(name: str, value: str) -> str:

@@ -260,6 +260,77 @@ def _cell(cell: Answer | None) -> str:
     return f"({text})" if cell["incomplete"] else text
 
 
+def segments(answer: Answer, console: Console) -> None:
+    """`dropoff segments`."""
+    _head(answer, console)
+    for note in answer["notes"]:
+        console.print(Text(note, style="dim"))
+    best = answer["best_performing"]
+    rows: list[list[object]] = [
+        [
+            one["segment"], formats.measure(one), formats.bounds(one), formats.number(one["sample_size"]),
+            formats.number(one["clusters"]), formats.number(one["conversations"]),
+            formats.standing(one, best=one["segment"] == best),
+        ]
+        for one in answer["segments"]
+    ]  # fmt: skip
+    columns = {"segment": False, "value": True, "95 %": False, "n": True, "contacts": True, "conversations": True}
+    by = answer["definition"]["by"]
+    table(f"{answer['metric']} by {by}" if by else answer["metric"], columns | {"": False}, rows, console)
+    console.print()
+    for one in answer["significant_differences"][:_MOVES]:
+        console.print(Text(plain(formats.differs(one, answer["definition"]["unit"]))))
+    if (more := len(answer["significant_differences"]) - _MOVES) > 0:
+        console.print(Text(f"and {more} more: --json has them all"))
+    if not answer["significant_differences"]:
+        console.print(Text(f"no significant difference ({formats.number(answer['tested'])} pairs tested)"))
+    for one in answer["tendencies"]:
+        console.print(Text(plain(f"{one['a']} tends to be larger than {one['b']} (q = {one['q_value']:.2g})")))
+    if "compare" in answer:
+        _periods(answer, console)
+        _moved("segments in both periods", answer["compare"]["segments"], answer, console)
+
+
+def explain(answer: Answer, console: Console) -> None:
+    """`dropoff explain`."""
+    _head(answer, console)
+    _periods(answer, console)
+    _moved("with the change", answer["segments"][:_MOVES], answer, console)
+    if answer["offsetting"]:
+        _moved("against it", answer["offsetting"][:_MOVES], answer, console)
+
+
+_MOVES = 12  # of each table: --json has more
+
+
+def _periods(answer: Answer, console: Console) -> None:
+    both, unit = answer["compare"], answer["definition"]["unit"]
+    zone = both["period"]["timezone"]
+    console.print()
+    before = f"{formats.day(both['period']['from'], zone)} – {formats.last_day(both['period']['to'], zone)}"
+    values = [formats.measure(both[side] | {"unit": unit}) for side in ("now", "before")]
+    console.print(Text(f"{values[0]}, before ({before}) {values[1]}: {formats.change(both, unit)}"))
+    for text in formats.how_old(both):
+        console.print(Text(text, style="dim"))
+
+
+def _moved(title: str, moves: list[Answer], answer: Answer, console: Console) -> None:
+    unit = answer["definition"]["unit"]
+    console.print()
+    rows: list[list[object]] = [
+        [
+            f"{one['dimension']} = {plain(one['segment'])}" if one["dimension"] else one["segment"],
+            formats.measure(one["now"] | {"unit": unit}), formats.measure(one["before"] | {"unit": unit}),
+            formats.moved(one["rate_effect"], unit), formats.moved(one["mix_effect"], unit),
+            formats.moved(one["contribution"], unit), formats.span(one["interval"], unit),
+            "not enough data" if not one["enough"] else "" if one["q_value"] is None else f"q = {one['q_value']:.2g}",
+        ]
+        for one in moves
+    ]  # fmt: skip
+    columns = {"segment": False, "now": True, "before": True, "by rate": True, "by mix": True, "together": True}
+    table(title, columns | {"95 %": False, "": False}, rows, console)
+
+
 def experiments(answer: Answer, console: Console) -> None:
     """`dropoff experiments`."""
     _head(answer, console)

@@ -190,7 +190,7 @@ def test_the_option_is_data_alone_and_told_in_words(chart):
     ("seconds", "scale"), [([1, 90], (1, " s")), ([None, 120], (1 / 60, " min")), ([9000], (1 / 3600, " h"))]
 )
 def test_seconds_have_the_unit_that_suits_them(seconds, scale):
-    assert trends._scale("seconds", seconds) == scale
+    assert trends.scale("seconds", seconds) == scale
 
 
 def test_ends_of_a_bucket_are_days_where_they_can_be():

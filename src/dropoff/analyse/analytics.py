@@ -14,10 +14,12 @@ from dropoff.analyse import (
     custom_funnel,
     dropoffs,
     experiments,
+    explain,
     funnel,
     metrics,
     own,
     plans,
+    segments,
     select,
 )
 from dropoff.analyse.funnel import Definition
@@ -40,6 +42,8 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "plan": ("base", "effect", "power", "daily", "arms", "planned", "horizon"),
     "metrics": (*COMMON, "by", "metric"),
     "trend": (*COMMON, "by", "metric", "interval"),
+    "segments": (*COMMON, "metric", "by", "segment", "units", "compare", "compare_from", "compare_to", "follow"),
+    "explain": (*COMMON, "metric", "by", "compare_from", "compare_to", "follow"),
     "definitions": (),
     "conversations": (
         *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", *dropoffs.BEHIND, "limit",
@@ -189,11 +193,27 @@ class Analytics:
     def trend(self, params: Params) -> dict[str, Any]:
         """One metric over time, beside the period before."""
         check_parameters("trend", params)
-        wanted = self._metrics(params)
-        if len(wanted) != 1:
-            raise InvalidInput("metric", list(params.get("metric", ())), "one metric")
-        (store, query), interval = self._asked(params), one(params, "interval") or "day"
-        return _with_test(store, query, metrics.trend(store, query, wanted[0], interval, self._young))
+        metric, (store, query) = self._metric(params), self._asked(params)
+        interval = one(params, "interval") or "day"
+        return _with_test(store, query, metrics.trend(store, query, metric, interval, self._young))
+
+    def segments(self, params: Params) -> dict[str, Any]:
+        """One metric by segment, and which segments truly differ; on demand beside another period."""
+        check_parameters("segments", params)
+        metric, (store, query) = self._metric(params), self._asked(params)
+        segments.check_split(query)
+        answer = segments.answer(store, query, metric, self._young, segments.parse_units(params))
+        if (asked := explain.question(store, query, metric, self._young, params)) is not None:
+            answer["compare"] = explain.compared(store, asked)
+        return _with_test(store, query, answer)
+
+    def explain(self, params: Params) -> dict[str, Any]:
+        """Which segments account for the change of a metric since another period, by default the one before."""
+        check_parameters("explain", params)
+        metric, (store, query) = self._metric(params), self._asked(params)
+        asked = explain.question(store, query, metric, self._young, {"compare": ["previous"], **params})
+        assert asked is not None  # noqa: S101
+        return _with_test(store, query, explain.answer(store, asked))
 
     def definitions(self, params: Params) -> dict[str, Any]:
         """What every metric means."""
@@ -204,6 +224,12 @@ class Analytics:
 
     def _metrics(self, params: Params) -> list[Metric]:
         return named(params.get("metric", ()), self._registry)
+
+    def _metric(self, params: Params) -> Metric:
+        wanted = self._metrics(params)
+        if len(wanted) != 1:
+            raise InvalidInput("metric", list(params.get("metric", ())), "one metric")
+        return wanted[0]
 
     def conversations(self, params: Params) -> dict[str, Any]:
         """A page of the list of conversations."""

@@ -125,34 +125,34 @@ def _part(
     quantiles = clause.sql.numbers(clause.sql.quantiles(q, QUANTILES.values()) for q in medians)
     return f"""SELECT {number}, segment, {bucket or "NULL"} AS bucket, {"currency" if currency else "NULL"} AS currency,
       [{numbers}] AS numbers, {quantiles} AS quantiles
-      FROM ({_rows(source, query, clause)})
+      FROM ({source_rows(source, query, clause)})
       WHERE moment >= {clause.add(select.naive(query.period.start))}
         AND moment < {clause.add(select.naive(query.period.end))}
       GROUP BY ALL"""
 
 
-def _rows(source: str, query: Query, clause: select.Clause) -> str:
-    """The rows of a source, each with the `moment` by which it is counted and its conversation's `segment`."""
+def source_rows(source: str, query: Query, clause: select.Clause, facts: str = "c.segment") -> str:
+    """The rows of a source, each with the `moment` by which it is counted and these `facts` of its conversation `c`."""
     if source == "conversations":
         return "SELECT *, started_at AS moment FROM c"
     if source == "costs":
-        return _costs(query, clause)
+        return _costs(query, clause, facts)
     table, moment = _source(source, clause.sql)
     past = (
         f"{moment} + INTERVAL 1 HOUR <= {clause.add(select.naive(query.now))}" if source == "due_meetings" else "NULL"
     )
-    return f"""SELECT r.*, c.segment, {moment} AS moment, {past} AS past FROM {table} r
+    return f"""SELECT r.*, {facts}, {moment} AS moment, {past} AS past FROM {table} r
       JOIN c ON c.key = r.key AND c.id = r.conversation_id"""
 
 
-def _costs(query: Query, clause: select.Clause) -> str:
+def _costs(query: Query, clause: select.Clause, facts: str) -> str:
     """What each message cost, and each attended meeting once for every currency that the period's messages cost."""
     own = "JOIN c ON c.key = r.key AND c.id = r.conversation_id"
     return f"""
-      SELECT c.segment, c.started_at AS moment, r.cost_currency AS currency, r.cost_micros AS micros, 0 AS attended
+      SELECT {facts}, c.started_at AS moment, r.cost_currency AS currency, r.cost_micros AS micros, 0 AS attended
       FROM {PHYSICAL["messages"]} r {own} WHERE r.cost_micros IS NOT NULL
       UNION ALL
-      SELECT c.segment, c.started_at, paid.currency, 0, 1 FROM {PHYSICAL["meetings"]} r {own}
+      SELECT {facts}, c.started_at, paid.currency, 0, 1 FROM {PHYSICAL["meetings"]} r {own}
       CROSS JOIN (
         SELECT DISTINCT r.cost_currency AS currency FROM {PHYSICAL["messages"]} r {own}
         WHERE r.cost_micros IS NOT NULL AND c.started_at >= {clause.add(select.naive(query.period.start))}
@@ -262,7 +262,7 @@ def _amount(amount: Decimal) -> str:
 
 def definition(metric: Metric, waits: Waits) -> dict[str, Any]:
     """What a metric means, and how long its conversations are waited for."""
-    wait = _wait(metric, waits)
+    wait = wait_of(metric, waits)
     return {
         "metric": metric.name, "unit": metric.unit, "clock": metric.clock, "good": metric.good,
         "maturity_days": wait.days if wait else 0.0, "maturity_source": wait.source if wait else None,
@@ -270,7 +270,7 @@ def definition(metric: Metric, waits: Waits) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _wait(metric: Metric, waits: Waits) -> Maturity | None:
+def wait_of(metric: Metric, waits: Waits) -> Maturity | None:
     """How long after a conversation's start its part in a metric may still change; None for what counts events."""
     return waits.of(Step(next(iter(STAGES)), metric.matures)) if metric.matures else None
 
@@ -334,7 +334,7 @@ def _points(
     nothing = Sums(Decimal(0), None if metric.denominator is None else Decimal(0))
     points = []
     for bucket, (key, start, end) in enumerate(buckets(query.period, interval)):
-        span = _span(start, end, query, _wait(metric, waits))
+        span = _span(start, end, query, wait_of(metric, waits))
         for segment, currency in sorted(lines):
             cell = Cell(segment, key, currency or None)
             row = describe(metric, cell, found.get(cell, nothing), waits.recorded)

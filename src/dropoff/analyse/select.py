@@ -1,5 +1,6 @@
 """From a `Query` to the rows it speaks of: the one place where filters become SQL."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -24,27 +25,32 @@ class Clause:
         return self.sql.parameter(name, value)
 
 
-def conversations(query: Query, clause: Clause, *, started: bool = True, bounded: bool = True) -> str:
+def conversations(
+    query: Query, clause: Clause, *, started: bool = True, bounded: bool = True, named: bool = True
+) -> str:
     """The conversations of a query with all their facts, as a subquery; `segment` is the value of its `by`.
 
     Test traffic is out unless asked for. Without `started` it is those of all time. `bounded`: the rarer values of
-    many are taken together.
+    many are taken together. `named`: those of each of the query's named segments, else all of them.
     """
     source = clause.sql.derived(clause.add(naive(query.now)), query.test)
     conditions = [] if query.include_test else ["NOT is_test"]
     if started:
         conditions.append(f"started_at >= {clause.add(naive(query.period.start))}")
         conditions.append(f"started_at < {clause.add(naive(query.period.end))}")
-    conditions += [_condition(where, query, clause) for where in query.where]
+    conditions += [condition(where, query, clause) for where in query.where]
     whole = _with_properties(source, query, clause)
-    segment = _segment(query, clause.sql)
+    segment = _segment(query, clause.sql) if named else "''"
     rows = f"SELECT *, {segment} AS segment FROM ({whole}) WHERE {' AND '.join(conditions) or 'true'}"
+    if query.segments and named:
+        return f"(SELECT * FROM ({rows}) WHERE {_belongs(query, clause)})"
     return f"({_bounded(rows, query, clause)})" if query.by is not None and bounded else f"({rows})"
 
 
 def _with_properties(source: str, query: Query, clause: Clause) -> str:
     """The conversations with those properties that the query filters or splits by."""
-    names = [name for name in (*(w.dimension for w in query.where), query.by or "") if name.startswith(PROPERTY)]
+    conditions = (*query.where, *(where for segment in query.segments for where in segment.where))
+    names = [name for name in (*(w.dimension for w in conditions), query.by or "") if name.startswith(PROPERTY)]
     for i, name in enumerate(dict.fromkeys(names)):
         values = clause.sql.properties(name.removeprefix(PROPERTY))
         source = f"""SELECT c{i}.*, p{i}.value AS "{_column(name)}" FROM ({source}) c{i}
@@ -69,6 +75,8 @@ def _bounded(rows: str, query: Query, clause: Clause) -> str:
 
 
 def _segment(query: Query, sql: Dialect) -> str:
+    if query.segments:
+        return sql.each(sql.list_of(segment.name for segment in query.segments))
     if query.by is None:
         return "''"
     if query.by in MULTIPLE:
@@ -76,7 +84,19 @@ def _segment(query: Query, sql: Dialect) -> str:
     return dimension(sql, query.by, query.period.timezone)
 
 
-def _condition(where: Where, query: Query, clause: Clause) -> str:
+def _belongs(query: Query, clause: Clause) -> str:
+    """Whether a row lies in the named segment whose name it has."""
+    cases = (f"WHEN {clause.sql.literal(one.name)} THEN {inside(one.where, query, clause)}" for one in query.segments)
+    return f"CASE segment {' '.join(cases)} ELSE false END"
+
+
+def inside(wheres: Sequence[Where], query: Query, clause: Clause) -> str:
+    """Whether a conversation satisfies all of these."""
+    return "(" + (" AND ".join(condition(where, query, clause) for where in wheres) or "true") + ")"
+
+
+def condition(where: Where, query: Query, clause: Clause) -> str:
+    """Whether a conversation has one of the values."""
     values = [clause.add(value) for value in where.values]
     if where.dimension in MULTIPLE:
         return clause.sql.one_of_list(LISTS[where.dimension], values, NONE)

@@ -102,10 +102,7 @@ def read(store: Store, query: Query, since: datetime, until: datetime, *, starte
           CASE c.final WHEN 'opted_out' THEN c.opted_out_at WHEN 'lost' THEN c.lost_at
             WHEN 'disqualified' THEN c.disqualified_at END AS ended
         FROM {rows} c
-        LEFT JOIN (
-          SELECT key, conversation_id, coalesce(min(due_at) FILTER (WHERE state <> 'canceled'), min(due_at)) AS due_at
-          FROM {PHYSICAL["meetings"]} WHERE key IN (SELECT key FROM {PHYSICAL["conversations"]} WHERE {span})
-          GROUP BY key, conversation_id) due
+        LEFT JOIN {due_dates(f"key IN (SELECT key FROM {PHYSICAL['conversations']} WHERE {span})")} due
         ON due.key = c.key AND due.conversation_id = c.id
         WHERE {span}""",
         clause.parameters,
@@ -114,6 +111,13 @@ def read(store: Store, query: Query, since: datetime, until: datetime, *, starte
         return {str(found["segment"][0]): _instants(found)}
     parts = found.partition_by("segment", as_dict=True)
     return {str(segment): _instants(part) for (segment,), part in parts.items()}
+
+
+def due_dates(where: str = "true") -> str:
+    """When the meeting of a conversation is due: `key`, `conversation_id`, `due_at`."""
+    return f"""(
+      SELECT key, conversation_id, coalesce(min(due_at) FILTER (WHERE state <> 'canceled'), min(due_at)) AS due_at
+      FROM {PHYSICAL["meetings"]} WHERE {where} GROUP BY key, conversation_id)"""
 
 
 def _instants(rows: pl.DataFrame) -> Instants:
@@ -166,7 +170,8 @@ def _path(step: Step, recorded: Set[str]) -> list[str]:
     return [stage for stage in _NAMES[first + 1 : last] if stage in recorded] + [step.target]
 
 
-def _waits_for_date(step: Step, recorded: Set[str]) -> bool:
+def waits_for_date(step: Step, recorded: Set[str]) -> bool:
+    """Whether the clock of a step starts when the meeting is due."""
     return step.source == "booked" and _path(step, recorded)[0] == "attended"
 
 
@@ -205,7 +210,7 @@ class Cohort:
         """The naive rate from one stage to another with the matured and the projected one. The naive one stays."""
         step = Step(source, target)
         if step not in self._known:
-            entries = self.instants.entries(step, self.now, when_due=_waits_for_date(step, self.waits.recorded))
+            entries = self.instants.entries(step, self.now, when_due=waits_for_date(step, self.waits.recorded))
             rest = self.rests.get(step)
             self._known[step] = maturity.rate(naive, entries, rest, self.now, self.waits.of(step))
         return replace(naive, matured=self._known[step].matured, projected=self._known[step].projected)
@@ -227,7 +232,7 @@ class Young:
 
     def waits(self, store: Store, query: Query, recorded: Set[str]) -> Waits:
         """M of every stage, for the project as a whole: the query says which time is now and what is test traffic."""
-        project = replace(_at_minute(query), where=(), by=None, include_test=False)
+        project = replace(at_minute(query), where=(), by=None, segments=(), include_test=False)
         whole = self._population(store, project, recorded)
         found = {stage: self._wait(stage, whole.learned.get(_before(stage, recorded)), recorded) for stage in STEP_DAYS}
         return Waits(found, recorded, whole.lead)
@@ -240,7 +245,7 @@ class Young:
 
     def cohorts(self, store: Store, query: Query, recorded: Set[str], starts: Sequence[int] = ()) -> "Cohorts":
         """The cohorts of a query: one for each segment, and in it for each bucket that begins at one of `starts`."""
-        query = _at_minute(query)
+        query = at_minute(query)
         waits, population = self.waits(store, query, recorded), self._population(store, query, recorded)
         found = read(store, query, query.period.start, query.period.end)
         cells: dict[tuple[str, int | None], Instants] = {}
@@ -292,7 +297,7 @@ class Young:
         for segment, instants in found.items():
             rests[segment] = {}
             for step in _steps(recorded):
-                entries = instants.entries(step, now, when_due=_waits_for_date(step, recorded))
+                entries = instants.entries(step, now, when_due=waits_for_date(step, recorded))
                 past = maturity.history(entries, now)
                 if query.by is None:
                     learned[step] = maturity.learned(past, _default_days(step))
@@ -320,7 +325,8 @@ class Cohorts:
         return Cohort(instants, self.waits, self._rests.get(segment, {}), self._now)
 
 
-def _at_minute(query: Query) -> Query:
+def at_minute(query: Query) -> Query:
+    """The same question at the last whole minute."""
     return replace(query, now=query.now.replace(second=0, microsecond=0))
 
 

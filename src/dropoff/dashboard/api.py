@@ -118,6 +118,18 @@ def _of_experiments(
     """As above."""
 
 
+def _of_segments(
+    metric: Annotated[str | None, Query(description="the metric")] = None,
+    by: Annotated[str | None, Query(description="the dimension whose values are compared")] = None,
+    segment: Annotated[list[str] | None, Query(description="NAME: key=value, …; repeatable, in place of by")] = None,
+    units: Annotated[
+        str | None, Query(description="auto (default), matured or all: whose numbers are compared")
+    ] = None,
+    compare: Annotated[str | None, Query(description="previous: beside the period before")] = None,
+) -> None:
+    """As above."""
+
+
 def _of_plan(
     base: Annotated[str | None, Query(description="the control's share of units, 0 to 1")] = None,
     effect: Annotated[str | None, Query(description="the absolute difference to find")] = None,
@@ -128,6 +140,21 @@ def _of_plan(
         str | None, Query(description="the size a sequence is made for; default: what comes out")
     ] = None,
     horizon: Annotated[str | None, Query(description="sequential (default), or fixed")] = None,
+) -> None:
+    """As above."""
+
+
+def _of_explanation(
+    metric: Annotated[str | None, Query(description="a share, a score or a ratio")] = None,
+    by: Annotated[str | None, Query(description="one dimension; default: all that are suitable")] = None,
+) -> None:
+    """As above."""
+
+
+def _of_periods(
+    compare_from: Annotated[str | None, Query(description="first day or instant of the other period")] = None,
+    compare_to: Annotated[str | None, Query(description="the day or instant after its last: exclusive")] = None,
+    follow: Annotated[str | None, Query(description="how long conversations are followed, like 14d")] = None,
 ) -> None:
     """As above."""
 
@@ -194,11 +221,32 @@ def api(analytics: Analytics) -> FastAPI:
         """All facts of one conversation, its messages and its events."""
         return _json(analytics.conversation(id, params(request)))
 
+    _of_comparisons(app, analytics, refusals)
     _of_trials(app, analytics, refusals)
     _of_funnels(app, analytics, refusals)
     _operate(app, analytics, refusals)
     describe_what_is_no_model(app)
     return app
+
+
+def _of_comparisons(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
+    periods = [Depends(_common), Depends(_of_periods)]
+
+    @app.get(
+        "/v1/segments", response_model=shapes.SegmentsAnswer, responses=refusals,
+        dependencies=[*periods, Depends(_of_segments)],
+    )  # fmt: skip
+    def segments(request: Request) -> Response:
+        """One metric by segment, and which segments truly differ."""
+        return _json(analytics.segments(params(request)))
+
+    @app.get(
+        "/v1/explain", response_model=shapes.ExplainAnswer, responses=refusals,
+        dependencies=[*periods, Depends(_of_explanation)],
+    )  # fmt: skip
+    def explain(request: Request) -> Response:
+        """Which segments account for the change of a metric since another period, by default the one before."""
+        return _json(analytics.explain(params(request)))
 
 
 def _of_trials(app: FastAPI, analytics: Analytics, refusals: Any) -> None:

@@ -103,6 +103,77 @@ def measure(row: Mapping) -> str:
             return number(row["value"], 2)
 
 
+def bounds(row: Mapping) -> str:
+    """The interval of a segment's value in its unit."""
+    return span(row["confidence"], row["unit"], signs=False)
+
+
+def span(both: Sequence[float] | None, unit: str, *, signs: bool = True) -> str:
+    """Two numbers of a unit: `90.7–92.1 %`; of a difference with `signs`: `−1.2 to +3.4 pp`."""
+    if both is None:
+        return NONE
+    if not signs:
+        return interval(both) if unit == "share" else f"{_plain(both[0], unit)} to {_plain(both[1], unit)}"
+    low, high = (moved(bound, unit) for bound in both)
+    return f"{low.removesuffix(_SPACE + 'pp')} to {high}"
+
+
+def _plain(value: float, unit: str) -> str:
+    return duration(value) if unit == "seconds" else number(value, 2)
+
+
+def moved(difference: float | None, unit: str) -> str:
+    """A difference in a unit: `+4.2 pp`, `−3 min 20 s`, `+0.12`."""
+    if difference is None:
+        return NONE
+    if unit == "share":
+        return points(difference)
+    if unit == "seconds":
+        return f"+{duration(difference)}" if difference > 0 else duration(difference)
+    return signed(difference, 3)
+
+
+def standing(row: Mapping, *, best: bool) -> str:
+    """What is to be said of a segment beside its numbers."""
+    small = row["clusters"] is not None and not row["enough"]
+    said = [
+        "best" if best else "",
+        "not enough data" if small else "",
+        f"{percent(row['share_of_total'])} of all" if row["share_of_total"] is not None else "",
+        f"{number(row['too_young'])} too young" if row["too_young"] else "",
+    ]
+    return ", ".join(text for text in said if text)
+
+
+def differs(row: Mapping, unit: str) -> str:
+    """A significant difference in plain words, without the names' meaning: `referral is 4.2 pp above paid (…)`."""
+    by = moved(row["difference"], unit).removeprefix("+")
+    better = f", and {visible(row['better'])} is better" if row["better"] else ""
+    return (
+        f"{visible(row['a'])} is {by} above {visible(row['b'])}{better} "
+        f"(95 %: {span(row['interval'], unit)}; q = {row['q_value']:.2g}, {row['test']})"
+    )
+
+
+def change(both: Mapping, unit: str) -> str:
+    """How much a metric changed between two periods, and how sure that is."""
+    if both["change"] is None:
+        return "nothing to compare"
+    p = "" if both["p_value"] is None else f", p = {both['p_value']:.2g}"
+    return f"{moved(both['change'], unit)} (95 %: {span(both['interval'], unit)}{p})"
+
+
+def how_old(both: Mapping) -> list[str]:
+    """How the conversations of two periods were made equally old."""
+    found = []
+    if both["follow_days"] is not None:
+        found.append(f"Every conversation is followed for {duration(both['follow_days'] * 86400)} from its start.")
+    left = both["left_out"]
+    if left["now"] or left["before"]:
+        found.append(f"Too young, and left out: {number(left['now'])} now, {number(left['before'])} before.")
+    return found
+
+
 def _grouped(row: Mapping) -> str:
     """An exact amount with its thousands marked; what is no sum (a cost for each meeting) with two decimals."""
     if row["denominator"] is not None or row.get("amount") is None:
@@ -274,5 +345,11 @@ FILTERS: dict[str, Callable] = {
         basis,
         remarks,
         bucket,
+        bounds,
+        span,
+        moved,
+        differs,
+        change,
+        how_old,
     )
 }

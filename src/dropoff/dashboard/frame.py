@@ -83,6 +83,14 @@ class Analytics(Protocol):
         """How many units an experiment needs."""
         ...
 
+    def segments(self, params: Params) -> dict:
+        """A metric by segment: definition, segments, best_performing, significant_differences, notes, compare."""
+        ...
+
+    def explain(self, params: Params) -> dict:
+        """Which segments account for a change: definition, compare, segments, offsetting."""
+        ...
+
     def conversations(self, params: Params) -> dict:
         """One page of conversations: period, as_of, definition, conversations, total, next."""
         ...

@@ -91,7 +91,7 @@ def totals(answer: Mapping) -> dict[str, dict[str, Any]]:
 def trend_chart(rows: Sequence[Row], answer: Mapping) -> dict:
     """A line with its points, the period before as a dashed one, and a vertical line for each deploy."""
     unit = rows[0].point["unit"]
-    factor, suffix = _scale(unit, [row.point["value"] for row in rows])
+    factor, suffix = scale(unit, [row.point["value"] for row in rows])
     drawn = [_before(rows, factor), _now(rows, factor) | {"markLine": _marks(rows, answer)}]
     top = 30 if answer["deploys"] else 10
     frame = axes(describe_trend(rows, answer), [row.name for row in rows], suffix, top)
@@ -147,7 +147,7 @@ def _at(points: Sequence[Mapping], place: int) -> Mapping | None:
     return points[place] if place < len(points) else None
 
 
-def _scale(unit: str, values: Sequence[float | None]) -> tuple[float, str]:
+def scale(unit: str, values: Sequence[float | None]) -> tuple[float, str]:
     """What the axis multiplies by, and its unit: seconds are shown in the unit that suits the largest."""
     if unit == "share":
         return 100, " %"

@@ -15,6 +15,7 @@ NAVIGATION = (
     Page("/", "Funnel"),
     Page("/dropoffs", "Drop-offs"),
     Page("/trends", "Trends"),
+    Page("/segments", "Segments"),
     Page("/cohorts", "Cohorts"),
     Page("/experiments", "Experiments"),
     Page("/conversations", "Conversations"),
@@ -157,6 +158,27 @@ TREND_TERMS = {
     "Not enough data": "Fewer than 30 stand below the line: the interval says more than the value.",
     "Period before": "As many days that end where this period begins, compared point by point.",
     "Version": "A vertical line: the first conversation of a bot version.",
+    "Test traffic": TERMS["Test traffic"],
+}
+
+
+SEGMENT_TERMS = {
+    "Value": "The metric of the segment's conversations. With matured units only of those that are old enough.",
+    "Interval": "95 % interval: Wilson of a share, Student of a mean, order statistics of a median. Where contacts "
+    "come back it is over contacts: of a share at n / deff, of a mean linearised, of a median Woodruff's.",
+    "n": "What the value is of: the conversations (or messages, meetings) below the line; of a median the values.",
+    "Contacts": "The different contacts behind n. One without a contact counts as its own.",
+    "Not enough data": "Fewer than 30 contacts: neither compared nor called best. Shown hollow.",
+    "Best": "The best bound on the bad side: the highest lower one, or the lowest upper one where lower is better. "
+    "That is the safest choice, not a proof: the differences below are.",
+    "Significant": "q below 0.05 over all pairs together (Benjamini–Hochberg). An interval is for one comparison alone "
+    "and decides nothing.",
+    "Matured": "Conversations that are too young to be judged are left out as soon as there are any; of a rate between "
+    "stages what came later than the maturity time, too. So segments of different age are compared fairly.",
+    "Segment": "Conversations that have the value. (none): no value; (rest): all but the 50 most frequent together.",
+    "Rate and mix effect": "What a segment adds to the change between two periods: by its own rate, and by being a "
+    "larger or smaller part. Over all segments both add up to the change (Kitagawa 1955).",
+    "One age": "In both periods only counts what a conversation did within the same time of its start.",
     "Test traffic": TERMS["Test traffic"],
 }
 

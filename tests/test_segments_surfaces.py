@@ -1,0 +1,148 @@
+"""Segments and explanations of a change are the same on every surface: Python, API, command line, page."""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from html import unescape
+from math import isclose
+
+import httpx
+import msgspec
+import pytest
+
+from dropoff.access import Access
+from dropoff.app import web
+from dropoff.dashboard import formats
+from dropoff.demo import generate
+from dropoff.engine import Engine
+from dropoff.metrics import METRICS
+from dropoff.settings import load
+
+END = datetime(2026, 6, 1, tzinfo=UTC)
+COMMON = {"from": "2026-03-16", "to": "2026-05-01", "timezone": "America/New_York"}
+COMMAND = [sys.executable, "-c", "from dropoff.cli import main; main()"]
+NAMED = ["Referred: medium=referral", "Paid, on chat: medium=paid"]
+QUESTIONS = {
+    "share": ("segments", {"metric": "response_rate", "by": "channel", "compare": "previous", "follow": "3d"}),
+    "matured": ("segments", {"metric": "booking_rate", "by": "medium", "units": "matured"}),
+    "mean": ("segments", {"metric": "sentiment_average", "by": "objection"}),
+    "median": ("segments", {"metric": "time_to_qualification", "by": "channel"}),
+    "money": ("segments", {"metric": "revenue", "by": "medium"}),
+    "named": ("segments", {"metric": "win_rate", "segment": NAMED, "units": "all"}),
+    "explain": (
+        "explain",
+        {"metric": "qualification_rate", "compare_from": "2026-02-01", "compare_to": "2026-03-16", "follow": "20d"},
+    ),
+}  # fmt: skip
+
+
+class Surfaces:
+    """The answers of one data directory; the command line's are asked once the engine has let go of it."""
+
+    def __init__(self, data):
+        self.data = data
+        with Engine(load(data=data)) as engine:
+            self._app = web(engine, Access(engine.control, "local", may_be_open=True))
+            events = list(generate(800, 7, END))
+            for start in range(0, len(events), 5000):
+                body = b"\n".join(map(msgspec.json.encode, events[start : start + 5000]))
+                headers = {"content-type": "application/x-ndjson"}
+                assert self._send("POST", "/v1/events", content=body, headers=headers).status_code == 202
+            engine.drain()
+            self.python, self.api, self.pages = {}, {}, {}
+            for name, (question, params) in QUESTIONS.items():
+                asked = COMMON | params
+                listed = {key: [text] if isinstance(text, str) else text for key, text in asked.items()}
+                self.python[name] = json.loads(msgspec.json.encode(getattr(engine.analytics, question)(listed)))
+                self.api[name] = self._send("GET", f"/api/v1/{question}", params=asked).json()
+                self.pages[name] = unescape(self._send("GET", "/segments", params=asked).text)
+            self.listed = {
+                name: self._send("GET", "/api/v1/conversations", params={**COMMON, "where": row["where"]}).json()[
+                    "total"
+                ]
+                for name in ("share", "matured", "named")
+                for row in self.api[name]["segments"][:1]
+            }
+        self.cli = {name: self.ask(question, COMMON | params) for name, (question, params) in QUESTIONS.items()}
+
+    def ask(self, question, asked):
+        words = [question, asked["metric"]]
+        for name, given in asked.items():
+            if name != "metric":
+                words += [w for one in ([given] if isinstance(given, str) else given)
+                          for w in (f"--{name.replace('_', '-')}", one)]  # fmt: skip
+        run = subprocess.run(
+            [*COMMAND, *words, "--json", "--data", str(self.data)], capture_output=True, check=True, env=os.environ
+        )
+        plain = subprocess.run([*COMMAND, *words, "--data", str(self.data)], capture_output=True, check=True, text=True)
+        assert asked["metric"] in plain.stdout or "with the change" in plain.stdout
+        return json.loads(run.stdout)
+
+    def _send(self, method, path, **more):
+        async def send():
+            transport = httpx.ASGITransport(self._app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8787") as client:
+                return await client.request(method, path, **more)
+
+        return asyncio.run(send())
+
+
+@pytest.fixture(scope="module")
+def surfaces(tmp_path_factory):
+    return Surfaces(tmp_path_factory.mktemp("surfaces") / "data")
+
+
+def same(one, other):
+    """Equal, but for when they were asked and the last digits of sums that were added in another order."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(name == "as_of" or same(one[name], other[name]) for name in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return isclose(one, other, rel_tol=1e-9, abs_tol=1e-12) if isinstance(one, float) else one == other
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_python_api_and_command_line_agree(surfaces, name):
+    assert surfaces.python[name]["segments"]
+    assert same(surfaces.python[name], surfaces.api[name])
+    assert same(surfaces.python[name], surfaces.cli[name])
+
+
+@pytest.mark.parametrize("name", [name for name in QUESTIONS if name != "explain"])
+def test_the_page_has_the_numbers_of_the_api(surfaces, name):
+    answer, page = surfaces.api[name], surfaces.pages[name]
+    tables = re.findall(r"The values of the chart</caption>(.*?)</table>", page, re.DOTALL)
+    body = "".join(table.partition("<tbody>")[2] for table in tables)
+    rows = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)
+    shown = [[re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", one)] for one in rows]
+    expected = [
+        [
+            one["segment"], formats.measure(one), formats.bounds(one), formats.number(one["sample_size"]),
+            formats.number(one["clusters"]), formats.number(one["conversations"]),
+            formats.standing(one, best=one["segment"] == answer["best_performing"]),
+        ]
+        for one in answer["segments"]
+    ]  # fmt: skip
+    assert sorted(shown) == sorted(expected)
+    for one in answer["significant_differences"]:
+        assert formats.differs(one, answer["definition"]["unit"]) in page
+    assert all(note in page for note in answer["notes"])
+    assert METRICS[answer["metric"]].description in page
+
+
+def test_the_page_has_both_periods_and_what_accounts_for_the_change(surfaces):
+    answer, page = surfaces.api["share"], surfaces.pages["share"]
+    assert formats.change(answer["compare"], "share") in page
+    for row in answer["compare"]["segments"]:
+        assert formats.span(row["interval"], "share") in page
+    assert "Which segments account for it" in page
+
+
+def test_a_segment_leads_to_its_conversations(surfaces):
+    """The list behind a segment has as many conversations as it says."""
+    for name, total in surfaces.listed.items():
+        assert total == surfaces.api[name]["segments"][0]["conversations"] > 0
