@@ -39,7 +39,7 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "dropoffs": (*COMMON, "by", "name", "definition", "mode", "threshold", "sort", "explain"),
     "cohorts": (*COMMON, "stage", "interval"),
     "experiments": (*COMMON, "name", "goal", "horizon"),
-    "plan": ("base", "effect", "power", "daily", "arms", "planned", "horizon"),
+    "experiments/plan": ("base", "effect", "power", "daily", "arms", "planned", "horizon"),
     "metrics": (*COMMON, "by", "metric"),
     "trend": (*COMMON, "by", "metric", "interval"),
     "segments": (*COMMON, "metric", "by", "segment", "units", "compare", "compare_from", "compare_to", "follow"),
@@ -174,7 +174,7 @@ class Analytics:
 
     def plan(self, params: Params) -> dict[str, Any]:
         """How many units an experiment needs, and how long that takes."""
-        check_parameters("plan", params)
+        check_parameters("experiments/plan", params)
         return plans.answer(params)
 
     def _of_all_time(self, params: Params) -> tuple[Store, Query]:
