@@ -41,7 +41,15 @@ CONVERSATIONS = 150
 
 
 def demo(seed: int = 7) -> list[Dict]:
-    return list(generate(CONVERSATIONS, seed, _today()))
+    """Of a larger demo the conversations that began last, with all that became of their contacts: rolling up takes its
+    time for each week."""
+    events = list(generate(4 * CONVERSATIONS, seed, _today()))
+    begun = [e for e in events if e["event_type"] == "conversation_started"]
+    last = sorted(begun, key=lambda e: e["timestamp"])[-CONVERSATIONS:]
+    ids, contacts = {e["conversation_id"] for e in last}, {e["contact_id"] for e in last}
+    return [
+        e for e in events if (e["conversation_id"] in ids if e.get("conversation_id") else e["contact_id"] in contacts)
+    ]
 
 
 def taken_in(settings: Settings, events: list[Dict], refused: int = 0) -> None:

@@ -428,8 +428,10 @@ WHOLE = {"from": [(END - SPAN).date().isoformat()], "to": [END.date().isoformat(
 
 
 @pytest.mark.parametrize("by", ["medium", "objection", "month"])
-def test_all_units_are_the_metric_and_matured_ones_the_matured_rate(demo, by):
+def test_all_units_are_the_metric_and_matured_ones_the_matured_rate(demo, engine, by):
     """One number everywhere: whatever is compared stands in the answer about metrics, too."""
+    if engine == "chdb" and by == "month":
+        pytest.skip("one dimension with a value each is enough to compare the engines")
     listed = demo.metrics({**WHOLE, "by": [by]})["metrics"]
     for name, metric in METRICS.items():
         expected = {(r["segment"], r.get("currency")): r for r in listed if r["metric"] == name}
@@ -447,9 +449,10 @@ def test_all_units_are_the_metric_and_matured_ones_the_matured_rate(demo, by):
             assert r["too_young"] == r["so_far"]["denominator"] - r["sample_size"] or not r["sample_size"]
 
 
-def test_every_metric_has_an_answer_by_every_dimension(demo):
+def test_every_metric_has_an_answer_by_every_dimension(demo, engine):
     for place, name in enumerate(METRICS):
-        for by in (DIMENSIONS[place % len(DIMENSIONS)], DIMENSIONS[-1 - place % 7]):
+        pair = DIMENSIONS[place % len(DIMENSIONS)], DIMENSIONS[-1 - place % 7]
+        for by in pair if engine == "duckdb" else pair[:1]:  # each of both is asked there, too
             answer = demo.segments({**WHOLE, "metric": [name], "by": [by]})
             assert answer["segments"], (name, by)
             shown = {r["segment"] for r in answer["segments"]}

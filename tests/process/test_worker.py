@@ -43,11 +43,28 @@ from worlds import (
     status,
 )
 
+WAYS = given(histories() | histories(outside=True), st.randoms(use_true_random=False), st.booleans())
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(histories() | histories(outside=True), st.randoms(use_true_random=False), st.booleans())
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@WAYS
 def test_order_duplication_splits_and_restarts_do_not_matter(history: list[Dict], random: Random, apart: bool):
     """The central invariant: one batch in order gives the tables that any other way gives."""
+    check_another_way(history, random, apart)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@WAYS
+def test_order_duplication_splits_and_restarts_do_not_matter_in_many_ways(
+    history: list[Dict], random: Random, apart: bool
+):
+    """The same, more often."""
+    check_another_way(history, random, apart)
+
+
+def check_another_way(history: list[Dict], random: Random, apart: bool) -> None:
     groups = other_way(history, random)
     expected = outcome([history])
     assert outcome(*groups, apart=apart) == expected
