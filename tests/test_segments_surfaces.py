@@ -2,10 +2,7 @@
 
 import asyncio
 import json
-import os
 import re
-import subprocess
-import sys
 from datetime import UTC, datetime
 from html import unescape
 from math import isclose
@@ -13,9 +10,11 @@ from math import isclose
 import httpx
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from dropoff.access import Access
 from dropoff.app import web
+from dropoff.cli import app as cli
 from dropoff.dashboard import formats
 from dropoff.demo import generate
 from dropoff.engine import Engine
@@ -24,7 +23,6 @@ from dropoff.settings import load
 
 END = datetime(2026, 6, 1, tzinfo=UTC)
 COMMON = {"from": "2026-03-16", "to": "2026-05-01", "timezone": "America/New_York"}
-COMMAND = [sys.executable, "-c", "from dropoff.cli import main; main()"]
 NAMED = ["Referred: medium=referral", "Paid, on chat: medium=paid"]
 QUESTIONS = {
     "share": ("segments", {"metric": "response_rate", "by": "channel", "compare": "previous", "follow": "3d"}),
@@ -35,7 +33,10 @@ QUESTIONS = {
     "named": ("segments", {"metric": "win_rate", "segment": NAMED, "units": "all"}),
     "explain": (
         "explain",
-        {"metric": "qualification_rate", "compare_from": "2026-02-01", "compare_to": "2026-03-16", "follow": "20d"},
+        {
+            "metric": "qualification_rate", "by": "channel", "compare_from": "2026-02-01", "compare_to": "2026-03-16",
+            "follow": "20d",
+        },
     ),
 }  # fmt: skip
 
@@ -75,12 +76,14 @@ class Surfaces:
             if name != "metric":
                 words += [w for one in ([given] if isinstance(given, str) else given)
                           for w in (f"--{name.replace('_', '-')}", one)]  # fmt: skip
-        run = subprocess.run(
-            [*COMMAND, *words, "--json", "--data", str(self.data)], capture_output=True, check=True, env=os.environ
-        )
-        plain = subprocess.run([*COMMAND, *words, "--data", str(self.data)], capture_output=True, check=True, text=True)
-        assert asked["metric"] in plain.stdout or "with the change" in plain.stdout
-        return json.loads(run.stdout)
+        plain = self.run(*words)
+        assert asked["metric"] in plain or "with the change" in plain
+        return json.loads(self.run(*words, "--json"))
+
+    def run(self, *words):
+        found = CliRunner().invoke(cli, [*words, "--data", str(self.data)], catch_exceptions=False)
+        assert found.exit_code == 0, found.output
+        return found.output
 
     def _send(self, method, path, **more):
         async def send():
