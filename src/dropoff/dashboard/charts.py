@@ -1,14 +1,125 @@
-"""ECharts options as pure functions of an answer. Colours are named as CSS custom properties, which
-`web/main.ts` replaces by the theme's; labels are finished texts; `url` makes a bar a link."""
+"""ECharts options as pure functions: what all charts share, the chart of dots, and that of the funnel. Colours are
+named as CSS custom properties, which `web/main.ts` replaces by the theme's; labels are finished texts; `url` makes an
+item a link."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from dropoff.dashboard.formats import is_small, label, number, percent
+from dropoff.dashboard.formats import is_small, label, number, percent, visible
 
 Link = Callable[..., str]
 _OUTLINE = {"borderColor": "var(--line-strong)", "borderWidth": 1}
+_MUTED = {"color": "var(--muted)", "fontSize": 12, "hideOverlap": True}
+_ZERO = {
+    "silent": True, "symbol": "none", "animation": False,
+    "data": [{"xAxis": 0, "label": {"show": False}}],
+    "lineStyle": {"color": "var(--text)", "type": "solid", "width": 1},
+}  # fmt: skip
+HOLLOW = {"color": "var(--page)", "borderColor": "var(--line-strong)", "borderWidth": 2}
+"""The style of a point that says little: cut, young, or of too few."""
 _NAME = 104  # pixels for the name of a stage
 _NARROW = 560  # pixels: below, the numbers beside the bars are cut to what fits a phone
+
+
+def base(description: str, size: int = 13) -> dict:
+    """What every chart has: its words for those who do not see it, a font of `size` pixels, a box at the pointer."""
+    return {
+        "animation": False,
+        "aria": {"enabled": True, "label": {"description": description}},
+        "textStyle": {"fontFamily": "var(--font)", "fontSize": size, "color": "var(--text)"},
+        "tooltip": _tooltip(),
+    }
+
+
+def _tooltip() -> dict:
+    """The box at the pointer."""
+    # richText draws the tooltip on the canvas: the HTML one needs inline styles, which the policy forbids.
+    return {
+        "renderMode": "richText",
+        "trigger": "item",
+        "confine": True,
+        "transitionDuration": 0,
+        "backgroundColor": "var(--surface)",
+        "borderColor": "var(--line-strong)",
+        "textStyle": {"fontFamily": "var(--font)", "color": "var(--text)", "fontSize": 13},
+    }
+
+
+def over_time(description: str, names: Sequence[str], suffix: str, top: int = 10) -> dict:
+    """What a chart over time has around its lines: a name for each point, values with `suffix`, `top` pixels free."""
+    grid_line, axis_line = {"lineStyle": {"color": "var(--line)"}}, {"lineStyle": {"color": "var(--line-strong)"}}
+    return base(description, 12) | {
+        "grid": {"left": 0, "right": 12, "top": top, "bottom": 0, "outerBoundsMode": "same"},
+        "xAxis": {
+            "type": "category", "data": list(names), "boundaryGap": False,
+            "axisLabel": _MUTED, "axisTick": {"show": False}, "axisLine": axis_line,
+        },
+        "yAxis": {"type": "value", "axisLabel": _MUTED | {"formatter": f"{{value}}{suffix}"}, "splitLine": grid_line},
+    }  # fmt: skip
+
+
+class Dot(NamedTuple):
+    """A row of a chart of dots: a value with its interval as a line through it. Hollow: of too few."""
+
+    name: str
+    value: float
+    interval: Sequence[float] | None
+    told: str
+    color: str = "var(--chart-1)"
+    url: str | None = None
+    hollow: bool = False
+    best: bool = False
+
+
+def dot_chart(description: str, dots: Sequence[Dot], suffix: str, *, zero: bool = False) -> dict:
+    """Rows of dots, the first on top. `zero`: a line at 0, for differences."""
+    lines = [_through(place, dot) for place, dot in enumerate(dots) if dot.interval is not None]
+    names = {"color": "var(--text)", "width": 190, "overflow": "truncate", "interval": 0}
+    return {
+        "baseOption": base(description) | {
+            "grid": {"left": 0, "right": 16, "top": 4, "bottom": 0, "outerBoundsMode": "same"},
+            "xAxis": {
+                "type": "value", "scale": not zero, "axisLabel": _MUTED | {"formatter": f"{{value}}{suffix}"},
+                "splitLine": {"lineStyle": {"color": "var(--line)"}},
+            },
+            "yAxis": _rows() | {"data": [inert(visible(dot.name)) for dot in dots], "axisLabel": names},
+            "series": [*lines, _dots(dots) | ({"markLine": _ZERO} if zero else {})],
+        },
+        "media": [
+            {"query": {"maxWidth": _NARROW}, "option": {"yAxis": {"axisLabel": {"width": 96}}}},
+            {"option": {"yAxis": {"axisLabel": {"width": 190}}}},
+        ],
+    }  # fmt: skip
+
+
+def _through(place: int, dot: Dot) -> dict:
+    """An interval as a line of its own: from its lower to its upper bound at the height of its row."""
+    style = {"width": 2, "color": "var(--line-strong)" if dot.hollow else dot.color}
+    ends = [[short(bound), place] for bound in dot.interval or ()]
+    return {
+        "type": "line", "data": ends, "symbol": "none", "silent": True, "z": 2,
+        "lineStyle": style | {"type": "dashed" if dot.hollow else "solid"},
+    }  # fmt: skip
+
+
+def _dots(dots: Sequence[Dot]) -> dict:
+    data = []
+    for place, dot in enumerate(dots):
+        item: dict[str, Any] = {"value": [short(dot.value), place], "tooltip": {"formatter": inert(visible(dot.told))}}
+        item["itemStyle"] = HOLLOW if dot.hollow else {"color": dot.color}
+        item |= {"symbol": "diamond", "symbolSize": 15} if dot.best and not dot.hollow else {}
+        data.append(item | ({"url": dot.url} if dot.url else {}))
+    return {"type": "scatter", "data": data, "symbolSize": 10, "z": 3, "itemStyle": {"opacity": 1}}
+
+
+def short(value: float) -> float:
+    """A number with six digits: more than a chart shows."""
+    return float(f"{value:.6g}")
+
+
+def inert(text: str) -> str:
+    """A text in which a chart sees no style: braces would be read as one."""
+    return text.replace("{", "❴").replace("}", "❵")
 
 
 def funnel_chart(answer: Mapping, link: Link | None = None) -> dict:
@@ -24,11 +135,8 @@ def funnel_chart(answer: Mapping, link: Link | None = None) -> dict:
     listed = link if answer.get("definition", {}).get("mode") != "recorded" else None
     lost = [_lost_item(stage, previous, listed) for stage, previous in zip(stages, before, strict=True)]
     return {
-        "baseOption": {
-            "animation": False,
-            "aria": {"enabled": True, "label": {"description": describe_funnel(answer)}},
-            "textStyle": {"fontFamily": "var(--font)", "fontSize": 13, "color": "var(--text)"},
-            "tooltip": tooltip(),
+        "baseOption": base(describe_funnel(answer))
+        | {
             "grid": {"left": 0, "right": 0, "top": 0, "bottom": 0, "outerBoundsMode": "same"},
             "xAxis": {"type": "value", "show": False, "max": "dataMax"},
             "yAxis": [_names(stages), _figures([_wide(stage) for stage in stages])],
@@ -147,18 +255,4 @@ def _bars(name: str, data: list[dict]) -> dict:
         "barWidth": "62%",
         "data": data,
         "emphasis": {"disabled": True},
-    }
-
-
-def tooltip() -> dict:
-    """The box at the pointer."""
-    # richText draws the tooltip on the canvas: the HTML one needs inline styles, which the policy forbids.
-    return {
-        "renderMode": "richText",
-        "trigger": "item",
-        "confine": True,
-        "transitionDuration": 0,
-        "backgroundColor": "var(--surface)",
-        "borderColor": "var(--line-strong)",
-        "textStyle": {"fontFamily": "var(--font)", "color": "var(--text)", "fontSize": 13},
     }

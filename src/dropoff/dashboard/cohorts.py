@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dropoff.dashboard import formats
+from dropoff.dashboard import formats, words
 from dropoff.dashboard.frame import COMMON, Analytics, common, query, question, url
 from dropoff.dashboard.trends import end_of_link
 
 _PARAMETERS = (*COMMON, "stage", "interval")
+_STAGES = {"": "The last recorded", **{stage: formats.label(stage) for stage in words.STAGES}}
+_INTERVALS = {name: words.INTERVALS[name] for name in ("day", "week", "month")}
 
 SHADES = 6
 """From light to dark; 0 is none. The style sheet has a class `heat-1` … for each."""
@@ -29,7 +31,7 @@ def cohorts_page(analytics: Analytics, request: Request) -> Response:
 
     return question(
         analytics, request, "cohorts.html", params, lambda: analytics.cohorts(params),
-        lambda answer: {"rows": rows(answer, link)},
+        lambda answer: {"rows": rows(answer, link)}, stages=_STAGES, intervals=_INTERVALS,
     )  # fmt: skip
 
 

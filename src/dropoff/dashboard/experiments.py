@@ -7,41 +7,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard import formats
-from dropoff.dashboard.charts import tooltip
+from dropoff.dashboard.charts import Dot, dot_chart, inert
 from dropoff.dashboard.frame import COMMON, Analytics, common, query, question, url
-from dropoff.dashboard.trends import end_of_link, inert, short
+from dropoff.dashboard.trends import end_of_link
 from dropoff.errors import InvalidInput
 
 _PLAN = ("base", "effect", "power", "daily", "arms")
 _PARAMETERS = (*COMMON, "name", "goal", "horizon", *_PLAN)
-
-DECISIONS = {"ship": "Ship", "roll back": "Roll back", "keep running": "Keep running", "invalid": "Invalid"}
-
-TERMS = {
-    "Unit": "A contact; a conversation where nobody says whose it is. Its first exposure counts, and what any of its "
-    "conversations come to at or after it.",
-    "Per exposed unit": "Units that reach the stage within its maturity time of their first exposure, of those exposed "
-    "as long ago. Whoever was exposed later is still young, and not counted.",
-    "Interval of an arm": "95 %, of one look (Wilson; of the sentiment Student's).",
-    "Difference": "From the control, or from the first variant where none is called so. Sequential: its 95 % interval "
-    "and p-value hold at every look together (normal-mixture confidence sequence). Fixed: those of one look at "
-    "the end.",
-    "q": "The share of false discoveries among all goals and arms with a q as small (Benjamini–Hochberg). Below 0.05 a "
-    "difference is called better or worse; guardrails are a family of their own.",
-    "Adjusted": "What was known of units before their exposure explains a part of the differences between them, which "
-    "is taken off (CUPED). The plain difference stands beside it.",
-    "Not enough data": "Fewer than 30 mature units in an arm, or fewer than 5 of one outcome to be expected.",
-    "Sample ratio": "Whether units fell to the arms by their weights. Below 0.001 at any look (in a dimension: shared "
-    "out among its values) they did not, and no difference can be trusted.",
-    "Mixed exposure": "Units that met more than one variant. Above 1 % nothing can be said.",
-    "Guardrail": "What must not get worse within 7 days of the exposure: opt-outs and complaints per exposed unit, and "
-    "the mean sentiment of what units wrote, 0 for those that wrote nothing.",
-    "Step to step": "Of those that came to a stage, those that came to the next. Who comes to the first of them "
-    "depends on the variant already: a variant that wins over more doubtful prospects loses more of them later. So "
-    "these are shown and never tested.",
-    "Can find": "The smallest rise that so many units find four times in five.",
-    "Observational": "Nothing says that the variants were assigned at random: the same numbers, and no decision.",
-}
 
 
 def experiments_page(analytics: Analytics, request: Request) -> Response:
@@ -51,7 +23,7 @@ def experiments_page(analytics: Analytics, request: Request) -> Response:
     plan, problem = _planned(analytics, {name: params[name] for name in _PLAN if name in params})
     return question(
         analytics, request, "experiments.html", params, lambda: analytics.experiments(asked),
-        lambda answer: shown(answer, asked), terms=TERMS, decisions=DECISIONS, plan=plan, problem=problem,
+        lambda answer: shown(answer, asked), plan=plan, problem=problem,
     )  # fmt: skip
 
 
@@ -120,34 +92,16 @@ def _cell(arm: Mapping, metric: str, link: Callable[..., str] | None) -> Cell:
 
 
 def chart(trial: Mapping) -> dict:
-    """A row for each difference of a goal: a dot, and its interval as a line through it; 0 is no difference."""
-    rows = [row for row in trial["comparisons"] if row["interval"]]
+    """A dot for each difference of a goal."""
     many = len(trial["arms"]) > 2
-    names = [
-        formats.label(row["metric"].removesuffix("_per_unit")) + (f" · {row['a']}" if many else "") for row in rows
-    ]
-    names = [inert(formats.visible(name)[:28]) for name in names]
-    lines = [_line(place, row) for place, row in enumerate(rows)]
-    return {
-        "baseOption": {
-            "animation": False,
-            "aria": {"enabled": True, "label": {"description": describe(trial)}},
-            "textStyle": {"fontFamily": "var(--font)", "fontSize": 12, "color": "var(--text)"},
-            "tooltip": tooltip(),
-            "grid": {"left": 0, "right": 16, "top": 8, "bottom": 4, "outerBoundsMode": "same"},
-            "xAxis": {
-                "type": "value",
-                "axisLabel": {"color": "var(--muted)", "fontSize": 12, "hideOverlap": True, "formatter": "{value} pp"},
-                "splitLine": {"lineStyle": {"color": "var(--line)"}},
-            },
-            "yAxis": {
-                "type": "category", "inverse": True, "data": names, "axisTick": {"show": False},
-                "axisLabel": {"color": "var(--text)", "fontSize": 12}, "axisLine": {"show": False},
-            },
-            "series": [*lines, _dots(rows)],
-        },
-        "media": [],
-    }  # fmt: skip
+    rows = [row for row in trial["comparisons"] if row["interval"]]
+    return dot_chart(describe(trial), [_dot(row, named=many) for row in rows], " pp", zero=True)
+
+
+def _dot(row: Mapping, *, named: bool) -> Dot:
+    name = formats.label(row["metric"].removesuffix("_per_unit")) + (f" · {row['a']}" if named else "")
+    ends = [bound * 100 for bound in row["interval"]]
+    return Dot(name, row["difference"] * 100, ends, _told(row), _COLOURS.get(row["verdict"], "var(--line-strong)"))
 
 
 def describe(trial: Mapping) -> str:
@@ -166,32 +120,9 @@ def describe(trial: Mapping) -> str:
 _COLOURS = {"better": "var(--chart-3)", "worse": "var(--chart-2)"}
 
 
-def _line(place: int, row: Mapping) -> dict:
-    colour = {"color": _COLOURS.get(row["verdict"], "var(--line-strong)")}
-    ends = [[short(bound * 100), place] for bound in row["interval"]]
-    return {"type": "line", "data": ends, "symbol": "none", "lineStyle": colour | {"width": 3}, "silent": True}
-
-
-def _dots(rows: Sequence[Mapping]) -> dict:
-    data = [
-        {
-            "value": [short(row["difference"] * 100), place],
-            "itemStyle": {"color": _COLOURS.get(row["verdict"], "var(--line-strong)")},
-            "tooltip": {"formatter": _told(row)},
-        }
-        for place, row in enumerate(rows)
-    ]
-    zero = {"xAxis": 0, "lineStyle": {"color": "var(--text)", "type": "solid", "width": 1}, "label": {"show": False}}
-    return {
-        "type": "line", "data": data, "symbol": "circle", "symbolSize": 10, "showAllSymbol": True, "z": 4,
-        "lineStyle": {"width": 0, "opacity": 0},
-        "markLine": {"silent": True, "symbol": "none", "animation": False, "data": [zero]},
-    }  # fmt: skip
-
-
 def _told(row: Mapping) -> str:
     """The tooltip of a dot."""
     metric = row["metric"]
     parts = [f"{formats.label(metric)}: {row['a']} − {row['b']}", formats.apart(row["difference"], metric)]
     parts += [f"95 %: {formats.apart_interval(row['interval'], metric)}", f"q {formats.chance(row['q_value'])}"]
-    return inert(formats.visible("\n".join(parts)))
+    return "\n".join(parts)

@@ -5,7 +5,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from dropoff.dashboard import formats
-from dropoff.dashboard.trends import MOST_DOTS, axes, end_of_link, inert, short
+from dropoff.dashboard.charts import inert, over_time, short
+from dropoff.dashboard.trends import MOST_DOTS, end_of_link
 from dropoff.funnels import UNTIMED
 
 Link = Callable[..., str]
@@ -79,7 +80,7 @@ def _note(point: Mapping, n: int) -> str:
 
 def trend_chart(shown: Sequence[Row], drawn: Sequence[Line], interval: str) -> dict:
     """A line for each step: which share of those that entered came to it."""
-    frame = axes(describe_trend(shown, drawn, interval), [row.name for row in shown], " %")
+    frame = over_time(describe_trend(shown, drawn, interval), [row.name for row in shown], " %")
     return frame | {"series": [_series(line, shown) for line in drawn]}
 
 
@@ -141,7 +142,7 @@ def time_chart(shown: Sequence[Bin]) -> dict:
     """Bars: how many took how long."""
     most = max(shown, key=lambda one: one.n)
     said = f"Bar chart of the time to convert: {len(shown)} spans, most ({formats.number(most.n)}) {most.name}."
-    frame = axes(f"{said} The table below has the same numbers.", [one.start for one in shown], "")
+    frame = over_time(f"{said} The table below has the same numbers.", [one.start for one in shown], "")
     items = [{"value": one.n, "tooltip": {"formatter": f"{one.name}: {formats.number(one.n)}"}} for one in shown]
     bars = {"type": "bar", "barCategoryGap": "12%", "itemStyle": {"color": "var(--chart-1)"}, "data": items}
     frame["xAxis"]["boundaryGap"] = True

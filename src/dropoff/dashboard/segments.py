@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard import formats
-from dropoff.dashboard.charts import tooltip
+from dropoff.dashboard.charts import Dot, dot_chart
 from dropoff.dashboard.formats import label, visible
 from dropoff.dashboard.frame import COMMON, Analytics, Params, common, query, question, url
-from dropoff.dashboard.trends import inert, scale, short
+from dropoff.dashboard.trends import scale
 
 _PARAMETERS = (*COMMON, "metric", "by", "segment", "units", "compare", "compare_from", "compare_to", "follow")
 _DEFAULTS: Params = {"metric": ["response_rate"]}
@@ -18,8 +18,6 @@ _BY: Params = {"by": ["channel"]}
 
 DIFFERENCES = 10
 """So many sentences are shown before the rest is folded away; of moves as many rows."""
-
-_NARROW = 560  # pixels: below, names are cut to what fits a phone
 
 Link = Callable[[Sequence[str]], str]
 """From conditions to the address of a list of conversations."""
@@ -82,41 +80,30 @@ def tables(answer: Mapping, link: Link) -> list[Table]:
         row = Row(segment, formats.standing(segment, best=is_best), is_best, listed)
         by_currency.setdefault(segment.get("currency") or "", []).append(row)
     return [
-        Table(currency, rows, dot_chart(rows, answer), f"rows-{min(-(-len(rows) // 5) * 5, 55)}")
+        Table(currency, rows, _chart(rows, answer), f"rows-{min(-(-len(rows) // 5) * 5, 55)}")
         for currency, rows in by_currency.items()
     ]
 
 
-def dot_chart(rows: Sequence[Row], answer: Mapping) -> dict:
-    """A dot for each value with its interval as a line, the largest on top. Those of too few are hollow."""
-    unit = rows[0].segment["unit"]
+def _chart(rows: Sequence[Row], answer: Mapping) -> dict:
+    """A dot for each value, the largest on top."""
     known = [row for row in rows if row.segment["value"] is not None]
-    factor, suffix = scale(unit, [row.segment["value"] for row in known])
-    names = [inert(visible(row.segment["segment"])) for row in known]
-    text = {"color": "var(--muted)", "fontSize": 12, "hideOverlap": True}
-    return {
-        "baseOption": {
-            "animation": False,
-            "aria": {"enabled": True, "label": {"description": describe(rows, answer)}},
-            "textStyle": {"fontFamily": "var(--font)", "fontSize": 13, "color": "var(--text)"},
-            "tooltip": tooltip(),
-            "grid": {"left": 0, "right": 16, "top": 4, "bottom": 0, "outerBoundsMode": "same"},
-            "xAxis": {
-                "type": "value", "scale": True, "axisLabel": text | {"formatter": f"{{value}}{suffix}"},
-                "splitLine": {"lineStyle": {"color": "var(--line)"}},
-            },
-            "yAxis": {
-                "type": "category", "inverse": True, "data": names, "axisTick": {"show": False},
-                "axisLine": {"lineStyle": {"color": "var(--line-strong)"}},
-                "axisLabel": {"color": "var(--text)", "width": 190, "overflow": "truncate", "interval": 0},
-            },
-            "series": [*_intervals(known, factor), _dots(known, factor, answer)],
-        },
-        "media": [
-            {"query": {"maxWidth": _NARROW}, "option": {"yAxis": {"axisLabel": {"width": 96}}}},
-            {"option": {"yAxis": {"axisLabel": {"width": 190}}}},
-        ],
-    }  # fmt: skip
+    factor, suffix = scale(rows[0].segment["unit"], [row.segment["value"] for row in known])
+    return dot_chart(describe(rows, answer), [_dot(row, factor) for row in known], suffix)
+
+
+def _dot(row: Row, factor: float) -> Dot:
+    segment = row.segment
+    ends = segment["confidence"]
+    return Dot(
+        segment["segment"],
+        segment["value"] * factor,
+        None if ends is None else [bound * factor for bound in ends],
+        _told(row),
+        url=row.url,
+        hollow=not segment["enough"] and segment["clusters"] is not None,
+        best=row.is_best,
+    )
 
 
 def describe(rows: Sequence[Row], answer: Mapping) -> str:
@@ -127,38 +114,6 @@ def describe(rows: Sequence[Row], answer: Mapping) -> str:
     return f"Dots with intervals of {name}: {said}{more}. The table below has the same numbers."
 
 
-def _dots(rows: Sequence[Row], factor: float, answer: Mapping) -> dict:
-    data = []
-    for place, row in enumerate(rows):
-        item: dict[str, Any] = {"value": [short(row.segment["value"] * factor), place]}
-        item["tooltip"] = {"formatter": _told(row)}
-        if not row.segment["enough"] and row.segment["clusters"] is not None:
-            item["itemStyle"] = {"color": "var(--page)", "borderColor": "var(--line-strong)", "borderWidth": 2}
-        elif row.is_best:
-            item["symbol"], item["symbolSize"] = "diamond", 15
-        data.append(item | ({"url": row.url} if row.url else {}))
-    return {
-        "type": "scatter", "name": label(answer["metric"]), "data": data, "symbolSize": 10, "z": 3,
-        "itemStyle": {"color": "var(--chart-1)"},
-    }  # fmt: skip
-
-
-def _intervals(rows: Sequence[Row], factor: float) -> list[dict]:
-    """Each interval as a line of its own: from its lower to its upper bound at the height of its row."""
-    found = []
-    for place, row in enumerate(rows):
-        both = row.segment["confidence"]
-        if both is None:
-            continue
-        ends = [[short(bound * factor), place] for bound in both]
-        color = "var(--chart-1)" if row.segment["enough"] else "var(--line-strong)"
-        found.append({
-            "type": "line", "data": ends, "symbol": "none", "silent": True, "z": 2,
-            "lineStyle": {"color": color, "width": 2, "type": "solid" if row.segment["enough"] else "dashed"},
-        })  # fmt: skip
-    return found
-
-
 def _told(row: Row) -> str:
     """The tooltip of a dot."""
     segment = row.segment
@@ -167,7 +122,7 @@ def _told(row: Row) -> str:
     if segment["sample_size"] is not None:
         parts.append(f"n = {formats.number(segment['sample_size'])}, {formats.number(segment['clusters'])} contacts")
     parts += [row.note] if row.note else []
-    return inert("\n".join(parts))
+    return "\n".join(parts)
 
 
 class Move(NamedTuple):

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard import formats
-from dropoff.dashboard.charts import tooltip
+from dropoff.dashboard.charts import HOLLOW, inert, over_time, short
 from dropoff.dashboard.formats import bucket, label, visible
 from dropoff.dashboard.frame import COMMON, Analytics, Params, common, query, question, url
 
@@ -94,26 +94,8 @@ def trend_chart(rows: Sequence[Row], answer: Mapping) -> dict:
     factor, suffix = scale(unit, [row.point["value"] for row in rows])
     drawn = [_before(rows, factor), _now(rows, factor) | {"markLine": _marks(rows, answer)}]
     top = 30 if answer["deploys"] else 10
-    frame = axes(describe_trend(rows, answer), [row.name for row in rows], suffix, top)
+    frame = over_time(describe_trend(rows, answer), [row.name for row in rows], suffix, top)
     return {"baseOption": frame | {"series": drawn}, "media": []}
-
-
-def axes(description: str, names: Sequence[str], suffix: str, top: int = 10) -> dict:
-    """What a chart over time has around its lines: a name for each point, values with `suffix`, `top` pixels free."""
-    text = {"color": "var(--muted)", "fontSize": 12, "hideOverlap": True}
-    grid_line, axis_line = {"lineStyle": {"color": "var(--line)"}}, {"lineStyle": {"color": "var(--line-strong)"}}
-    return {
-        "animation": False,
-        "aria": {"enabled": True, "label": {"description": description}},
-        "textStyle": {"fontFamily": "var(--font)", "fontSize": 12, "color": "var(--text)"},
-        "tooltip": tooltip(),
-        "grid": {"left": 0, "right": 12, "top": top, "bottom": 0, "outerBoundsMode": "same"},
-        "xAxis": {
-            "type": "category", "data": list(names), "boundaryGap": False,
-            "axisLabel": text, "axisTick": {"show": False}, "axisLine": axis_line,
-        },
-        "yAxis": {"type": "value", "axisLabel": text | {"formatter": f"{{value}}{suffix}"}, "splitLine": grid_line},
-    }  # fmt: skip
 
 
 def describe_trend(rows: Sequence[Row], answer: Mapping) -> str:
@@ -172,9 +154,8 @@ def _item(row: Row, factor: float, *, dots: bool) -> dict:
     if value is None:
         return {"value": None}
     unsure = is_unsure(point)
-    style = {"color": "var(--page)", "borderColor": "var(--line-strong)", "borderWidth": 2}
     item: dict[str, Any] = {"value": short(value * factor), "tooltip": {"formatter": _told(row)}}
-    item |= {"itemStyle": style} if unsure else {}
+    item |= {"itemStyle": HOLLOW} if unsure else {}
     item |= {} if dots else {"symbolSize": 5 if unsure else 4}
     return item | ({"url": row.url} if row.url else {})
 
@@ -213,13 +194,3 @@ def _marks(rows: Sequence[Row], answer: Mapping) -> dict:
         "lineStyle": {"color": "var(--muted)", "type": "solid", "width": 1},
         "label": {"color": "var(--muted)", "fontSize": 11, "position": "end"},
     }  # fmt: skip
-
-
-def short(value: float) -> float:
-    """A number with six digits: more than a chart shows."""
-    return float(f"{value:.6g}")
-
-
-def inert(text: str) -> str:
-    """A text in which a chart sees no style: braces would be read as one."""
-    return text.replace("{", "❴").replace("}", "❵")

@@ -182,6 +182,34 @@ SEGMENT_TERMS = {
     "Test traffic": TERMS["Test traffic"],
 }
 
+DECISIONS = {"ship": "Ship", "roll back": "Roll back", "keep running": "Keep running", "invalid": "Invalid"}
+
+EXPERIMENT_TERMS = {
+    "Unit": "A contact; a conversation where nobody says whose it is. Its first exposure counts, and what any of its "
+    "conversations come to at or after it.",
+    "Per exposed unit": "Units that reach the stage within its maturity time of their first exposure, of those exposed "
+    "as long ago. Whoever was exposed later is still young, and not counted.",
+    "Interval of an arm": "95 %, of one look (Wilson; of the sentiment Student's).",
+    "Difference": "From the control, or from the first variant where none is called so. Sequential: its 95 % interval "
+    "and p-value hold at every look together (normal-mixture confidence sequence). Fixed: those of one look at "
+    "the end.",
+    "q": "The share of false discoveries among all goals and arms with a q as small (Benjamini–Hochberg). Below 0.05 a "
+    "difference is called better or worse; guardrails are a family of their own.",
+    "Adjusted": "What was known of units before their exposure explains a part of the differences between them, which "
+    "is taken off (CUPED). The plain difference stands beside it.",
+    "Not enough data": "Fewer than 30 mature units in an arm, or fewer than 5 of one outcome to be expected.",
+    "Sample ratio": "Whether units fell to the arms by their weights. Below 0.001 at any look (in a dimension: shared "
+    "out among its values) they did not, and no difference can be trusted.",
+    "Mixed exposure": "Units that met more than one variant. Above 1 % nothing can be said.",
+    "Guardrail": "What must not get worse within 7 days of the exposure: opt-outs and complaints per exposed unit, and "
+    "the mean sentiment of what units wrote, 0 for those that wrote nothing.",
+    "Step to step": "Of those that came to a stage, those that came to the next. Who comes to the first of them "
+    "depends on the variant already: a variant that wins over more doubtful prospects loses more of them later. So "
+    "these are shown and never tested.",
+    "Can find": "The smallest rise that so many units find four times in five.",
+    "Observational": "Nothing says that the variants were assigned at random: the same numbers, and no decision.",
+}
+
 
 class Fact(NamedTuple):
     """One line of a conversation's facts; `kind` names the format, `always`: shown even when there is none."""
