@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from brute_funnel import interpret
-from dropoff.analyse.attempts import Times, attempts, count, earlier, times, trend
+from dropoff.analyse.attempts import attempts, earlier
+from dropoff.analyse.tallies import Times, count, times, trend
 from dropoff.errors import InvalidInput
 from dropoff.funnels import UNTIMED, Funnel, parse
 

@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from dropoff.analyse.attempts import attempts, count, times, trend
+from dropoff.analyse.attempts import attempts
+from dropoff.analyse.tallies import count, times, trend
 from dropoff.funnels import Funnel, parse
 from dropoff.periods import to_micros
 

@@ -57,7 +57,7 @@ def sample_ratio(given):
 
 def powerful(given):
     base, units = given["prop2"], given["n_per_group"]
-    return {"power": power.power_at(base, given["diff"], units, alpha=given["alpha"], sequential=False)}
+    return {"power": power.power_at(base, given["diff"], units, power.Design(alpha=given["alpha"], sequential=False))}
 
 
 def moments(of):

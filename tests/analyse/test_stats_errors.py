@@ -9,7 +9,7 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from dropoff.analyse.power import sample_size
+from dropoff.analyse.power import Design, sample_size
 from dropoff.analyse.sequential import confidence_sequence, sample_ratio
 from dropoff.analyse.stats import (
     Clustered,
@@ -83,7 +83,7 @@ def test_watching_an_experiment_of_two_equal_arms_finds_nothing(runs, share, per
 
 @runs(2000)
 def test_watching_an_experiment_finds_twenty_against_twenty_five_percent(runs):
-    per_day = 2 * sample_size(0.2, 0.05, sequential=False) // DAYS
+    per_day = 2 * sample_size(0.2, 0.05, Design(sequential=False)) // DAYS
     always, _ = ever_found(np.random.default_rng(21), runs, per_day, (0.2, 0.25))
     assert always >= 0.8
 
@@ -91,7 +91,7 @@ def test_watching_an_experiment_finds_twenty_against_twenty_five_percent(runs):
 @runs(2000)
 @pytest.mark.parametrize("sequential", [True, False])
 def test_an_experiment_of_the_planned_size_finds_what_it_was_planned_for(runs, sequential):
-    units = sample_size(0.2, 0.05, sequential=sequential)
+    units = sample_size(0.2, 0.05, Design(sequential=sequential))
     rng = np.random.default_rng(36)
     test = by_sequence if sequential else compare_shares
     hits = [rng.binomial(units, share, runs).tolist() for share in (0.2, 0.25)]

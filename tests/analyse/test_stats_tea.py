@@ -11,7 +11,7 @@ import pytest
 import tea_tasting
 from tea_tasting.aggr import Aggregates
 
-from dropoff.analyse.power import detectable, power_at, sample_size
+from dropoff.analyse.power import Design, detectable, power_at, sample_size
 from dropoff.analyse.sequential import sample_ratio
 from dropoff.analyse.stats import Covaried, Moments, Share, compare_shares, cuped, welch
 
@@ -96,12 +96,12 @@ def test_power(effect):
     variance = data.var("value")
     metric = tea_tasting.Mean("value", use_t=False, effect_size=effect, n_obs=4000)
     wanted = {one: metric.solve_power_from_aggregates(data, one)[0] for one in ("power", "n_obs")}
-    found = power_at(0, effect, 2000, sequential=False, variance=variance)
+    found = power_at(0, effect, 2000, Design(sequential=False, variance=variance))
     assert found == close(wanted["power"].power)
     # It rounds both arms together up, we each of them.
-    assert -1 <= wanted["n_obs"].n_obs - 2 * sample_size(0, effect, sequential=False, variance=variance) <= 0
+    assert -1 <= wanted["n_obs"].n_obs - 2 * sample_size(0, effect, Design(sequential=False, variance=variance)) <= 0
     smallest = tea_tasting.Mean("value", use_t=False, n_obs=4000).solve_power_from_aggregates(data, "effect_size")
-    assert detectable(0, 2000, sequential=False, variance=variance) == close(smallest[0].effect_size)
+    assert detectable(0, 2000, Design(sequential=False, variance=variance)) == close(smallest[0].effect_size)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ a segment in one of two periods), and then over contacts. Those that are in seve
 what two cells share is added up here.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -103,7 +102,7 @@ def read(store: Store, query: Query, reading: Written, *periods: Period) -> dict
 
     Of two periods, the present one first, each segment has two cells. Two statements.
     """
-    asked = _Asked(select.Clause(store.dialect), query, reading, periods or (query.period,))
+    asked = _Asked(query, reading, periods or (query.period,))
     sums, several = _sums(store, asked), _several(store, asked, asked)
     return {money: _cells(_of(sums, money), _of(several, money)) for money in _currencies(sums)}
 
@@ -118,9 +117,9 @@ class Complement(NamedTuple):
 
 def read_complements(store: Store, query: Query, reading: Written) -> dict[str, dict[str, Complement]]:
     """By currency and value, where a conversation can have several values: those that have it, and all others."""
-    asked = _Asked(select.Clause(store.dialect), query, reading, (query.period,))
+    asked = _Asked(query, reading, (query.period,))
     sums, several = _sums(store, asked), _several(store, asked, asked)
-    whole = _Asked(asked.clause, replace(query, by=None), reading, (query.period,))
+    whole = _Asked(replace(query, by=None), reading, (query.period,))
     totals = _several(store, whole, asked).select("currency", "cluster", tx="x", tn="n")
     totals = totals.join(several, on=["currency", "cluster"], how="semi")
     joined = several.join(totals, on=["currency", "cluster"]).with_columns(
@@ -143,58 +142,70 @@ def head(query: Query, clause: select.Clause) -> str:
     return f"WITH c AS {clause.sql.inline} (SELECT *, {CONTACT} AS cluster FROM {base})"
 
 
-class _Asked:
-    """A question as SQL: the common table of conversations, and the rows with their cell."""
+class _Text(NamedTuple):
+    """A question as SQL: the common table of conversations, the rows with their cell, what they add up to."""
 
-    def __init__(self, clause: select.Clause, query: Query, reading: Written, periods: Sequence[Period]) -> None:
-        self.clause, self.head, self.reading = clause, head(query, clause), reading(clause)
+    head: str
+    rows: str
+    adding: str
+    by_currency: bool
+
+
+class _Asked(NamedTuple):
+    """What is added up, over which conversations, in which periods."""
+
+    query: Query
+    reading: Written
+    periods: Sequence[Period]
+
+    def written(self, clause: select.Clause) -> _Text:
+        """As SQL, for the statement of this clause."""
+        begin, reading = head(self.query, clause), self.reading(clause)
         spans = [
             f"(moment >= {clause.add(select.naive(one.start))} AND moment < {clause.add(select.naive(one.end))})"
-            for one in periods
+            for one in self.periods
         ]
         cell = "segment" if len(spans) == 1 else f"CASE WHEN {spans[0]} THEN '{NOW}' ELSE '{BEFORE}' END || segment"
-        money = f", coalesce({self.reading.currency}, '') AS money" if self.reading.currency else ""
-        self.rows = f"""(SELECT *, {cell} AS cell{money}
-          FROM ({self.reading.rows}) WHERE ({" OR ".join(spans)}) AND {self.reading.where})"""
-        self.adding = f"""coalesce(CAST({self.reading.x} AS DOUBLE), 0) AS x,
-          coalesce(CAST({self.reading.n} AS DOUBLE), 0) AS n"""
+        money = f", coalesce({reading.currency}, '') AS money" if reading.currency else ""
+        rows = f"""(SELECT *, {cell} AS cell{money}
+          FROM ({reading.rows}) WHERE ({" OR ".join(spans)}) AND {reading.where})"""
+        adding = f"""coalesce(CAST({reading.x} AS DOUBLE), 0) AS x, coalesce(CAST({reading.n} AS DOUBLE), 0) AS n"""
+        return _Text(begin, rows, adding, bool(money))
 
 
 def _sums(store: Store, asked: _Asked) -> pl.DataFrame:
     """The sums of each cell over its contacts."""
-    money, by = ("money", "money, ") if asked.reading.currency else ("''", "")
-    found = _frame(
-        store,
-        f"""{asked.head} SELECT {money} AS currency, cell, count(*) AS clusters,
+    clause = select.Clause(store.dialect)
+    text = asked.written(clause)
+    money, by = ("money", "money, ") if text.by_currency else ("''", "")
+    found = store.frame(
+        f"""{text.head} SELECT {money} AS currency, cell, count(*) AS clusters,
               sum(n) AS n, sum(x) AS x, sum(x * x) AS xx, sum(x * n) AS xn, sum(n * n) AS nn
-            FROM (SELECT {by}cluster, cell, {asked.adding} FROM {asked.rows} GROUP BY {by}cluster, cell)
+            FROM (SELECT {by}cluster, cell, {text.adding} FROM {text.rows} GROUP BY {by}cluster, cell)
             WHERE x <> 0 OR n <> 0 GROUP BY {by}cell""",
-        asked.clause,
+        clause.parameters,
     )
     return found.with_columns(pl.col("clusters").cast(pl.Int64))
 
 
 def _several(store: Store, asked: _Asked, of: _Asked) -> pl.DataFrame:
     """What each contact adds to each cell: of contacts that are in several cells, or that have several rows of `of`."""
-    money, by = ("money", "money, ") if asked.reading.currency else ("''", "")
-    found = _frame(
-        store,
-        f"""{asked.head} SELECT {money} AS currency, cluster, cell, {asked.adding} FROM {asked.rows}
+    clause = select.Clause(store.dialect)
+    text = asked.written(clause)
+    # What those add goes along unread: a statement has to use all of its parameters.
+    among = text if asked is of else of.written(clause)
+    money, by = ("money", "money, ") if text.by_currency else ("''", "")
+    found = store.frame(
+        f"""{text.head} SELECT {money} AS currency, cluster, cell, {text.adding} FROM {text.rows}
             WHERE cluster IN (SELECT cluster FROM (
-              {of.head} SELECT cluster FROM {of.rows} GROUP BY cluster HAVING count(*) > 1))
+              {among.head} SELECT cluster, {among.adding} FROM {among.rows} GROUP BY cluster HAVING count(*) > 1))
             GROUP BY {by}cluster, cell""",
-        asked.clause,
+        clause.parameters,
     )
     if not found.height:
         return _NOBODY
     found = found.filter((pl.col("x") != 0) | (pl.col("n") != 0))
     return found if asked is not of else found.filter(pl.len().over("currency", "cluster") > 1)
-
-
-def _frame(store: Store, text: str, clause: select.Clause) -> pl.DataFrame:
-    """The rows of a statement, which need not have all parameters of its clause."""
-    used = {name: value for name, value in clause.parameters.items() if re.search(rf"\b{name}\b", text)}
-    return store.frame(text, used)
 
 
 def _currencies(sums: pl.DataFrame) -> list[str]:

@@ -12,8 +12,9 @@ from dropoff.analyse import funnel as builtin
 from dropoff.analyse import metrics, select
 from dropoff.analyse.aggregates import holds
 from dropoff.analyse.answers import Matured, Number, instant, ratio, share
-from dropoff.analyse.attempts import Times, attempts, count, earlier, times, trend
+from dropoff.analyse.attempts import attempts, earlier
 from dropoff.analyse.maturity import DAY
+from dropoff.analyse.tallies import Times, count, times, trend
 from dropoff.errors import InvalidInput
 from dropoff.funnels import ANY_EVENT, EVENT, UNTIMED, Funnel, Happening, unsplit
 from dropoff.periods import MICROSECOND, Period, to_micros

@@ -14,7 +14,7 @@ from dropoff.analyse import custom_funnel, metrics, select
 from dropoff.analyse.answers import share
 from dropoff.analyse.funnel import Definition
 from dropoff.analyse.lost import INSTEAD, NO_EVENT, REASONS, Behind, Found, Step, came, chosen, reached_at, read
-from dropoff.analyse.stats import ENOUGH, Share, kitagawa, newcombe, p_value, q_values
+from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Share, kitagawa, newcombe, p_value, q_values
 from dropoff.errors import InvalidInput
 from dropoff.funnels import UNTIMED, Funnel
 from dropoff.query import REST, Params, Query, one
@@ -299,7 +299,7 @@ def _judged(rows: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], bool]]
     return [
         (
             {name: value for name, value in row.items() if name != "p_value"} | {"q_value": q.get(i)},
-            i in q and q[i] < 0.05 and row["difference"] > 0,
+            i in q and q[i] < SIGNIFICANT and row["difference"] > 0,
         )
         for i, row in enumerate(rows)
     ]

@@ -21,30 +21,24 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from dropoff.analyse import decisions, exposures, power, select, sequential, stats
-from dropoff.analyse.answers import Number, divide, instant, ratio, share
-from dropoff.analyse.exposures import DIMENSIONS, WATCHED, experiment_of
+from dropoff.analyse import decisions, exposures, power, select, sequential, stats, trust
+from dropoff.analyse.answers import Number, instant, ratio, share
+from dropoff.analyse.exposures import WATCHED, experiment_of
 from dropoff.analyse.maturity import DAY, NEVER, Floats, Ints
 from dropoff.analyse.plans import HORIZONS, horizon_of
-from dropoff.analyse.stats import ENOUGH, Comparison, Covaried, Moments, Share
+from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Comparison, Covaried, Moments, Share
 from dropoff.analyse.young import Step, Waits, Young
 from dropoff.errors import InvalidInput, NotFound
 from dropoff.experiments import COVARIATES, GOALS, GUARDRAILS, Experiment, Goal, stage_of
 from dropoff.periods import MICROSECOND, Period, midnight, to_micros
-from dropoff.query import NONE, Params, Query, one
+from dropoff.query import Params, Query, one
 from dropoff.store.base import Store
-
-MIXED = 0.01
-"""Above this share of units that were exposed to more than one variant nothing can be said."""
 
 CONTROLS = ("control", "baseline", "original", "default", "off")
 """What the control is called where no setting names the variants."""
 
 RECENT = timedelta(days=14)
 """The time before now by which the inflow of units is measured."""
-
-SHOWN = 20
-"""So many values of a dimension are looked at for their sample ratio, the largest."""
 
 
 class Asked(NamedTuple):
@@ -296,7 +290,7 @@ class Trial:
         if self.context.horizon == "fixed":
             shares = (Share(round(a.total), a.n), Share(round(b.total), b.n))
             return stats.compare_shares(*shares) if is_share else stats.welch(a, b)
-        if is_share and _expected(a, b) < 5:
+        if is_share and _has_small_cell(a, b):
             return None
         variance = a.variance / a.n + b.variance / b.n
         if not variance:
@@ -309,7 +303,7 @@ class Trial:
             return None
         of_a, of_b = self._covaried(arm, goal), self._covaried(self.arms[0], goal)
         plain = [Moments(one.n, one.total, one.squares) for one in (of_a, of_b)]
-        if is_share and _expected(*plain) < 5:
+        if is_share and _has_small_cell(*plain):
             return None
         found = stats.cuped(of_a, of_b)
         if found is None:
@@ -323,7 +317,10 @@ class Trial:
         goals = [self.compare(arm, goal) for goal in self.goals for arm in self.arms[1:]]
         guards = [self.compare(arm, GUARDRAILS[name]) for name in self.settings.guardrails for arm in self.arms[1:]]
         comparisons, guardrails = with_q_values(goals), with_q_values(guards)
-        checks = {"sample_ratio": self.sample_ratio(), "mixed_exposure": self.mixed()}
+        checks = {
+            "sample_ratio": trust.sample_ratio({arm.variant: arm.units for arm in self.arms}, self.settings),
+            "mixed_exposure": trust.mixed(self.units),
+        }
         needs = self.needs()
         found = decisions.decide(self._facts(checks, comparisons, guardrails, needs))
         return {
@@ -372,54 +369,6 @@ class Trial:
             "metrics": {goal.name: self.measured(arm, goal).to_dict() for goal in watched},
         }
 
-    def mixed(self) -> dict[str, Any]:
-        """Units that were exposed to more than one variant; they count for the first."""
-        n = int((self.units["variants"] > 1).sum())
-        part = divide(n, self.units.height)
-        return {"units": n, "share": part, "limit": MIXED, "ok": part is None or part <= MIXED}
-
-    def sample_ratio(self) -> dict[str, Any]:
-        """Whether units fell to the arms by their weights, overall and in each value of each dimension."""
-        counts = [arm.units.height for arm in self.arms]
-        weights = self.settings.weights or [1.0] * len(counts)
-        if len(counts) < 2:
-            return {
-                "p_value": None,
-                "fixed_p_value": None,
-                "ok": True,
-                "counts": counts,
-                "weights": weights,
-            } | _NO_PARTS
-        found = sequential.sample_ratio(counts, weights, self.settings.planned)
-        parts = self._ratios(weights)
-        limit = sequential.FAIR / max(len(parts), 1)
-        shown = [part | {"ok": part["p_value"] >= limit} for part in parts]
-        return {
-            "p_value": found.p_value,
-            "fixed_p_value": found.fixed_p_value,
-            "ok": found.p_value >= sequential.FAIR and all(part["ok"] for part in shown),
-            "counts": counts,
-            "weights": weights,
-            "limit": sequential.FAIR,
-            "by_dimension": shown,
-            "by_dimension_limit": limit,
-        }
-
-    def _ratios(self, weights: Sequence[float]) -> list[dict[str, Any]]:
-        taken = pl.concat([arm.units for arm in self.arms])
-        found = []
-        for dimension in DIMENSIONS:
-            table = _cells(taken, dimension, [arm.variant for arm in self.arms])
-            # Where every value belongs to one arm alone, the dimension is what is tried.
-            if len(table) < 2 or all(sum(count > 0 for count in counts) < 2 for counts in table.values()):
-                continue
-            for value, counts in table.items():
-                if sum(counts) >= ENOUGH:
-                    ratio_of = sequential.sample_ratio(counts, weights, self.settings.planned)
-                    row = {"dimension": dimension, "value": value, "counts": counts}
-                    found.append(row | {"p_value": ratio_of.p_value, "fixed_p_value": ratio_of.fixed_p_value})
-        return found
-
     def descriptive(self) -> list[dict[str, Any]]:
         """Of the units that came to a stage, those that came to the next one: shown, never tested."""
         stages = [GOALS[stage] for stage in GOALS if stage in self.context.recorded]
@@ -446,7 +395,7 @@ class Trial:
         measured = [self.measured(arm, goal) for arm in self.arms]
         have, base = min(one.moments.n for one in measured), measured[0].moments
         rate = base.total / base.n if base.n else 0.0
-        find = partial(power.detectable, rate, **self._power) if 0 < rate < 1 else _nothing
+        find = partial(power.detectable, rate, design=self._design) if 0 < rate < 1 else _nothing
         needed = self._needed_units(rate)
         left = power.days_left(needed, min(arm.units.height for arm in self.arms), self.inflow())
         is_reached = have >= needed
@@ -462,15 +411,15 @@ class Trial:
         }
 
     @property
-    def _power(self) -> dict[str, Any]:
+    def _design(self) -> power.Design:
         is_sequential = self.context.horizon == "sequential"
-        return {"arms": len(self.arms), "sequential": is_sequential, "planned": self.planned}
+        return power.Design(arms=len(self.arms), sequential=is_sequential, planned=self.planned)
 
     def _needed_units(self, rate: float) -> int:
         """Of each arm: to find the effect of the settings, else its part of the planned size."""
         effect = self.settings.effect
         if effect is not None and 0 < rate < 1 - effect:
-            return power.sample_size(rate, effect, **self._power)
+            return power.sample_size(rate, effect, self._design)
         return ceil(self.settings.planned / len(self.arms))
 
     def inflow(self) -> float:
@@ -483,23 +432,8 @@ def _nothing(_: float) -> None:
     return None
 
 
-_NO_PARTS = {"limit": sequential.FAIR, "by_dimension": [], "by_dimension_limit": sequential.FAIR}
-
-
-def _cells(units: pl.DataFrame, dimension: str, variants: Sequence[str]) -> dict[str, list[int]]:
-    """For each value, the largest first, the units of each variant."""
-    rows = units.group_by(dimension, "variant").len().rows()
-    found: dict[str, list[int]] = {}
-    for value, variant, n in rows:
-        found.setdefault(NONE if value is None else value, [0] * len(variants))[variants.index(variant)] += n
-    largest = sorted(found.items(), key=lambda item: (-sum(item[1]), item[0]))
-    return dict(largest[:SHOWN])
-
-
-def _expected(a: Moments, b: Moments) -> float:
-    """The smallest cell to be expected where both groups are alike, of shares."""
-    n, hits = a.n + b.n, a.total + b.total
-    return min(hits, n - hits) * min(a.n, b.n) / n if n else 0.0
+def _has_small_cell(a: Moments, b: Moments) -> bool:
+    return stats.has_small_cell(Share(round(a.total), a.n), Share(round(b.total), b.n))
 
 
 def _minus(a: Moments, b: Moments) -> float | None:
@@ -520,7 +454,7 @@ def with_q_values(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _judged(row: Mapping[str, Any], q: float | None) -> dict[str, Any]:
     if q is None:
         return {"q_value": None, "verdict": "not enough data"}
-    if q >= 0.05 or not row["difference"]:
+    if q >= SIGNIFICANT or not row["difference"]:
         return {"q_value": q, "verdict": "unclear"}
     return {"q_value": q, "verdict": "better" if (row["difference"] > 0) == (row["good"] == "up") else "worse"}
 

@@ -27,7 +27,6 @@ NO_CAUSES = ("outcome", "qualification_path", "objection", "week", "month")
 """Dimensions by which a change is not explained unless asked: what came of a conversation, several values, the time."""
 
 SUITABLE = tuple(name for name in DIMENSIONS if name not in NO_CAUSES)
-SIGNIFICANT = 0.05
 MOVES = 50
 """So many moves are listed with the change, and so many against it."""
 

@@ -1,5 +1,6 @@
 """How large an experiment has to be, before it begins."""
 
+from collections.abc import Callable
 from math import ceil
 from typing import Any
 
@@ -9,7 +10,6 @@ from dropoff.experiments import PLANNED
 from dropoff.query import Params, number, one
 
 HORIZONS = ("sequential", "fixed")
-_ALPHA = 0.05
 
 
 def horizon_of(params: Params) -> str:
@@ -30,11 +30,10 @@ def answer(params: Params) -> dict[str, Any]:
     arms, horizon = int(number(params, "arms", 2, 2, 20)), horizon_of(params)
     wanted, daily = number(params, "power", 0.8, 0.051, 0.999), number(params, "daily", 0, 0, 1e9)
     given = None if one(params, "planned") is None else number(params, "planned", PLANNED, 60, 1e9)
-    is_sequential = horizon == "sequential"
+    design = power.Design(power=wanted, arms=arms, sequential=horizon == "sequential")
 
     def per_arm(planned: float) -> int:
-        of_pair = planned * 2 / arms
-        return power.sample_size(base, effect, wanted, _ALPHA, arms, is_sequential, of_pair)
+        return power.sample_size(base, effect, design._replace(planned=planned * 2 / arms))
 
     planned = given or _settled(per_arm, arms)
     units = per_arm(planned)
@@ -43,7 +42,7 @@ def answer(params: Params) -> dict[str, Any]:
         "effect": effect,
         "relative_effect": effect / base,
         "power": wanted,
-        "alpha": _ALPHA,
+        "alpha": design.alpha,
         "arms": arms,
         "horizon": horizon,
         "planned": ceil(planned),
@@ -60,7 +59,7 @@ def _needed(params: Params, name: str) -> float:
     return number(params, name, 0, -1, 1)
 
 
-def _settled(per_arm: Any, arms: int) -> int:
+def _settled(per_arm: Callable[[float], int], arms: int) -> int:
     """The size that is the plan for itself: a sequence is narrowest at the size for which it is made."""
     planned = PLANNED
     for _ in range(12):

@@ -9,32 +9,39 @@ look at the end.
 
 from collections.abc import Callable
 from math import ceil, inf, sqrt
+from typing import NamedTuple
 
-from dropoff.analyse.sequential import PLANNED, boundary, rho
+from dropoff.analyse.sequential import boundary, rho
+from dropoff.analyse.stats import SIGNIFICANT
 from dropoff.errors import InvalidInput
+from dropoff.experiments import PLANNED
 
 
-def power_at(
-    base: float,
-    effect: float,
-    units: float,
-    *,
-    alpha: float = 0.05,
-    arms: int = 2,
-    sequential: bool = True,
-    planned: float = PLANNED,
-    variance: float | None = None,
-) -> float:
+class Design(NamedTuple):
+    """What an experiment is sized for: an effect is found with this `power`, and one that is none in `alpha` of all."""
+
+    power: float = 0.8
+    alpha: float = SIGNIFICANT
+    arms: int = 2
+    sequential: bool = True
+    planned: float = PLANNED
+    variance: float | None = None
+
+
+USUAL = Design()
+
+
+def power_at(base: float, effect: float, units: float, design: Design = USUAL) -> float:
     """The probability to find an absolute effect on a base, with so many units in each arm.
 
     At one look: the z-test with the pooled variance as null, as R's power.prop.test, and both sides counted.
     """
     from scipy.special import ndtr, ndtri
 
-    alpha /= arms - 1
-    null, actual = _variances(base, effect, variance)
-    if sequential:
-        null, threshold = actual, boundary(2 * units, rho(planned, alpha), alpha) / sqrt(2 * units)
+    alpha = design.alpha / (design.arms - 1)
+    null, actual = _variances(base, effect, design.variance)
+    if design.sequential:
+        null, threshold = actual, boundary(2 * units, rho(design.planned, alpha), alpha) / sqrt(2 * units)
     else:
         threshold = -float(ndtri(alpha / 2))
     error, critical = sqrt(actual / units), threshold * sqrt(null / units)
@@ -49,25 +56,14 @@ def _variances(base: float, effect: float, variance: float | None) -> tuple[floa
     return 2 * middle * (1 - middle), base * (1 - base) + other * (1 - other)
 
 
-def sample_size(
-    base: float,
-    effect: float,
-    power: float = 0.8,
-    alpha: float = 0.05,
-    arms: int = 2,
-    sequential: bool = True,
-    planned: float = PLANNED,
-    variance: float | None = None,
-) -> int:
-    """The units of each arm that find an absolute effect on a base with this power."""
-    _check(base, power, alpha, arms, variance)
-    if not effect or (variance is None and not 0 < base + effect < 1):
+def sample_size(base: float, effect: float, design: Design = USUAL) -> int:
+    """The units of each arm that find an absolute effect on a base."""
+    _check(base, design)
+    if not effect or (design.variance is None and not 0 < base + effect < 1):
         raise InvalidInput("effect", effect, "other than 0, and leave a share between 0 and 1")
 
     def enough(units: float) -> bool:
-        return power <= power_at(
-            base, effect, units, alpha=alpha, arms=arms, sequential=sequential, planned=planned, variance=variance
-        )
+        return power_at(base, effect, units, design) >= design.power
 
     most = 2
     while not enough(most):
@@ -79,27 +75,16 @@ def sample_size(
     return most
 
 
-def detectable(
-    base: float,
-    units: float,
-    power: float = 0.8,
-    alpha: float = 0.05,
-    arms: int = 2,
-    sequential: bool = True,
-    planned: float = PLANNED,
-    variance: float | None = None,
-) -> float | None:
-    """The smallest rise that so many units in each arm find with this power; None where no share is so high."""
-    _check(base, power, alpha, arms, variance)
+def detectable(base: float, units: float, design: Design = USUAL) -> float | None:
+    """The smallest rise that so many units in each arm find; None where no share is so high."""
+    _check(base, design)
     if units <= 0:
         return None
 
     def enough(effect: float) -> bool:
-        return power <= power_at(
-            base, effect, units, alpha=alpha, arms=arms, sequential=sequential, planned=planned, variance=variance
-        )
+        return power_at(base, effect, units, design) >= design.power
 
-    most = (1 - base) * (1 - 1e-9) if variance is None else _first(enough, sqrt(variance / units))
+    most = (1 - base) * (1 - 1e-9) if design.variance is None else _first(enough, sqrt(design.variance / units))
     return _least(enough, most) if enough(most) else None
 
 
@@ -126,12 +111,12 @@ def days_left(needed: float, have: float, per_day: float) -> int | None:
     return ceil((needed - have) / per_day) if per_day > 0 else None
 
 
-def _check(base: float, power: float, alpha: float, arms: int, variance: float | None) -> None:
-    if variance is None and not 0 < base < 1:
+def _check(base: float, design: Design) -> None:
+    if design.variance is None and not 0 < base < 1:
         raise InvalidInput("base", base, "a share between 0 and 1")
-    if variance is not None and not 0 < variance < inf:
-        raise InvalidInput("variance", variance, "above 0")
-    if not 0 < alpha < power < 1:
-        raise InvalidInput("power", power, f"between alpha = {alpha} and 1, both exclusive")
-    if arms < 2:
-        raise InvalidInput("arms", arms, "2 or more")
+    if design.variance is not None and not 0 < design.variance < inf:
+        raise InvalidInput("variance", design.variance, "above 0")
+    if not 0 < design.alpha < design.power < 1:
+        raise InvalidInput("power", design.power, f"between alpha = {design.alpha} and 1, both exclusive")
+    if design.arms < 2:
+        raise InvalidInput("arms", design.arms, "2 or more")

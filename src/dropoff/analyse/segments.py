@@ -26,7 +26,7 @@ from dropoff.analyse.contacts import (
 from dropoff.analyse.maturity import Maturity
 from dropoff.analyse.medians import Medians, read_medians
 from dropoff.analyse.readings import Written, ages, always, as_it_stands, cutoff_of, inside, since, wait_for, when_old
-from dropoff.analyse.stats import ENOUGH, Clustered, Comparison, Interval, Moments, Share, q_values
+from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Clustered, Comparison, Interval, Moments, Share, q_values
 from dropoff.analyse.young import Waits, Young
 from dropoff.errors import InvalidInput
 from dropoff.metrics import Metric
@@ -36,7 +36,6 @@ from dropoff.store.base import Store
 UNITS = ("auto", "matured", "all")
 """Whose numbers are compared: of conversations that are old enough, of all, or the former where any is too young."""
 
-SIGNIFICANT = 0.05
 FEW = 5
 """Where fewer have it, or have it not, in all segments together, none is called the best: one more would change it."""
 

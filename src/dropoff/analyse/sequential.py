@@ -11,9 +11,7 @@ from typing import NamedTuple
 
 from dropoff.analyse.stats import Comparison
 from dropoff.errors import InvalidInput
-
-PLANNED = 5000
-"""Units of both arms together, at which the sequence is narrowest, where no plan says otherwise."""
+from dropoff.experiments import PLANNED
 
 FAIR = 0.001
 """Below this p-value a sample ratio is not the intended one."""

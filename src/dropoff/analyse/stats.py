@@ -19,6 +19,9 @@ Z95 = 1.959963984540054
 ENOUGH = 30
 """Below this denominator a rate says too little to be compared."""
 
+SIGNIFICANT = 0.05
+"""Below this q-value a difference is called one."""
+
 Interval = tuple[float, float]
 
 
@@ -84,7 +87,7 @@ def p_value(a: Share, b: Share) -> float | None:
     n, hits = a.n + b.n, a.successes + b.successes
     if hits in (0, n):
         return 1.0
-    if _is_small(a, b):
+    if has_small_cell(a, b):
         return _fisher(a, b)
     pooled = hits / n
     spread = sqrt(pooled * (1 - pooled) * (1 / a.n + 1 / b.n))
@@ -95,12 +98,12 @@ def compare_shares(a: Share, b: Share) -> Comparison | None:
     """Two independent shares: Newcombe's interval, and the test that fits their cells; None where one is of nothing."""
     if not a.n or not b.n:
         return None
-    test = "Fisher's exact test" if _is_small(a, b) else "pooled z-test"
+    test = "Fisher's exact test" if has_small_cell(a, b) else "pooled z-test"
     return Comparison(a.successes / a.n - b.successes / b.n, newcombe(a, b), p_value(a, b), test)
 
 
-def _is_small(a: Share, b: Share) -> bool:
-    """Whether an expected cell is below 5."""
+def has_small_cell(a: Share, b: Share) -> bool:
+    """Whether fewer than 5 of an outcome are to be expected in one of them, where both are alike."""
     n, hits = a.n + b.n, a.successes + b.successes
     return min(hits, n - hits) * min(a.n, b.n) / n < 5
 
@@ -392,7 +395,7 @@ def _fisher_of_few(a: Clustered, b: Clustered) -> float:
     """Fisher's p at n / deff where an expected cell is below 5, else 0: for one win of 101 beside none of 10,000."""
     sizes = [max(1, int(one.effective)) for one in (a, b)]
     first, second = (Share(round(one.ratio * size), size) for one, size in zip((a, b), sizes, strict=True))
-    return _fisher(first, second) if _is_small(first, second) else 0.0
+    return _fisher(first, second) if has_small_cell(first, second) else 0.0
 
 
 def _of_common_share(a: Clustered, b: Clustered, correlation: float) -> float:
