@@ -1,0 +1,33 @@
+"""The JSON shapes of the API's answers, for its schema: what other programs rely on. Keys may be added."""
+
+from dropoff.dashboard.shapes.common import Answer, Error, PeriodShape
+from dropoff.dashboard.shapes.experiments import ExperimentsAnswer, PlanAnswer
+from dropoff.dashboard.shapes.funnels import CohortsAnswer, DropOffsAnswer, FunnelAnswer
+from dropoff.dashboard.shapes.metrics import (
+    ConversationsAnswer,
+    DefinitionsAnswer,
+    MetricsAnswer,
+    OwnQuery,
+    QueryAnswer,
+    TrendAnswer,
+)
+from dropoff.dashboard.shapes.segments import ExplainAnswer, SegmentsAnswer
+
+__all__ = [
+    "Answer",
+    "CohortsAnswer",
+    "ConversationsAnswer",
+    "DefinitionsAnswer",
+    "DropOffsAnswer",
+    "Error",
+    "ExperimentsAnswer",
+    "ExplainAnswer",
+    "FunnelAnswer",
+    "MetricsAnswer",
+    "OwnQuery",
+    "PeriodShape",
+    "PlanAnswer",
+    "QueryAnswer",
+    "SegmentsAnswer",
+    "TrendAnswer",
+]

@@ -1,0 +1,43 @@
+"""What the answers to all questions share."""
+
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+
+class Error(TypedDict):
+    """What every refusal says: `code` for programs, `message` for people."""
+
+    code: str
+    message: str
+
+
+class PeriodShape(TypedDict("PeriodShape", {"from": str, "to": str})):
+    """The half-open period, instants in RFC 3339, and the zone its days are of."""
+
+    timezone: str
+
+
+class DefinitionShape(TypedDict):
+    """What was counted; `funnel`: the definition of one's own, without what it leaves at its default."""
+
+    name: str
+    mode: str
+    text: str
+    funnel: NotRequired[dict[str, Any]]
+
+
+class Answer(TypedDict):
+    """What every answer begins with."""
+
+    period: PeriodShape
+    as_of: str
+
+
+class SoFarShape(TypedDict):
+    """The value as it stands, of all."""
+
+    value: float | None
+    numerator: float | None
+    denominator: float | None
+    interval: tuple[float, float] | None
