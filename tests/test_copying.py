@@ -15,11 +15,13 @@ import duckdb
 import polars as pl
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from brokers import NatsServer, name_of
 from clickhouse_http import PASSWORD, USER, endpoint
 from dropoff import terminal
 from dropoff.access import Access, create_key, list_keys
+from dropoff.cli import app
 from dropoff.connect import connect
 from dropoff.control.sqlite import SqliteControl
 from dropoff.copying import Digest, copy
@@ -73,6 +75,22 @@ def settings(filled: Path, tmp_path: Path) -> Settings:
     return load(data=tmp_path / "data")
 
 
+@pytest.fixture(scope="module")
+def copied(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `data` and its `copy`."""
+    folder = tmp_path_factory.mktemp("copied")
+    subprocess.run(["cp", "-r", str(filled), str(folder / "data")], check=True)
+    copy(load(data=folder / "data"), str(folder / "copy"), QUIET)
+    return folder
+
+
+@pytest.fixture
+def pair(copied: Path, tmp_path: Path) -> tuple[Settings, Path]:
+    """Data and its copy, which a test may change."""
+    subprocess.run(["cp", "-r", f"{copied}/data", f"{copied}/copy", str(tmp_path)], check=True)
+    return load(data=tmp_path / "data"), tmp_path / "copy"
+
+
 def tables(data: Path) -> dict[str, list[Dict]]:
     """All rows of all tables, as the store gives them: without the checksums that the copy itself makes."""
     store = DuckStore(data / "store.duckdb")
@@ -114,10 +132,10 @@ def said(answer: dict[str, Any]) -> str:
     return console.export_text()
 
 
-def test_the_copy_answers_as_the_source_does(settings: Settings, tmp_path: Path):
-    copy(settings, str(tmp_path / "copy"), QUIET)
+def test_the_copy_answers_as_the_source_does(pair: tuple[Settings, Path]):
+    settings, to = pair
     answers = []
-    for data in (settings.data, tmp_path / "copy"):
+    for data in (settings.data, to):
         with connect(load(data=data)) as connection:
             answers.append([connection.ask(question, {}) for question in ("funnel", "metrics", "conversations")])
     for ours, theirs in zip(*answers, strict=True):
@@ -185,9 +203,8 @@ def test_refused_events_forgotten_at_the_source_are_forgotten(settings: Settings
     assert answer["tables"][-1]["target"]["rows"] == 2
 
 
-def test_a_target_that_was_emptied_is_filled_again(settings: Settings, tmp_path: Path):
-    to = tmp_path / "copy"
-    copy(settings, str(to), QUIET)
+def test_a_target_that_was_emptied_is_filled_again(pair: tuple[Settings, Path]):
+    settings, to = pair
     (to / "store.duckdb").unlink()
     answer = copy(settings, str(to), QUIET)
     assert answer["equal"]
@@ -214,13 +231,12 @@ CHANGES = {
 
 
 @pytest.mark.parametrize(("table", "change"), CHANGES.values(), ids=CHANGES)
-def test_a_difference_is_found_and_ends_with_1(settings: Settings, tmp_path: Path, table: str, change: str):
-    to = tmp_path / "copy"
-    copy(settings, str(to), QUIET)
+def test_a_difference_is_found_and_ends_with_1(pair: tuple[Settings, Path], table: str, change: str):
+    settings, to = pair
     with duckdb.connect(str(to / "store.duckdb")) as connection:
         connection.execute(change)
-    done = run("--json", settings=settings, to=to)
-    assert done.returncode == 1, done.stderr
+    done = CliRunner().invoke(app, ["copy", "--to", str(to), "--data", str(settings.data), "--json"])
+    assert done.exit_code == 1, done.output
     answer = json.loads(done.stdout)
     assert not answer["equal"]
     assert [one["table"] for one in answer["tables"] if not one["equal"]] == [table]
