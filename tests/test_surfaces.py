@@ -2,19 +2,18 @@
 
 import asyncio
 import json
-import os
 import re
-import subprocess
-import sys
 from datetime import UTC, datetime
 from html import unescape
 
 import httpx
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from dropoff.access import Access
 from dropoff.app import web
+from dropoff.cli import app as cli
 from dropoff.dashboard import formats
 from dropoff.demo import generate
 from dropoff.engine import Engine
@@ -24,7 +23,6 @@ from dropoff.settings import load
 END = datetime(2026, 6, 1, tzinfo=UTC)
 ZONE = "America/New_York"
 ASKED = {"from": "2026-03-01", "to": "2026-04-20", "timezone": ZONE, "where": "direction=inbound"}
-COMMAND = [sys.executable, "-c", "from dropoff.cli import main; main()"]
 
 _ASKED = "direction = 'inbound'"
 _SPAN = "BETWEEN '2026-03-01 05:00:00' AND '2026-04-20 03:59:59.999999'"  # midnights of New York
@@ -114,6 +112,13 @@ SELECTS = {
 """Every metric as an analyst would write it over the views, without a look at how Dropoff does."""
 
 
+def said(*words):
+    """What the command line answers as JSON."""
+    found = CliRunner().invoke(cli, [*words, "--json"], catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    return json.loads(found.stdout)
+
+
 class Surfaces:
     """The answers of one data directory; the command line's are asked once the engine has let go of it."""
 
@@ -140,11 +145,7 @@ class Surfaces:
 
     def ask(self, *words):
         options = [text for name, value in ASKED.items() for text in (f"--{name}", value)]
-        run = subprocess.run(
-            [*COMMAND, *words, *options, "--json", "--data", str(self.data)], capture_output=True, check=True,
-            env={**os.environ, "COLUMNS": "200"},
-        )  # fmt: skip
-        return json.loads(run.stdout)
+        return said(*words, *options, "--data", str(self.data))
 
     def _send(self, method, path, **more):
         async def send():
@@ -222,9 +223,8 @@ def test_the_conversations_of_a_point_are_as_many(surfaces):
     assert len(links) == len(points)
     for link, point in zip(links, points, strict=True):
         assert f"where=direction=inbound&from={formats.local(point['from'], ZONE):%Y-%m-%d}" in link
-        words = ["conversations", "list", "--json", "--data", str(surfaces.data)]
+        words = ["conversations", "list", "--data", str(surfaces.data)]
         for part in link.partition("?")[2].split("&"):
             name, _, value = part.partition("=")
             words += [f"--{name}", value.replace("%2F", "/")]
-        found = json.loads(subprocess.run([*COMMAND, *words], capture_output=True, check=True).stdout)
-        assert found["total"] == point["value"]
+        assert said(*words)["total"] == point["value"]
