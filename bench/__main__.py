@@ -1,6 +1,6 @@
 """Dropoff against named peers, all in one run on one machine: trust the ratios more than the numbers.
 
-python -m bench [--quick] [--only ingest|worker|grown|stores|funnels|sizing|import|star] [--json FILE]
+python -m bench [--quick] [--only ingest|worker|grown|stores|funnels|patterns|sizing|import|star] [--json FILE]
 """
 
 import argparse
@@ -19,7 +19,7 @@ import polars
 from rich.console import Console
 from rich.table import Table
 
-from bench import funnels, grown, imports, ingest, sizing, stores, worker
+from bench import funnels, grown, imports, ingest, patterns, sizing, stores, worker
 from bench.data import Timeline
 from bench.rows import FULL, QUICK, Row
 
@@ -29,6 +29,7 @@ PARTS: dict[str, Callable[..., Iterable[Row]]] = {
     "grown": grown.measure,
     "stores": stores.measure,
     "funnels": funnels.measure,
+    "patterns": patterns.measure,
     "sizing": sizing.measure,
     "import": imports.measure,
     "star": lambda _plan, _timeline, folder: imports.star(folder),

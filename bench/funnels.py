@@ -144,16 +144,16 @@ class Asked:
 def _pythons(folder: Path) -> dict[str, str]:
     """The interpreter of each peer; no retentioneering where it cannot be installed."""
     found = dict.fromkeys(("Dropoff", "ChDB", "DuckSQL", "Pandas"), sys.executable)
-    own = os.environ.get("RETENTIONEERING_PYTHON") or _installed(folder / "retentioneering")
+    own = os.environ.get("RETENTIONEERING_PYTHON") or installed(folder / "retentioneering", "retentioneering")
     return found | ({"Retentioneering": own} if own else {})
 
 
-def _installed(folder: Path) -> str | None:
-    """A new environment with retentioneering in it, beside the versions of numpy, pandas and DuckDB that are here."""
+def installed(folder: Path, *packages: str) -> str | None:
+    """The interpreter of a new environment with these packages in it; None where they cannot be installed."""
     python = folder / "bin" / "python"
     try:
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", "retentioneering"]
+        install = [str(python), "-m", "pip", "install", "--quiet", *packages]
         subprocess.run(install, check=True, capture_output=True, timeout=1200)
     except (subprocess.SubprocessError, OSError):
         return None

@@ -262,6 +262,35 @@ def segments(
     _print(_ask(data, "segments", params), json, _terminal().segments)
 
 
+Success = Annotated[str, typer.Option(help="the stage that is a success")]
+Cut = Annotated[str | None, typer.Option(help="paths end before this stage [booked, or success if earlier]")]
+Groups = Annotated[str, typer.Option(help="failed are: closed, all that ended; mission, those dropped or disqualified")]
+Steps = Annotated[str | None, typer.Option(help="bot,prospect,agent,objections,fallbacks,escalations,sentiment,types")]
+Repeats = Annotated[str, typer.Option(help="kept, or merged: equal steps in a row are one")]
+
+
+@app.command()
+def patterns(
+    success: Success = "converted", cut: Cut = None, groups: Groups = "closed", steps: Steps = None,
+    repeats: Repeats = "kept",
+    anchor: Annotated[str | None, typer.Option(help="a step from which the matrices count, like bot:pitch")] = None,
+    support: Annotated[float, typer.Option(help="the least share of a group that has a pattern")] = 0.05,
+    segment: Annotated[list[str] | None, typer.Option(help="'NAME: key=value, …', two: compare their flows")] = None,
+    compare: Annotated[str | None, typer.Option(help="previous: compare flows with the period before")] = None,
+    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,
+    as_of: AsOf = None, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """What won conversations do and failed ones do not: patterns, and where the ways part."""
+    params = _params(
+        start, end, timezone, where, include_test, as_of=as_of, success=success, cut=cut, groups=groups,
+        steps=steps, repeats=repeats, anchor=anchor, support=support, compare=compare,
+    )  # fmt: skip
+    params |= {"segment": segment} if segment else {}
+    with _connect(data) as connection, _terminal().progress("looking for patterns", quiet=json) as done:
+        answer = connection.ask("patterns", params, done)
+    _print(answer, json, _terminal().patterns)
+
+
 @app.command()
 def explain(
     metric: Annotated[str, typer.Argument(help="a share, a score or a ratio", show_default=False)],
@@ -324,6 +353,14 @@ def list_conversations(
     experiment: Annotated[str | None, typer.Option(help="with --variant: in which units were first exposed")] = None,
     variant: Annotated[str | None, typer.Option(help="with --experiment: to this variant")] = None,
     goal: Annotated[str | None, typer.Option(help="with --experiment: in which they came to this stage")] = None,
+    pattern: Annotated[list[str] | None, typer.Option(help="a step of a pattern; repeatable, in order")] = None,
+    kind: Annotated[str | None, typer.Option(help="of the pattern: step, run, gapped, beginning, after")] = None,
+    group: Annotated[str | None, typer.Option(help="with --pattern: successful or failed")] = None,
+    success: Annotated[str | None, typer.Option(help="with --pattern: the stage that is a success")] = None,
+    cut: Cut = None,
+    groups: Annotated[str | None, typer.Option(help="with --pattern: closed or mission")] = None,
+    steps: Steps = None,
+    repeats: Annotated[str | None, typer.Option(help="with --pattern: kept or merged")] = None,
     limit: Annotated[int | None, typer.Option(help="how many [50]", min=1, max=1000)] = None,
     after: Annotated[str | None, typer.Option(help="the `next` of the page before")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="print the whole list as CSV")] = False,
@@ -336,7 +373,9 @@ def list_conversations(
     given |= {"passed": passed, "said": said, "last_intent": last_intent, "instead": instead, "reason": reason}
     given |= {"name": name, "definition": _json_of(definition), "mode": mode}
     given |= {"experiment": experiment, "variant": variant, "goal": goal}
-    params = _params(start, end, timezone, where, include_test, as_of=as_of, **given)
+    given |= {"kind": kind, "group": group, "success": success, "cut": cut, "groups": groups, "steps": steps}
+    params = _params(start, end, timezone, where, include_test, as_of=as_of, repeats=repeats, **given)
+    params |= {"pattern": pattern} if pattern else {}
     if csv:
         if json:
             raise InvalidInput("csv", True, "left out with json")

@@ -5,7 +5,7 @@ import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,8 +45,11 @@ _DONE = ("stored", "duplicate", "conflict", "dead")
 class Connection(Protocol):
     """A data directory, wherever it is open."""
 
-    def ask(self, question: str, params: Params) -> dict[str, Any]:
-        """The answer to a question of `Analytics`, as the API gives it."""
+    def ask(self, question: str, params: Params, done: Callable[[float], None] | None = None) -> dict[str, Any]:
+        """The answer to a question of `Analytics`, as the API gives it.
+
+        `done`, for a question that takes it, is told which part is done, between 0 and 1; a server does not tell.
+        """
         ...
 
     def conversation(self, conversation_id: str, params: Params) -> dict[str, Any]:
@@ -164,7 +167,9 @@ class Remote:
         self.url = url
         self._token = token
 
-    def ask(self, question: str, params: Params) -> dict[str, Any]:
+    def ask(self, question: str, params: Params, done: Callable[[float], None] | None = None) -> dict[str, Any]:
+        if done is not None:  # a question that takes its time
+            return self.get(f"/api/v1/{question}?{urlencode(params, doseq=True)}", _SCAN_SECONDS)
         if question == "funnel" and "definition" in params:  # which may be longer than a URL
             (definition,) = params["definition"]
             others = {name: texts for name, texts in params.items() if name != "definition"}
@@ -284,8 +289,9 @@ class Local:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def ask(self, question: str, params: Params) -> dict[str, Any]:
-        return msgspec.to_builtins(getattr(self._engine.analytics, question)(params))
+    def ask(self, question: str, params: Params, done: Callable[[float], None] | None = None) -> dict[str, Any]:
+        told = {} if done is None else {"done": done}
+        return msgspec.to_builtins(getattr(self._engine.analytics, question)(params, **told))
 
     def conversation(self, conversation_id: str, params: Params) -> dict[str, Any]:
         return self._engine.analytics.conversation(conversation_id, params)

@@ -1,13 +1,14 @@
 """Answers as readable tables. Text from events is shown, never interpreted: no markup, no escape sequence."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dropoff.dashboard import formats, words
+from dropoff.dashboard import findings, formats, words
 from dropoff.dashboard.formats import visible
 
 Answer = Mapping[str, Any]
@@ -289,6 +290,52 @@ def segments(answer: Answer, console: Console) -> None:
     if "compare" in answer:
         _periods(answer, console)
         _moved("segments in both periods", answer["compare"]["segments"], answer, console)
+
+
+def patterns(answer: Answer, console: Console) -> None:
+    """`dropoff patterns`."""
+    _head(answer, console)
+    n = answer["conversations"]
+    counts = (f"{name.replace('_', ' ')}: {formats.number(n[name])}" for name in ("successful", "failed", "left_out"))
+    console.print(Text(", ".join(counts) + f"; tested: {formats.number(answer['tested'])}", style="dim"))
+    groups = (
+        ("where ways part", answer["divergence_points"], findings.of_point),
+        ("patterns of successful conversations", answer["successful"], findings.of_pattern),
+        ("patterns of failed conversations", answer["failed"], findings.of_pattern),
+    )
+    for title, found, said in groups:
+        console.print()
+        console.print(Text(title, style="bold"))
+        for one in found[:_MOVES]:
+            console.print(Text(plain(said(one))))
+        if not found:
+            console.print(Text("none is confirmed: what differs may be chance"))
+    rows: list[list[object]] = [
+        [one["objection"], formats.number(one["conversations"]), findings.step(row["answer"]), rate(row["alive"]),
+         rate(row["won"])]
+        for one in answer["objections"] for row in one["answers"][:3]
+    ]  # fmt: skip
+    console.print()
+    columns = {"objection": False, "conversations": True, "answer": False, "went on": True, "won": True}
+    table("objections and their answers", columns, rows, console)
+    ends: list[list[object]] = [
+        [findings.step(one["step"]), formats.number(one["conversations"]), formats.percent(one["share"]["value"])]
+        for one in answer["common_drop_points"][:_MOVES]
+    ]
+    console.print()
+    table("last step of failed conversations", {"step": False, "conversations": True, "share": True}, ends, console)
+    console.print(Text(findings.HONEST, style="dim"))
+
+
+@contextmanager
+def progress(text: str, *, quiet: bool) -> Iterator[Callable[[float], None]]:
+    """A bar on the error output, where that is a terminal: what is given is told which part is done."""
+    from rich.progress import Progress
+
+    console = Console(stderr=True, quiet=quiet)
+    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(text, total=1.0)
+        yield lambda part: bar.update(task, completed=part)
 
 
 def explain(answer: Answer, console: Console) -> None:

@@ -18,6 +18,7 @@ from dropoff.analyse import (
     funnel,
     metrics,
     own,
+    patterns,
     plans,
     segments,
     select,
@@ -44,10 +45,11 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "trend": (*COMMON, "by", "metric", "interval"),
     "segments": (*COMMON, "metric", "by", "segment", "units", "compare", "compare_from", "compare_to", "follow"),
     "explain": (*COMMON, "metric", "by", "compare_from", "compare_to", "follow"),
+    "patterns": (*COMMON, *patterns.PARAMETERS),
     "definitions": (),
     "conversations": (
         *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", *dropoffs.BEHIND, "limit",
-        "after", *experiments.BEHIND,
+        "after", *experiments.BEHIND, *patterns.BEHIND,
     ),
     "conversation": ("timezone", "as_of"),
     "rejected": ("limit",),
@@ -215,6 +217,12 @@ class Analytics:
         assert asked is not None  # noqa: S101
         return _with_test(store, query, explain.answer(store, asked))
 
+    def patterns(self, params: Params, done: Callable[[float], None] = lambda _: None) -> dict[str, Any]:
+        """What won conversations do and failed ones do not. `done` is told which part is done, between 0 and 1."""
+        check_parameters("patterns", params)
+        store, query = self._asked(params)
+        return _with_test(store, query, patterns.answer(store, query, params, done))
+
     def definitions(self, params: Params) -> dict[str, Any]:
         """What every metric means."""
         check_parameters("definitions", params)
@@ -260,6 +268,8 @@ class Analytics:
         """The ids of the conversations that are meant, and which they are; None where a condition says it."""
         if trial := experiments.parse_behind(params):
             return experiments.behind(store, query, self._planned, self._young, *trial), experiments.listed(*trial)
+        if way := patterns.parse_behind(params):
+            return patterns.behind(store, query, params, *way), patterns.described(*way)
         name, chosen = self._chosen(params)
         if meant := dropoffs.parse_behind(params):
             _without_within(params)

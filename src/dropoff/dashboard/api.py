@@ -94,6 +94,11 @@ def _of_listing(
     ] = None,
     variant: Annotated[str | None, Query(description="with experiment")] = None,
     goal: Annotated[str | None, Query(description="with experiment: in which they came to this stage")] = None,
+    pattern: Annotated[list[str] | None, Query(description="a step of a pattern; repeatable, in order")] = None,
+    kind: Annotated[
+        str | None, Query(description="of the pattern: step, run, gapped (default), beginning, after")
+    ] = None,
+    group: Annotated[str | None, Query(description="with pattern: successful or failed")] = None,
     limit: Annotated[str | None, Query(description="1 to 1000; default 50")] = None,
     after: Annotated[str | None, Query(description="`next` of the page before")] = None,
     format: Annotated[str | None, Query(description="json (default), or csv: the whole list")] = None,  # noqa: A002
@@ -159,6 +164,25 @@ def _of_periods(
     """As above."""
 
 
+def _of_paths(
+    success: Annotated[str | None, Query(description="the stage that is a success; default converted")] = None,
+    cut: Annotated[str | None, Query(description="paths end before this stage; default booked, or success")] = None,
+    groups: Annotated[str | None, Query(description="closed (default), or mission: its literal outcomes")] = None,
+    steps: Annotated[str | None, Query(description="with commas: bot, prospect, agent, objections, …")] = None,
+    repeats: Annotated[str | None, Query(description="kept (default), or merged: equal steps in a row")] = None,
+) -> None:
+    """As above."""
+
+
+def _of_patterns(
+    anchor: Annotated[str | None, Query(description="a step from which the matrices count positions")] = None,
+    support: Annotated[str | None, Query(description="the least share of a group; default 0.05")] = None,
+    segment: Annotated[list[str] | None, Query(description="two of NAME: key=value, …: their flows compared")] = None,
+    compare: Annotated[str | None, Query(description="previous: flows beside the period before")] = None,
+) -> None:
+    """As above."""
+
+
 def _of_conversation(
     timezone: Annotated[str | None, Query(description="IANA zone of the day; default: the project's")] = None,
     as_of: Annotated[str | None, Query(description="a day or an instant: only what had happened before it")] = None,
@@ -177,6 +201,7 @@ def api(analytics: Analytics) -> FastAPI:
         app.add_exception_handler(kind, refuse)
     refusals: Any = {status: {"model": shapes.Error} for status in (400, 401, 503)}
     of_metrics, of_trend, of_listing = ([Depends(_common), Depends(of)] for of in (_of_metrics, _of_trend, _of_listing))
+    of_listing += [Depends(_of_paths)]
 
     @app.get("/v1/metrics", response_model=shapes.MetricsAnswer, responses=refusals, dependencies=of_metrics)
     def metrics(request: Request) -> Response:
@@ -239,6 +264,14 @@ def _of_comparisons(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
     def segments(request: Request) -> Response:
         """One metric by segment, and which segments truly differ."""
         return _json(analytics.segments(params(request)))
+
+    @app.get(
+        "/v1/patterns", response_model=shapes.PatternsAnswer, responses=refusals,
+        dependencies=[Depends(_common), Depends(_of_paths), Depends(_of_patterns)],
+    )  # fmt: skip
+    def patterns(request: Request) -> Response:
+        """What won conversations do and failed ones do not, and where the ways part."""
+        return _json(analytics.patterns(params(request)))
 
     @app.get(
         "/v1/explain", response_model=shapes.ExplainAnswer, responses=refusals,

@@ -8,14 +8,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard import formats, words
+from dropoff.dashboard.findings import chain
 from dropoff.dashboard.frame import COMMON, ONE, Analytics, Params, condition_chips, query, question, render, url
 from dropoff.dashboard.funnel import with_one_funnel
 
 _BEHIND = ("passed", "said", "last_intent", "instead", "reason")
 _OF_EXPERIMENT = ("experiment", "variant", "goal")
+_OF_PATTERN = ("pattern", "kind", "group", "success", "cut", "groups", "steps", "repeats")
 _PARAMETERS = (
     *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", *_BEHIND, *_OF_EXPERIMENT,
-    "limit", "after",
+    *_OF_PATTERN, "limit", "after",
 )  # fmt: skip
 
 
@@ -64,6 +66,10 @@ def chips(params: Params) -> list[dict[str, str]]:
         for name in names
         for text in base.get(name, [])
     ]
+    if "pattern" in base:
+        without = {name: texts for name, texts in base.items() if name not in _OF_PATTERN}
+        group = f" ({base['group'][0]})" if "group" in base else ""
+        found.append({"text": f"Pattern: {chain(base['pattern'])}{group}", "url": url("/conversations", without)})
     if "definition" in base:
         found.append({"text": "Funnel: as defined", "url": url("/conversations", base, definition=None, **_NO_STAGE)})
     found += condition_chips(base, "/conversations")

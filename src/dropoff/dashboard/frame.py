@@ -91,6 +91,10 @@ class Analytics(Protocol):
         """Which segments account for a change: definition, compare, segments, offsetting."""
         ...
 
+    def patterns(self, params: Params) -> dict:
+        """What differs between won and failed: successful, failed, divergence_points, objections, flow, …"""
+        ...
+
     def conversations(self, params: Params) -> dict:
         """One page of conversations: period, as_of, definition, conversations, total, next."""
         ...

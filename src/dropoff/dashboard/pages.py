@@ -13,6 +13,7 @@ from dropoff.dashboard.dropoffs import dropoffs_page
 from dropoff.dashboard.experiments import experiments_page
 from dropoff.dashboard.frame import STATIC, Analytics, BuiltFiles, SecurityHeaders, error_page, render
 from dropoff.dashboard.funnel import funnel_page
+from dropoff.dashboard.patterns import patterns_page
 from dropoff.dashboard.segments import segments_page
 from dropoff.dashboard.trends import trends_page
 from dropoff.errors import DropoffError
@@ -36,6 +37,7 @@ def pages(analytics: Analytics) -> list[BaseRoute]:
         route("/dropoffs", dropoffs_page),
         route("/trends", trends_page),
         route("/segments", segments_page),
+        route("/patterns", patterns_page),
         route("/cohorts", cohorts_page),
         route("/experiments", experiments_page),
         route("/conversations", conversations_page),

@@ -16,6 +16,7 @@ NAVIGATION = (
     Page("/dropoffs", "Drop-offs"),
     Page("/trends", "Trends"),
     Page("/segments", "Segments"),
+    Page("/patterns", "Patterns"),
     Page("/cohorts", "Cohorts"),
     Page("/experiments", "Experiments"),
     Page("/conversations", "Conversations"),
@@ -208,6 +209,31 @@ EXPERIMENT_TERMS = {
     "these are shown and never tested.",
     "Can find": "The smallest rise that so many units find four times in five.",
     "Observational": "Nothing says that the variants were assigned at random: the same numbers, and no decision.",
+}
+
+
+PATTERN_TERMS = {
+    "Pattern": "Steps in a row, or with gaps (at most five), that no longer pattern with the same conversations holds. "
+    "Paths end before the first success or ending: nothing of the outcome is a step.",
+    "Won with it": "Of the conversations with it in the second half, the share that was successful. Without: all "
+    "others.",
+    "Difference": "Of both shares among conversations of the same length (Mantel–Haenszel, interval after Sato): it "
+    "need not be what the two shares differ by.",
+    "Lift": "How many times as often conversations with it are won as all are, in the whole period.",
+    "q": "The false discovery rate (Benjamini–Hochberg) over all that were tested. Below 0.05 is confirmed; nothing "
+    "else is shown.",
+    "Tested": "What one half of the contacts found, and the other was asked about: patterns and places, one family.",
+    "Left out": "Still open: neither won nor failed yet. With the mission's groups also those of other outcomes.",
+    "Where ways part": "After a common beginning, or the first time of a step: the way on after which outcomes differ "
+    "most from the others by the same side. First what the bot did, then what prospects did.",
+    "Steps before": "How many steps came before the objection: the median, and between which half of them lie.",
+    "Went on": "The prospect wrote again after the first answer, or the conversation was won. q is over all answers "
+    "here.",
+    "Difference matrix": "Of each group the share that is at the step at that position, the second taken from the "
+    "first, in percentage points.",
+    "Structural": "Steps that fewer than five of a group have, or lack, or only those that went on: they say what the "
+    "groups are, and explain nothing.",
+    "Test traffic": TERMS["Test traffic"],
 }
 
 

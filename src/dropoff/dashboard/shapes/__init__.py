@@ -11,6 +11,7 @@ from dropoff.dashboard.shapes.metrics import (
     QueryAnswer,
     TrendAnswer,
 )
+from dropoff.dashboard.shapes.patterns import PatternsAnswer
 from dropoff.dashboard.shapes.segments import ExplainAnswer, SegmentsAnswer
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "FunnelAnswer",
     "MetricsAnswer",
     "OwnQuery",
+    "PatternsAnswer",
     "PeriodShape",
     "PlanAnswer",
     "QueryAnswer",

@@ -1,0 +1,71 @@
+"""The page of patterns in a browser: with the keyboard, on a phone, in both themes, and without scripts."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dropoff.dashboard import findings
+
+AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+FROM = "from=2020-01-01&to=2030-01-01"
+PAGES = (
+    f"/patterns?success=booked&{FROM}",
+    "/patterns?anchor=bot:pitch&steps=bot,prospect,sentiment&compare=previous",
+    "/patterns?success=nothing",
+    "/patterns?from=2019-01-01&to=2019-02-01",
+)
+
+
+def test_from_the_navigation_to_a_place_to_both_transcripts_to_the_conversations(demo, page):
+    page.goto(demo.url)
+    page.get_by_role("link", name="Patterns", exact=True).press("Enter")
+    page.wait_for_url("**/patterns*")
+    page.get_by_role("combobox", name="Success").select_option("booked")
+    page.get_by_role("button", name="Apply").press("Enter")
+    page.wait_for_url("**success=booked**")
+    page.goto(f"{demo.url}{PAGES[0]}")
+    answer = demo.get(f"/api/v1{PAGES[0]}")
+    assert answer["divergence_points"]
+    assert findings.of_point(answer["divergence_points"][0]) in page.locator(".said").first.inner_text()
+    assert page.locator(".sides ol.transcript").count() == 2
+    assert page.locator(".sides .here").count() == 2
+    first, second = (one.bounding_box() for one in page.locator(".sides > div").all())
+    assert first["y"] == second["y"]
+    assert first["x"] + first["width"] <= second["x"]
+    link = page.locator("section .table").first.locator("tbody td a").first
+    count = link.inner_text()
+    link.press("Enter")
+    page.wait_for_url("**/conversations?**pattern=**")
+    assert f"{count} conversations" in page.locator("main").inner_text()
+
+
+def test_the_flow_is_drawn(demo, page):
+    page.goto(f"{demo.url}{PAGES[0]}")
+    option = json.loads(page.locator("#flow-option").inner_text())
+    assert option["series"][0]["links"]
+    assert page.locator(".plot canvas").bounding_box()["height"] > 200
+
+
+def test_without_scripts_the_tables_say_it_all(demo, open_page):
+    page = open_page(java_script_enabled=False)
+    page.goto(f"{demo.url}{PAGES[0]}")
+    assert page.get_by_role("heading", name="Where both groups are").count() == 1
+    assert not page.locator(".chart").first.is_visible()
+
+
+@pytest.mark.parametrize("size", [{}, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_fault_of_access_and_nothing_scrolls_sideways(demo, open_page, watch, scheme, size):
+    if not AXE.exists():
+        pytest.skip(f"{AXE} is missing (npm ci)")
+    watch.expected = {"400 (Bad Request)"}
+    page = open_page(color_scheme=scheme, **size)
+    for path in PAGES:
+        page.goto(demo.url + path)
+        page.evaluate(AXE.read_text() + "\n;0")
+        found = page.evaluate("axe.run({resultTypes: ['violations']})")
+        grave = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
+        assert grave == [], f"{path}: {json.dumps(grave, indent=1)[:3000]}"
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0, path

@@ -1,0 +1,112 @@
+"""Patterns are the same on every surface, and the demo's planted fork is what they say first."""
+
+import asyncio
+import json
+import re
+from datetime import UTC, datetime
+from html import unescape
+
+import httpx
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from dropoff.access import Access
+from dropoff.app import web
+from dropoff.cli import app as cli
+from dropoff.dashboard import findings
+from dropoff.demo import generate
+from dropoff.demo.planted import DIVERGENCE, TIMEZONE
+from dropoff.engine import Engine
+from dropoff.settings import load
+
+END = datetime(2026, 6, 1, tzinfo=UTC)
+ASKED = {"from": "2026-01-20", "to": "2026-06-01", "timezone": TIMEZONE, "success": "booked", "anchor": "bot:pitch"}
+
+
+@pytest.fixture(scope="module")
+def surfaces(tmp_path_factory):
+    """What Python, API, page and command line say of 3,000 conversations, and the lists behind the first finding."""
+    data = tmp_path_factory.mktemp("surfaces") / "data"
+    with Engine(load(data=data)) as engine:
+        app = web(engine, Access(engine.control, "local", may_be_open=True))
+
+        def send(method, path, **more):
+            async def asked():
+                transport = httpx.ASGITransport(app)
+                async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8787") as client:
+                    return await client.request(method, path, **more)
+
+            return asyncio.run(asked())
+
+        events = list(generate(3000, 7, END))
+        for start in range(0, len(events), 5000):
+            body = b"\n".join(map(msgspec.json.encode, events[start : start + 5000]))
+            sent = send("POST", "/v1/events", content=body, headers={"content-type": "application/x-ndjson"})
+            assert sent.status_code == 202
+        engine.drain()
+        params = {name: [text] for name, text in ASKED.items()}
+        python = json.loads(msgspec.json.encode(engine.analytics.patterns(params)))
+        page = send("GET", "/patterns", params=ASKED)
+        links = re.findall(r'href="(/conversations\?[^"]*pattern=[^"]*)"', page.text)
+        lists = [send("GET", "/api/v1" + unescape(link)).json() for link in links[:4]]
+        found = {
+            "python": python, "api": send("GET", "/api/v1/patterns", params=ASKED).json(), "page": unescape(page.text),
+            "lists": lists, "listed": send("GET", unescape(links[0])).text,
+        }  # fmt: skip
+    options = [word for name, text in ASKED.items() for word in (f"--{name}", text)]
+    for name, more in (("cli", ["--json"]), ("terminal", [])):
+        ran = CliRunner().invoke(cli, ["patterns", *options, "--data", str(data), *more], catch_exceptions=False)
+        assert ran.exit_code == 0, ran.output
+        found[name] = ran.output if name == "terminal" else json.loads(ran.output)
+    return found
+
+
+def without_time(answer):
+    return {name: value for name, value in answer.items() if name != "as_of"}
+
+
+def test_python_api_and_command_line_agree(surfaces):
+    assert without_time(surfaces["python"]) == without_time(surfaces["api"]) == without_time(surfaces["cli"])
+
+
+def test_the_planted_fork_comes_first(surfaces):
+    first = surfaces["api"]["divergence_points"][0]
+    assert first["after"][-1] == f"prospect:objection_{DIVERGENCE.objection}"
+    assert {one["step"] for one in first["branches"]} == {f"bot:{DIVERGENCE.good}", f"bot:{DIVERGENCE.bad}"}
+    assert first["branches"][0]["step"] == f"bot:{DIVERGENCE.good}"
+    price = next(one for one in surfaces["api"]["objections"] if one["objection"] == DIVERGENCE.objection)
+    alive = {one["answer"]: one["alive"]["interval"] for one in price["answers"]}
+    assert alive[f"bot:{DIVERGENCE.good}"][0] <= 1 - DIVERGENCE.silent_good <= alive[f"bot:{DIVERGENCE.good}"][1]
+    assert alive[f"bot:{DIVERGENCE.bad}"][0] <= 1 - DIVERGENCE.silent_bad <= alive[f"bot:{DIVERGENCE.bad}"][1]
+
+
+def test_a_booking_confirmation_is_structural(surfaces):
+    answer = surfaces["api"]
+    assert {"bot:confirm_meeting", "prospect:confirm"} <= {one["step"] for one in answer["structural"]}
+    steps = {step for name in ("successful", "failed") for one in answer[name] for step in one["pattern"]}
+    steps |= {one["branch"] for one in answer["divergence_points"]}
+    assert not steps & {"bot:confirm_meeting", "prospect:confirm"}
+
+
+def test_page_and_terminal_say_the_sentences_of_the_answer(surfaces):
+    answer, page = surfaces["api"], surfaces["page"]
+    first = findings.of_point(answer["divergence_points"][0])
+    assert first in page
+    assert " ".join(first.split()) in " ".join(surfaces["terminal"].split())
+    for name in ("successful", "failed"):
+        for one in answer[name][:3]:
+            assert findings.of_pattern(one) in page
+    assert findings.HONEST in page
+    assert "here the ways part" in page
+
+
+def test_counts_lead_to_their_conversations(surfaces):
+    totals = {
+        one[name]["numerator"] for group in ("successful", "failed") for one in surfaces["api"][group]
+        for name in ("successful", "failed")
+    }  # fmt: skip
+    totals |= {one["rate"]["denominator"] for p in surfaces["api"]["divergence_points"] for one in p["branches"]}
+    assert surfaces["lists"]
+    assert {one["total"] for one in surfaces["lists"]} <= totals
+    assert "Pattern: " in surfaces["listed"]
