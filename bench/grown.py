@@ -24,6 +24,7 @@ from dropoff.store.duckdb import DuckStore
 BATCH = 10_000
 BATCHES = 8
 A_YEAR_HOLDS = 50  # copies of the timeline
+_IDS = ("id", "event_id", "conversation_id", "contact_id")
 _GROWING = ("events", "messages", "conversations", "turns", "meetings", "deals", "attributions")
 
 
@@ -71,7 +72,7 @@ def _copied(column: tables.Column, number: int, events: int) -> str:
         return f"seq + {number * events}"
     if column.type == "uint":
         return f"xor({name}, {number << 20}::UBIGINT)"
-    return f"{name} || '~{number}'" if name in ("id", "conversation_id", "contact_id") else f'"{name}"'
+    return f"{name} || '~{number}'" if name in _IDS else f'"{name}"'
 
 
 def _next_batches(folder: Path, payloads: Sequence[tuple[bytes, int]]) -> tuple[int, list[float]]:

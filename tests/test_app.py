@@ -465,7 +465,7 @@ def test_the_openapi_document_names_every_address_and_resolves(client):
     assert set(document["paths"]) == {
         "/v1/funnel", "/v1/dropoffs", "/v1/cohorts", "/v1/conversations", "/v1/conversations/{id}", "/v1/rejected",
         "/v1/metrics", "/v1/trend", "/v1/definitions", "/v1/query", "/v1/events", "/v1/segments", "/v1/explain",
-        "/v1/experiments", "/v1/experiments/plan", "/v1/patterns",
+        "/v1/experiments", "/v1/experiments/plan", "/v1/patterns", "/v1/messages",
     }  # fmt: skip
     assert document["servers"] == [{"url": "/api"}]
     door = document["paths"]["/v1/events"]["post"]

@@ -307,6 +307,25 @@ def explain(
     _print(_ask(data, "explain", params), json, _terminal().explain)
 
 
+@app.command()
+def messages(
+    rank: Annotated[
+        str, typer.Option(help="reply_rate, objection_rate, opt_out_rate, sentiment_change, booking_rate, …")
+    ] = "reply_rate",
+    position: Annotated[int | None, typer.Option(help="only the how-manieth message of the bot", min=1)] = None,
+    within: Annotated[str, typer.Option(help="intent or position: what compared messages have in common")] = "intent",
+    limit: Annotated[int | None, typer.Option(help="how many are listed [100]", min=1, max=1000)] = None,
+    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,
+    as_of: AsOf = None, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """Which of the bot's messages do best and worst at their place in the conversation."""
+    params = _params(
+        start, end, timezone, where, include_test, as_of=as_of, rank=rank, position=position, within=within,
+        limit=limit,
+    )  # fmt: skip
+    _print(_ask(data, "messages", params), json, _terminal().messages)
+
+
 @experiments_app.command("show")
 def show_experiments(
     name: Annotated[str | None, typer.Argument(help="one experiment; default: all", show_default=False)] = None,
@@ -361,6 +380,9 @@ def list_conversations(
     groups: Annotated[str | None, typer.Option(help="with --pattern: closed or mission")] = None,
     steps: Steps = None,
     repeats: Annotated[str | None, typer.Option(help="with --pattern: kept or merged")] = None,
+    message: Annotated[str | None, typer.Option(help="with --position: in which the bot said this there")] = None,
+    position: Annotated[int | None, typer.Option(help="with --message: the how-manieth of the bot", min=1)] = None,
+    intent: Annotated[str | None, typer.Option(help="with --message: with this intent of the bot")] = None,
     limit: Annotated[int | None, typer.Option(help="how many [50]", min=1, max=1000)] = None,
     after: Annotated[str | None, typer.Option(help="the `next` of the page before")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="print the whole list as CSV")] = False,
@@ -374,6 +396,7 @@ def list_conversations(
     given |= {"name": name, "definition": _json_of(definition), "mode": mode}
     given |= {"experiment": experiment, "variant": variant, "goal": goal}
     given |= {"kind": kind, "group": group, "success": success, "cut": cut, "groups": groups, "steps": steps}
+    given |= {"message": message, "position": position, "intent": intent}
     params = _params(start, end, timezone, where, include_test, as_of=as_of, repeats=repeats, **given)
     params |= {"pattern": pattern} if pattern else {}
     if csv:

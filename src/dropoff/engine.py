@@ -26,6 +26,7 @@ from dropoff.queue.base import Lag, Queue, Shared
 from dropoff.settings import Settings
 from dropoff.shares import LEASE_SECONDS, Shares
 from dropoff.store.base import Store
+from dropoff.wording import rules as wording_rules
 
 T = TypeVar("T")
 _KEEP_IMPORTS_SECONDS = 86_400
@@ -86,7 +87,7 @@ class Engine:
             self.analytics = Analytics(
                 self.store, settings.timezone, test=settings.test, registry=registry(settings.metrics),
                 funnels=settings.funnels, maturity=settings.maturity, past=pasts.at,
-                planned=settings.experiments,
+                planned=settings.experiments, wording=wording_rules(settings.wording),
             )  # fmt: skip
         self._threads = self._workers() if self.jobs.work else None
 

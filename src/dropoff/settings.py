@@ -18,6 +18,7 @@ from dropoff.funnels import named
 from dropoff.metrics import HORIZON, MOST_DAYS, STEP_DAYS
 from dropoff.periods import parse_zone
 from dropoff.query import TestTraffic
+from dropoff.wording import WordingRule
 
 FILE = "dropoff.toml"
 
@@ -78,6 +79,9 @@ class Settings(BaseSettings):
     )
     experiments: dict[str, Experiment] = Field(
         {}, description="what is planned for experiments, by name ([experiments.md](experiments.md))"
+    )
+    wording: dict[str, WordingRule] = Field(
+        {}, description="rules by which texts are one message, by name ([messages.md](messages.md))"
     )
     log_level: str = Field("info", description="debug, info, warning or error")
 

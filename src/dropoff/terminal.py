@@ -234,6 +234,9 @@ def trend(answer: Answer, console: Console) -> None:
         said = [", ".join(_value(row)) for row in total if not split]
         if said:
             console.print(Text(plain(f"{name}: {'; '.join(said)}")))
+    for one in answer["labellers"]:
+        text = f"{formats.instant(one['at'], zone)}: labels by {one['label_source']}, not comparable with those before"
+        console.print(Text(plain(text)))
     for deploy in answer["deploys"]:
         console.print(Text(plain(f"{formats.instant(deploy['at'], zone)}: version {deploy['bot_version']}")))
 
@@ -376,6 +379,44 @@ def _moved(title: str, moves: list[Answer], answer: Answer, console: Console) ->
     ]  # fmt: skip
     columns = {"segment": False, "now": True, "before": True, "by rate": True, "by mix": True, "together": True}
     table(title, columns | {"95 %": False, "": False}, rows, console)
+
+
+def messages(answer: Answer, console: Console) -> None:
+    """`dropoff messages`."""
+    _head(answer, console)
+    definition = answer["definition"]
+    rank = definition["rank"]
+    console.print(Text(definition["text"], style="dim"))
+    for title, name in (("best", "best_performing"), ("worst", "worst_performing")):
+        console.print()
+        console.print(Text(title, style="bold"))
+        for row in answer[name]:
+            said = f"{formats.message_name(row, 80)} ({formats.message_place(row)}): "
+            console.print(Text(plain(said + formats.message_said(row, definition))))
+        if not answer[name]:
+            console.print(Text("none: too few messages to compare, or they do alike", style="dim"))
+    rows: list[list[object]] = [
+        [
+            formats.message_name(row, 60), row["position"], formats.number(row["n"]),
+            *(formats.of_message(row, one) for one in formats.MEASURES), formats.message_verdict(row),
+        ]
+        for row in answer["messages"][:_MESSAGES]
+    ]  # fmt: skip
+    console.print()
+    columns = {
+        "message": False,
+        "position": True,
+        "n": True,
+        **{one.replace("_", " "): True for one in formats.MEASURES},
+    }
+    table(
+        f"{formats.number(answer['total'])} messages", columns | {f"by {rank.replace('_', ' ')}": False}, rows, console
+    )
+    if answer["total"] > _MESSAGES:
+        console.print(Text("the most frequent ones: --json has more", style="dim"))
+
+
+_MESSAGES = 25
 
 
 def experiments(answer: Answer, console: Console) -> None:

@@ -1,6 +1,6 @@
 """Every question by name: what page, API and command line call, with the parameters of a URL."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from dropoff.analyse import (
     experiments,
     explain,
     funnel,
+    messages,
     metrics,
     own,
     patterns,
@@ -32,6 +33,7 @@ from dropoff.metrics import METRICS, Metric, named
 from dropoff.periods import parse_instant, parse_zone
 from dropoff.query import NO_TEST_RULES, Params, Query, TestTraffic, number, one, parse_query
 from dropoff.store.base import Store
+from dropoff.wording import RULES, Rule
 
 _FIRST = datetime(1901, 1, 1, tzinfo=UTC)  # long before it engines have no dates
 COMMON = ("from", "to", "timezone", "where", "include_test", "as_of")
@@ -41,6 +43,7 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "cohorts": (*COMMON, "stage", "interval"),
     "experiments": (*COMMON, "name", "goal", "horizon"),
     "experiments/plan": ("base", "effect", "power", "daily", "arms", "planned", "horizon"),
+    "messages": (*COMMON, "rank", "position", "within", "limit"),
     "metrics": (*COMMON, "by", "metric"),
     "trend": (*COMMON, "by", "metric", "interval"),
     "segments": (*COMMON, "metric", "by", "segment", "units", "compare", "compare_from", "compare_to", "follow"),
@@ -49,7 +52,7 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "definitions": (),
     "conversations": (
         *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", *dropoffs.BEHIND, "limit",
-        "after", *experiments.BEHIND, *patterns.BEHIND,
+        "after", *experiments.BEHIND, *patterns.BEHIND, *messages.BEHIND,
     ),
     "conversation": ("timezone", "as_of"),
     "rejected": ("limit",),
@@ -103,6 +106,7 @@ class Analytics:
         maturity: Mapping[str, float] = MappingProxyType({}),
         past: Callable[[datetime], Store] = no_past,
         planned: Mapping[str, Experiment] = MappingProxyType({}),
+        wording: Sequence[Rule] = RULES,
     ) -> None:
         self._store = store
         self._timezone = timezone
@@ -113,6 +117,7 @@ class Analytics:
         self._young = Young(maturity)
         self._past = past
         self._planned = planned
+        self._wording = wording
 
     def funnel(self, params: Params) -> dict[str, Any]:
         """Stages, rates and drop-offs of the funnel `name`, or of the `definition`, a JSON text."""
@@ -173,6 +178,12 @@ class Analytics:
         whole = one(params, "from") is None and one(params, "to") is None
         found = experiments.answer(store, query, self._planned, self._young, asked, whole=whole)
         return _with_test(store, query, found)
+
+    def messages(self, params: Params) -> dict[str, Any]:
+        """Which of the bot's messages do best and worst at their place in the conversation."""
+        check_parameters("messages", params)
+        asked, (store, query) = messages.parse(params), self._asked(params)
+        return _with_test(store, query, messages.answer(store, query, self._young, self._wording, asked))
 
     def plan(self, params: Params) -> dict[str, Any]:
         """How many units an experiment needs, and how long that takes."""
@@ -270,6 +281,8 @@ class Analytics:
             return experiments.behind(store, query, self._planned, self._young, *trial), experiments.listed(*trial)
         if way := patterns.parse_behind(params):
             return patterns.behind(store, query, params, *way), patterns.described(*way)
+        if message := messages.parse_behind(params):
+            return messages.units(store, query, self._wording, message), messages.described(message)
         name, chosen = self._chosen(params)
         if meant := dropoffs.parse_behind(params):
             _without_within(params)

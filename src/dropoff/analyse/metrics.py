@@ -17,7 +17,7 @@ from dropoff.analyse.young import Cohorts, Step, Waits, Young
 from dropoff.errors import InvalidInput
 from dropoff.metrics import QUANTILES, Metric
 from dropoff.periods import MICROSECOND, Period, midnight, to_micros
-from dropoff.query import MULTIPLE, Query
+from dropoff.query import MULTIPLE, NONE, Query
 from dropoff.store.base import Store
 from dropoff.store.sql import PHYSICAL, STAGES, Dialect
 
@@ -296,6 +296,7 @@ def trend(store: Store, query: Query, metric: Metric, interval: str, young: Youn
         **now,
         "previous": {"period": before.period.to_dict(), **then},
         "deploys": _deploys(store, query),
+        "labellers": _labellers(store, query) if metric.name in LABELLED else [],
     }
 
 
@@ -409,6 +410,25 @@ def next_day(day: date, interval: str) -> date:
     if interval == "month":
         return (day.replace(day=28) + timedelta(days=4)).replace(day=1)
     return day + timedelta(days=7 if interval == "week" else 1)
+
+
+LABELLED = ("sentiment_average", "sentiment_trend", "understanding_rate")
+"""Metrics that rest on what labelled the prospects' messages."""
+
+
+def _labellers(store: Store, query: Query) -> list[dict[str, Any]]:
+    """When each `label_source` was first seen in the period, where messages had been labelled otherwise before."""
+    clause = select.Clause(store.dialect)
+    rows = select.conversations(replace(query, by=None), clause, started=False)
+    found = store.select(
+        f"""SELECT m.label_source AS label_source, min(m.timestamp) AS moment FROM {PHYSICAL["messages"]} m
+            JOIN {rows} c ON c.key = m.key AND c.id = m.conversation_id
+            WHERE m.sender = 'prospect' AND (m.intent_confidence IS NOT NULL OR m.sentiment IS NOT NULL)
+            GROUP BY m.label_source ORDER BY moment, label_source""",
+        clause.parameters,
+    ).rows
+    start, end = (select.naive(one) for one in (query.period.start, query.period.end))
+    return [{"label_source": name or NONE, "at": instant(at)} for name, at in found[1:] if start <= at < end]
 
 
 def _deploys(store: Store, query: Query) -> list[dict[str, Any]]:

@@ -99,6 +99,9 @@ def _of_listing(
         str | None, Query(description="of the pattern: step, run, gapped (default), beginning, after")
     ] = None,
     group: Annotated[str | None, Query(description="with pattern: successful or failed")] = None,
+    message: Annotated[str | None, Query(description="with position: in which the bot said this there")] = None,
+    position: Annotated[str | None, Query(description="with message: the how-manieth message of the bot")] = None,
+    intent: Annotated[str | None, Query(description="with message: with this intent of the bot")] = None,
     limit: Annotated[str | None, Query(description="1 to 1000; default 50")] = None,
     after: Annotated[str | None, Query(description="`next` of the page before")] = None,
     format: Annotated[str | None, Query(description="json (default), or csv: the whole list")] = None,  # noqa: A002
@@ -119,6 +122,21 @@ def _of_experiments(
         list[str] | None, Query(description="a stage of the funnel sales; repeatable; default: all")
     ] = None,
     horizon: Annotated[str | None, Query(description="sequential (default), or fixed: read once at the end")] = None,
+) -> None:
+    """As above."""
+
+
+def _of_messages(
+    rank: Annotated[
+        str | None,
+        Query(description="reply_rate (default), objection_rate, opt_out_rate, sentiment_change, booking_rate, …"),
+    ] = None,
+    position: Annotated[str | None, Query(description="only the how-manieth message of the bot; default: any")] = None,
+    within: Annotated[
+        str | None,
+        Query(description="intent (default): compared at one position and intent; position: at one position"),
+    ] = None,
+    limit: Annotated[str | None, Query(description="1 to 1000; default 100")] = None,
 ) -> None:
     """As above."""
 
@@ -280,6 +298,14 @@ def _of_comparisons(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
     def explain(request: Request) -> Response:
         """Which segments account for the change of a metric since another period, by default the one before."""
         return _json(analytics.explain(params(request)))
+
+    @app.get(
+        "/v1/messages", response_model=shapes.MessagesAnswer, responses=refusals,
+        dependencies=[Depends(_common), Depends(_of_messages)],
+    )  # fmt: skip
+    def messages(request: Request) -> Response:
+        """Which of the bot's messages do best and worst at their place in the conversation."""
+        return _json(analytics.messages(params(request)))
 
 
 def _of_trials(app: FastAPI, analytics: Analytics, refusals: Any) -> None:

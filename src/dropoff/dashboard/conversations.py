@@ -15,9 +15,10 @@ from dropoff.dashboard.funnel import with_one_funnel
 _BEHIND = ("passed", "said", "last_intent", "instead", "reason")
 _OF_EXPERIMENT = ("experiment", "variant", "goal")
 _OF_PATTERN = ("pattern", "kind", "group", "success", "cut", "groups", "steps", "repeats")
+_OF_MESSAGE = ("message", "position", "intent")
 _PARAMETERS = (
     *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", *_BEHIND, *_OF_EXPERIMENT,
-    *_OF_PATTERN, "limit", "after",
+    *_OF_PATTERN, *_OF_MESSAGE, "limit", "after",
 )  # fmt: skip
 
 
@@ -55,9 +56,11 @@ def chips(params: Params) -> list[dict[str, str]]:
         "stage": "Reached", "within": "Before the age of", "dropped": "Dropped after", "passed": "Went on after",
         "said": "The bot said", "last_intent": "Silent after", "instead": "Instead", "reason": "Meanwhile",
         "name": "Funnel", "mode": "Mode", "experiment": "Experiment", "variant": "Variant", "goal": "Came to",
+        "message": "Message", "position": "Message number", "intent": "Intent",
     }  # fmt: skip
     gone = {"stage": {"stage": None, "within": None}}  # without a stage nothing was reached within a time
     gone |= dict.fromkeys(("experiment", "variant"), dict.fromkeys(_OF_EXPERIMENT))
+    gone |= dict.fromkeys(("message", "position"), dict.fromkeys(_OF_MESSAGE))
     found = [
         {
             "text": f"{names[name]}: {formats.label(text)}",

@@ -64,7 +64,7 @@ class Analytics(Protocol):
         ...
 
     def trend(self, params: Params) -> dict:
-        """A metric over time: period, as_of, definition, interval, total, points, previous, deploys."""
+        """A metric over time: period, as_of, definition, interval, total, points, previous, deploys, labellers."""
         ...
 
     def definitions(self, params: Params) -> dict:
@@ -77,6 +77,10 @@ class Analytics(Protocol):
 
     def experiments(self, params: Params) -> dict:
         """Experiments with their decisions: period, as_of, definition, experiments, test_conversations."""
+        ...
+
+    def messages(self, params: Params) -> dict:
+        """The bot's messages: definition, messages, best_performing, worst_performing, first_messages."""
         ...
 
     def plan(self, params: Params) -> dict:

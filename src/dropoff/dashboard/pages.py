@@ -13,6 +13,7 @@ from dropoff.dashboard.dropoffs import dropoffs_page
 from dropoff.dashboard.experiments import experiments_page
 from dropoff.dashboard.frame import STATIC, Analytics, BuiltFiles, SecurityHeaders, error_page, render
 from dropoff.dashboard.funnel import funnel_page
+from dropoff.dashboard.messages import messages_page
 from dropoff.dashboard.patterns import patterns_page
 from dropoff.dashboard.segments import segments_page
 from dropoff.dashboard.trends import trends_page
@@ -40,6 +41,7 @@ def pages(analytics: Analytics) -> list[BaseRoute]:
         route("/patterns", patterns_page),
         route("/cohorts", cohorts_page),
         route("/experiments", experiments_page),
+        route("/messages", messages_page),
         route("/conversations", conversations_page),
         route("/conversations/{id:path}", conversation_page),
         route("/login", login),

@@ -89,11 +89,11 @@ def totals(answer: Mapping) -> dict[str, dict[str, Any]]:
 
 
 def trend_chart(rows: Sequence[Row], answer: Mapping) -> dict:
-    """A line with its points, the period before as a dashed one, and a vertical line for each deploy."""
+    """A line with its points, the period before as a dashed one, and a vertical line for each deploy and labeller."""
     unit = rows[0].point["unit"]
     factor, suffix = scale(unit, [row.point["value"] for row in rows])
     drawn = [_before(rows, factor), _now(rows, factor) | {"markLine": _marks(rows, answer)}]
-    top = 30 if answer["deploys"] else 10
+    top = 30 if answer["deploys"] or answer["labellers"] else 10
     frame = over_time(describe_trend(rows, answer), [row.name for row in rows], suffix, top)
     return {"baseOption": frame | {"series": drawn}, "media": []}
 
@@ -181,12 +181,14 @@ def _before(rows: Sequence[Row], factor: float) -> dict:
 
 
 def _marks(rows: Sequence[Row], answer: Mapping) -> dict:
-    """A line at the bucket in which a version was first seen; neighbours have their names at two heights."""
+    """A line where a version or a labeller was first seen; neighbours have their names at two heights."""
     data, last = [], -len(rows)
-    for deploy in answer["deploys"]:
-        place = sum(row.point["from"] <= deploy["at"] for row in rows) - 1
+    seen = [(one["at"], visible(one["bot_version"])[:16]) for one in answer["deploys"]]
+    seen += [(one["at"], f"labels: {visible(one['label_source'])[:16]}") for one in answer["labellers"]]
+    for at, text in sorted(seen):
+        place = sum(row.point["from"] <= at for row in rows) - 1
         raised = place - last < len(rows) / 10 and (not data or data[-1]["label"]["distance"] < 14)
-        mark = {"xAxis": max(place, 0), "name": inert(visible(deploy["bot_version"])[:16])}
+        mark = {"xAxis": max(place, 0), "name": inert(text)}
         data.append(mark | {"label": {"formatter": mark["name"], "distance": 16 if raised else 3}})
         last = place
     return {

@@ -19,6 +19,7 @@ NAVIGATION = (
     Page("/patterns", "Patterns"),
     Page("/cohorts", "Cohorts"),
     Page("/experiments", "Experiments"),
+    Page("/messages", "Messages"),
     Page("/conversations", "Conversations"),
     Page("/api/docs", "API docs", filtered=False),
 )
@@ -233,6 +234,26 @@ PATTERN_TERMS = {
     "first, in percentage points.",
     "Structural": "Steps that fewer than five of a group have, or lack, or only those that went on: they say what the "
     "groups are, and explain nothing.",
+    "Test traffic": TERMS["Test traffic"],
+}
+
+MESSAGE_TERMS = {
+    "Message": "The variant under which the bot sent it, else its text with names, numbers and links replaced.",
+    "Place": "The how-manieth message of the bot it is, and what the bot meant by it (its intent). Messages of one "
+    "place are compared; first messages with one another, whatever their intent.",
+    "Old enough": "A message that can still be answered is no miss: of each share only messages count that are as old "
+    "as its maturity time, and what happened within as long.",
+    "Answered": "The prospect wrote before the bot or an agent wrote again. Messages sent in one go, each within a "
+    "minute of the one before, share the answer. Auto-replies and opt-out words are none.",
+    "Objection": "The answer, up to the bot's next message, raises an objection.",
+    "Opt-out": "The prospect opted out before the bot or an agent wrote again.",
+    "Sentiment": "From the prospect's message before it to the answer, where both have a sentiment: the mean change.",
+    "Booking and deal": "Of messages before which there was none, those whose conversation came to it afterwards.",
+    "Shrunk": "Drawn towards the mean of its place, the more so the fewer they are: of many the best is partly the "
+    "luckiest (empirical Bayes, Morris 1983).",
+    "Best and worst": "By the bound on the bad side, beside the mean of their place, of those with 30 and 30 contacts.",
+    "Verdict": "Against all others of its place, q below 0.05 over all messages together (Benjamini–Hochberg).",
+    "Not enough data": "Fewer than 30 messages or contacts.",
     "Test traffic": TERMS["Test traffic"],
 }
 

@@ -3,6 +3,7 @@
 from dropoff.dashboard.shapes.common import Answer, Error, PeriodShape
 from dropoff.dashboard.shapes.experiments import ExperimentsAnswer, PlanAnswer
 from dropoff.dashboard.shapes.funnels import CohortsAnswer, DropOffsAnswer, FunnelAnswer
+from dropoff.dashboard.shapes.messages import MessagesAnswer
 from dropoff.dashboard.shapes.metrics import (
     ConversationsAnswer,
     DefinitionsAnswer,
@@ -24,6 +25,7 @@ __all__ = [
     "ExperimentsAnswer",
     "ExplainAnswer",
     "FunnelAnswer",
+    "MessagesAnswer",
     "MetricsAnswer",
     "OwnQuery",
     "PatternsAnswer",

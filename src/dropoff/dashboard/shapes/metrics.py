@@ -105,6 +105,13 @@ class DeployShape(TypedDict):
     at: str
 
 
+class LabellerShape(TypedDict):
+    """The first message with labels from another source than before."""
+
+    label_source: str
+    at: str
+
+
 class TrendAnswer(Answer):
     """A metric over time, its value in the whole period, the same of the period before, and deploys."""
 
@@ -115,6 +122,7 @@ class TrendAnswer(Answer):
     points: list[PointShape]
     previous: PreviousShape
     deploys: list[DeployShape]
+    labellers: list[LabellerShape]
 
 
 class OwnQuery(TypedDict):

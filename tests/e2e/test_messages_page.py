@@ -1,0 +1,55 @@
+"""The page of messages in a browser: by keyboard, on a phone, in both themes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dropoff.dashboard import formats
+
+AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+PAGES = (
+    "/messages",
+    "/messages?rank=sentiment_change&within=position",
+    "/messages?position=0",
+    "/messages?position=999",
+)
+
+
+def test_from_the_navigation_to_a_rank_to_the_conversations(demo, page):
+    page.goto(demo.url)
+    page.get_by_role("link", name="Messages", exact=True).press("Enter")
+    page.wait_for_url("**/messages*")
+    page.get_by_label("Ranked by").select_option("booking_rate")
+    page.get_by_label("Message number").fill("1")
+    page.get_by_role("button", name="Apply").press("Enter")
+    page.wait_for_url("**rank=booking_rate**")
+    answer = demo.get("/api/v1/messages?rank=booking_rate&position=1")
+    rows = page.locator("h2#all ~ .table tbody tr").all()
+    assert [row.locator("td").nth(1).inner_text() for row in rows] == [
+        formats.number(row["n"]) for row in answer["messages"]
+    ]
+    assert demo.ask("messages", "--rank", "booking_rate", "--position", "1")["messages"] == answer["messages"]
+    sent = answer["messages"][0]["n"]
+    rows[0].get_by_role("link").press("Enter")
+    page.wait_for_url("**/conversations?**message=**")
+    assert f"{formats.number(sent)} conversations" in page.locator("main").inner_text()
+
+
+@pytest.mark.parametrize("size", [{}, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_fault_of_access_and_nothing_scrolls_sideways(demo, open_page, watch, scheme, size):
+    if not AXE.exists():
+        pytest.skip(f"{AXE} is missing (npm ci)")
+    watch.expected = {"400 (Bad Request)"}
+    page = open_page(color_scheme=scheme, **size)
+    for path in PAGES:
+        page.goto(demo.url + path)
+        for details in page.locator("main details").all():
+            details.evaluate("one => one.open = true")
+        page.evaluate(AXE.read_text() + "\n;0")
+        found = page.evaluate("axe.run({resultTypes: ['violations']})")
+        grave = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
+        assert grave == [], f"{path}: {json.dumps(grave, indent=1)[:3000]}"
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0, path

@@ -1,0 +1,109 @@
+"""Messages are the same on every surface: Python, API, command line, page; and no text is obeyed anywhere."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from html import escape, unescape
+
+import httpx
+import msgspec
+import pytest
+from pydantic import TypeAdapter
+from typer.testing import CliRunner
+
+from dropoff.access import Access
+from dropoff.app import web
+from dropoff.cli import app as cli
+from dropoff.dashboard import formats
+from dropoff.dashboard.shapes import MessagesAnswer
+from dropoff.demo import generate
+from dropoff.engine import Engine
+from dropoff.settings import load
+
+END = datetime(2026, 6, 1, tzinfo=UTC)
+COMMON = {"from": "2026-01-20", "to": "2026-06-01", "timezone": "America/New_York"}
+QUESTIONS = {
+    "all": {"limit": "1000"},
+    "booking": {"rank": "booking_rate", "position": "1"},
+    "sentiment": {"rank": "sentiment_change", "within": "position", "limit": "5"},
+}
+EVIL = '<script>alert("x")</script> \x1b[31m'
+
+
+@pytest.fixture(scope="module")
+def surfaces(tmp_path_factory):
+    data = tmp_path_factory.mktemp("surfaces") / "data"
+    found = {}
+    with Engine(load(data=data)) as engine:
+        app = web(engine, Access(engine.control, "local", may_be_open=True))
+
+        def send(method, path, **more):
+            async def one():
+                transport = httpx.ASGITransport(app)
+                async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8787") as client:
+                    return await client.request(method, path, **more)
+
+            return asyncio.run(one())
+
+        events = list(generate(600, 7, END))
+        evil = [e for e in events if e["event_type"] == "message_sent" and "variant" not in e["properties"]]
+        for one in evil[::50]:
+            one["properties"]["content"] = EVIL
+        for start in range(0, len(events), 5000):
+            body = b"\n".join(map(msgspec.json.encode, events[start : start + 5000]))
+            assert send("POST", "/v1/events", content=body, headers={"content-type": "application/x-ndjson"}).is_success
+        engine.drain()
+        for name, asked in QUESTIONS.items():
+            params = COMMON | asked
+            python = engine.analytics.messages({key: [text] for key, text in params.items()})
+            found[name] = {
+                "python": json.loads(msgspec.json.encode(python)),
+                "api": send("GET", "/api/v1/messages", params=params).json(),
+                "page": send("GET", "/messages", params=params).text,
+            }
+        row = found["all"]["api"]["messages"][0]
+        place = {"message": row["message"], "position": row["position"]}
+        found["listed"] = send("GET", "/api/v1/conversations", params=COMMON | place).json()["total"]
+    for name, asked in QUESTIONS.items():
+        words = [word for key, text in (COMMON | asked).items() for word in (f"--{key}", text)]
+        for form in ("json", "plain"):
+            ran = CliRunner().invoke(
+                cli, ["messages", *words, "--data", str(data), *(["--json"] if form == "json" else [])],
+                catch_exceptions=False,
+            )  # fmt: skip
+            assert ran.exit_code == 0, ran.output
+            found[name][form] = ran.output
+    return found
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_python_api_command_line_and_page_agree(surfaces, name):
+    one = surfaces[name]
+    answer = one["api"]
+    assert answer["messages"]
+    strip = lambda found: {key: value for key, value in found.items() if key != "as_of"}  # noqa: E731
+    assert strip(one["python"]) == strip(answer) == strip(json.loads(one["json"]))
+    page = unescape(one["page"])
+    for row in (*answer["best_performing"], *answer["worst_performing"]):
+        assert formats.message_said(row, answer["definition"]) in page
+        assert formats.percent(row["shrunk"]["value"]) in one["plain"] or answer["definition"]["unit"] == "score"
+    for row in answer["messages"][:20]:
+        for measure in formats.MEASURES:
+            assert formats.of_message(row, measure) in page
+    assert all(rule["name"] in page for rule in answer["definition"]["rules"])
+
+
+def test_the_answer_is_as_declared(surfaces):
+    for name in QUESTIONS:
+        TypeAdapter(MessagesAnswer).validate_python(surfaces[name]["api"])
+
+
+def test_a_message_leads_to_its_conversations(surfaces):
+    assert surfaces["listed"] == surfaces["all"]["api"]["messages"][0]["n"]
+
+
+def test_no_text_is_obeyed(surfaces):
+    assert any("<script>" in row["message"] for row in surfaces["all"]["api"]["messages"])
+    assert "<script>alert" not in surfaces["all"]["page"]
+    assert escape("<script>alert") in surfaces["all"]["page"]
+    assert all("\x1b[31m" not in surfaces[name][form] for name in QUESTIONS for form in ("plain", "page"))
