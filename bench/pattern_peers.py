@@ -68,12 +68,12 @@ def retentioneering(path: str, _: float) -> dict[str, int]:
     import pyarrow.parquet as pq
 
     table = pq.read_table(path, columns=["id", "path"]).to_pandas()
-    frame = table.explode("path").rename(columns={"path": "event"}).reset_index(drop=True)
+    frame = table.explode("path").dropna().rename(columns={"path": "event"}).reset_index(drop=True)
     frame["timestamp"] = pd.to_datetime(frame.index, unit="s")
     schema = {"path_cols": ["id"], "event_col": "event", "timestamp_col": "timestamp"}
     stream = import_module("retentioneering.eventstream").Eventstream(frame, schema)
-    found: Any = stream.transition_matrix_data(values="count")
-    return {"transitions": int(sum(map(sum, found["matrix"])))}
+    found: Any = stream.transition_graph_data(edge_weight="count")
+    return {"transitions": int(found.to_numpy().sum())}
 
 
 PEERS: dict[str, Callable[[str, float], dict[str, int]]] = {

@@ -93,7 +93,8 @@ TALK = ["bot:greet", "prospect:yes", "bot:pitch", "prospect:yes"]
 
 
 def found(asked, analytics):
-    made = read(*analytics._asked({}), asked)
+    store, query = analytics._asked({})
+    made = read(store, query, asked)
     return {row["id"]: (row["group"], made.path(row["path"])) for row in made.units.to_dicts()}, made.left_out
 
 
