@@ -27,7 +27,7 @@ HOST = "127.0.0.1:8787"
 START = {"event_type": "conversation_started", "conversation_id": "c/1", "channel": "sms", "is_test": False}
 REPLY = {"event_type": "message_received", "conversation_id": "c/1", "properties": {"content": "<b>hi</b>"}}
 OWN = '{"steps":[{"event":"conversation_started"},{"event":"message_received"}],"window":"1d","by":"channel"}'
-PAGES = ("/", "/trends", "/conversations", "/conversations/c%2F1", "/api/docs")
+PAGES = ("/", "/alerts", "/trends", "/conversations", "/conversations/c%2F1", "/api/docs")
 READS = (
     "/api/v1/funnel",
     "/api/v1/dropoffs",
@@ -36,6 +36,8 @@ READS = (
     "/api/v1/definitions",
     "/api/v1/conversations",
     "/api/v1/rejected",
+    "/api/v1/alerts/silences",
+    "/api/v1/alerts/acknowledgements",
     "/api/openapi.json",
     "/metrics",
 )
@@ -450,6 +452,9 @@ def strict(shape):
         ("/api/v1/definitions", shapes.DefinitionsAnswer),
         ("/api/v1/conversations", shapes.ConversationsAnswer),
         ("/api/v1/conversations?stage=responded&dropped=started&limit=1", shapes.ConversationsAnswer),
+        ("/api/v1/alerts?coverage=1", shapes.AlertsAnswer),
+        ("/api/v1/alerts/history", shapes.EpisodesAnswer),
+        ("/api/v1/alerts/backtest?rule=fallbacks&from=2024-01-01&to=2024-01-02", shapes.BacktestAnswer),
         ("/api/v1/funnel?from=x", shapes.Error),
         ("/api/v1/conversations/none", shapes.Error),
     ],
@@ -466,6 +471,7 @@ def test_the_openapi_document_names_every_address_and_resolves(client):
         "/v1/funnel", "/v1/dropoffs", "/v1/cohorts", "/v1/conversations", "/v1/conversations/{id}", "/v1/rejected",
         "/v1/metrics", "/v1/trend", "/v1/definitions", "/v1/query", "/v1/events", "/v1/segments", "/v1/explain",
         "/v1/experiments", "/v1/experiments/plan", "/v1/patterns", "/v1/messages",
+        "/v1/alerts", "/v1/alerts/history", "/v1/alerts/backtest",
     }  # fmt: skip
     assert document["servers"] == [{"url": "/api"}]
     door = document["paths"]["/v1/events"]["post"]

@@ -99,7 +99,7 @@ def test_control_is_beside_the_queue():
         ({"role": "worker", "queue": NATS, "store": "chdb:///tmp/x"}, "all while store is chdb:///tmp/x"),
         ({"role": "web", "store": STORE}, "all while control is embedded"),
         ({"role": "ingest", "queue": "kafka://a:9092/x"}, "all while control is embedded"),
-        ({"role": "alerts"}, "alerts are not part of this version"),
+        ({"role": "alerts"}, "all while store is embedded"),
     ],
 )
 def test_a_role_that_has_nothing_to_share_is_refused(given: dict[str, str], rule: str, tmp_path: Path):

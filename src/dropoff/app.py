@@ -21,7 +21,9 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from dropoff import access
 from dropoff.access import Access
+from dropoff.dashboard.alerts_page import Office
 from dropoff.dashboard.api import api, params
+from dropoff.dashboard.desk import Desk, with_desk
 from dropoff.dashboard.pages import login_page, pages, safe_path
 from dropoff.engine import Engine
 from dropoff.errors import DropoffError, InvalidInput, Unauthorized
@@ -47,11 +49,12 @@ def web(engine: Engine, reader: Access) -> Callable[..., Awaitable[None]]:
     if jobs.door:
         routes += _for_senders(engine)
     if jobs.read:
+        desk = Desk(engine.control, [rule.name for rule in engine.alerts.rules], settings.zone)
         routes += [
             *_for_readers(engine),
             _login(reader),
-            *pages(engine.analytics),
-            Mount("/api", api(engine.analytics)),
+            *pages(engine.analytics, Office(desk, engine.alerts, engine.outbox)),
+            Mount("/api", with_desk(api(engine.analytics, engine.of_alerts.ask), desk)),
         ]
     site = Starlette(
         routes=routes, exception_handlers={HTTPException: problem, DropoffError: problem, Exception: problem}
@@ -77,6 +80,7 @@ def _for_operators(engine: Engine, reader: Access) -> list[Route]:
         lag = engine.lag()
         metrics.LAG_EVENTS.set(lag.events if lag else math.nan)
         metrics.LAG_SECONDS.set(lag.seconds if lag else math.nan)
+        metrics.of_alerts(*engine.standing())
         return Response(generate_latest(metrics.REGISTRY), media_type=CONTENT_TYPE_LATEST)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", prometheus)]

@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,11 +31,13 @@ class _ShowFirst(TyperGroup):
 
 
 experiments_app = typer.Typer(cls=_ShowFirst, help="Which variant is better, and what to do; or plan an experiment.")
+alerts_app = typer.Typer(no_args_is_help=True, help="Rules that alert: how they stand, stood, and would have stood.")
 keys_app = typer.Typer(no_args_is_help=True, help="Keys that may send events, and tokens that may read.")
 rejected_app = typer.Typer(no_args_is_help=True, help="Events that were refused, and why.")
 dead_app = typer.Typer(no_args_is_help=True, help="Accepted events that could not be processed, and why.")
 app.add_typer(conversations_app, name="conversations")
 app.add_typer(experiments_app, name="experiments")
+app.add_typer(alerts_app, name="alerts")
 app.add_typer(keys_app, name="keys")
 app.add_typer(rejected_app, name="rejected")
 app.add_typer(dead_app, name="dead")
@@ -80,7 +83,7 @@ def serve(
     data: Data = None,
     host: Annotated[str | None, typer.Option(help="address to listen on [127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="port to listen on; 0 takes a free one [8787]")] = None,
-    role: Annotated[str | None, typer.Option(help="all, ingest, worker or web [all]")] = None,
+    role: Annotated[str | None, typer.Option(help="all, ingest, worker, web or alerts [all]")] = None,
     queue: Annotated[str | None, typer.Option(help="address of the queue: nats://HOST:PORT/NAME, … [embedded]")] = None,
     store: Annotated[str | None, typer.Option(help="address of the store: clickhouse://…, … [embedded]")] = None,
 ) -> None:
@@ -420,6 +423,185 @@ def show_conversation(
     params = _params(None, None, timezone, None, include_test=False, as_of=as_of)
     with _connect(data) as connection:
         _print(connection.conversation(id, params), json, _terminal().conversation)
+
+
+Rules = Annotated[Path | None, typer.Option("--rules", help="rules in a TOML or JSON file [those of the project]")]
+
+
+@alerts_app.command("check")
+def check_alerts(
+    rules: Rules = None,
+    coverage: Annotated[bool, typer.Option("--coverage", help="also how often they had enough data")] = False,
+    as_of: AsOf = None, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """Every rule as it stands: its value, and its state. Exit code 1 where one fires."""
+    params = _given(rules=_rules_of(rules), as_of=as_of, coverage=1 if coverage else None)
+    answer = _ask(data, "alerts", params)
+    _print(answer, json, _terminal().alerts)
+    if any(alert["state"] == "firing" for alert in answer["alerts"]):
+        raise typer.Exit(1)
+
+
+@alerts_app.command("test")
+def rehearse_alerts(
+    file: Annotated[Path, typer.Argument(help="a made time line with expected states (docs/alerts.md)")],
+    rules: Rules = None, json: Json = False,
+) -> None:  # fmt: skip
+    """Try rules against a made time line. Needs no data. Exit code 1 where an expectation is not met."""
+    from dropoff.alerts import rehearse
+    from dropoff.alerts.rules import read
+    from dropoff.alerts.starters import starters
+    from dropoff.analyse.custom import registry
+
+    settings = _settings()
+    known = registry(settings.metrics)
+    others = starters() if rules is None else read(rules, known, settings.funnels)
+    answer = rehearse.answer(rehearse.run(file, known, settings.funnels, others))
+    _print(answer, json, _terminal().rehearsals)
+    if answer["failed"]:
+        raise typer.Exit(1)
+
+
+@alerts_app.command("backtest")
+def backtest_alerts(
+    rules: Rules = None,
+    rule: Annotated[list[str] | None, typer.Option(help="only the rule of this name; repeatable")] = None,
+    per_month: Annotated[float, typer.Option(help="how often in 30 days is seldom enough")] = 1.0,
+    start: Annotated[str | None, typer.Option("--from", help="first day, or instant [the last 4 weeks]")] = None,
+    end: To = None, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """When rules would have fired, and which threshold is quiet enough."""
+    params = _given(rules=_rules_of(rules), per_month=per_month)
+    params |= {name: [text] for name, text in {"from": start, "to": end}.items() if text is not None}
+    params |= {"rule": rule} if rule else {}
+    _print(_ask(data, "alerts/backtest", params), json, _terminal().backtest)
+
+
+@alerts_app.command("history")
+def alerts_history(
+    rule: Annotated[str | None, typer.Option(help="only the rule of this name")] = None,
+    limit: Annotated[int | None, typer.Option(help="how many [100]", min=1, max=1000)] = None,
+    data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """When alerts fired, the latest first."""
+    _print(_ask(data, "alerts/history", _given(rule=rule, limit=limit)), json, _terminal().episodes)
+
+
+SegmentOf = Annotated[str | None, typer.Option("--segment", help="only in this segment, like channel=sms")]
+Comment = Annotated[str, typer.Option("--comment", help="why")]
+
+
+@alerts_app.command("silence")
+def silence_alerts(
+    rule: Annotated[str | None, typer.Argument(help="its name; default: any, with --segment")] = None,
+    span: Annotated[str | None, typer.Option("--for", help="how long, like 2h")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="or till when: a day or an instant")] = None,
+    segment: SegmentOf = None, comment: Comment = "", data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """Tell nobody for a time. States and history go on; what still fires at the end is told then."""
+    given = {"rule": rule, "segment": segment, "for": span, "until": until, "comment": comment, "by": _who()}
+    with _desk(data) as desk:
+        made = desk.silence({key: text for key, text in given.items() if text})
+        _print(_builtins({"silences": [made]}), json, _terminal().silences)
+
+
+@alerts_app.command("acknowledge")
+def acknowledge_alerts(
+    rule: Annotated[str, typer.Argument(help="its name", show_default=False)],
+    segment: SegmentOf = None, comment: Comment = "", data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """Somebody looks after what fires of a rule now: no repeats of it. Its end is told."""
+    given = {"rule": rule, "segment": segment, "comment": comment, "by": _who()}
+    with _desk(data) as desk:
+        made = desk.acknowledge({key: text for key, text in given.items() if text})
+        _print(_builtins({"acknowledgements": [made]}), json, _terminal().silences)
+
+
+@alerts_app.command("silences")
+def list_silences(data: Data = None, json: Json = False) -> None:
+    """The silences and acknowledgements there are, with their ids."""
+    with _desk(data) as desk:
+        found = {"silences": desk.silences(), "acknowledgements": desk.acknowledgements()}
+        _print(_builtins(found), json, _terminal().silences)
+
+
+@alerts_app.command("expire")
+def expire_silence(
+    id: Annotated[str, typer.Argument(help="of a silence or an acknowledgement", show_default=False)],  # noqa: A002
+    data: Data = None,
+) -> None:
+    """End a silence now, or take an acknowledgement back."""
+    with _desk(data) as desk:
+        if any(each.id == id for each in desk.acknowledgements()):
+            desk.withdraw({"id": id})
+        else:
+            desk.expire({"id": id})
+
+
+@alerts_app.command("ping")
+def ping_receiver(
+    receiver: Annotated[str, typer.Argument(help="its name in [[receivers]]", show_default=False)],
+) -> None:
+    """Send a made notice to a receiver, at once. Needs no data and no server. Exit code 1 where it is not taken."""
+    from dropoff.notify.texts import made
+    from dropoff.parts import open_notifier
+
+    settings = _settings()
+    named = {each.name: each for each in settings.receivers}
+    if receiver not in named:
+        raise InvalidInput(
+            "receiver", receiver, f"one of {', '.join(named) or '[[receivers]], of which there are none'}"
+        )
+    link = settings.public_url or f"http://{settings.host}:{settings.port}"
+    open_notifier(named[receiver]).send(made(datetime.now(UTC), link, settings.zone))
+    Console(highlight=False).print(f"{receiver} took it: {named[receiver].shown()}", markup=False, soft_wrap=True)
+
+
+def _who() -> str:
+    """Who sits at this command line, if that can be told."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ""
+
+
+@contextmanager
+def _desk(data: Path | None) -> Any:
+    """Silences and acknowledgements, which rest in the control state: no server is needed, none is in the way."""
+    from dropoff.alerts.starters import configured
+    from dropoff.analyse.custom import registry
+    from dropoff.dashboard.desk import Desk
+
+    settings = _settings(data=data)
+    names = [rule.name for rule in configured(settings, registry(settings.metrics))]
+    with _control(data) as control:
+        yield Desk(control, names, settings.zone)
+
+
+def _builtins(value: Any) -> Any:
+    import msgspec
+
+    return msgspec.to_builtins(value)
+
+
+def _given(**given: Any) -> dict[str, list[str]]:
+    """Options that were given, as URL parameters."""
+    return {name: [str(value)] for name, value in given.items() if value is not None}
+
+
+def _rules_of(path: Path | None) -> str | None:
+    """The rules in a file as the parameter `rules`; where one is wrong, with its line."""
+    if path is None:
+        return None
+    from dropoff.alerts.rules import parse, written
+    from dropoff.analyse.custom import registry
+
+    settings = _settings()
+    raw, place = written(path)
+    parse(raw, place, registry(settings.metrics), settings.funnels)
+    return json.dumps(raw, separators=(",", ":"))
 
 
 @keys_app.command("create")

@@ -46,7 +46,7 @@ class Connection(Protocol):
     """A data directory, wherever it is open."""
 
     def ask(self, question: str, params: Params, done: Callable[[float], None] | None = None) -> dict[str, Any]:
-        """The answer to a question of `Analytics`, as the API gives it.
+        """The answer to a question of `Analytics`, or about alerts, as the API gives it.
 
         `done`, for a question that takes it, is told which part is done, between 0 and 1; a server does not tell.
         """
@@ -117,7 +117,7 @@ def connect(settings: Settings, *, create: bool = False) -> Iterator[Connection]
         with Engine(settings, Jobs(door=True, read=True)) as engine:
             yield Local(engine)
         return
-    with Engine(settings) as engine:
+    with Engine(settings, Jobs(door=True, work=True, read=True)) as engine:  # which alerts nobody
         engine.drain()
         yield Local(engine)
 
@@ -272,8 +272,9 @@ class Remote:
 
 
 def _patience(params: Params) -> float:
-    """How many seconds to wait for an answer: what was known in the past may have to be made first."""
-    return _SCAN_SECONDS if "as_of" in params else _SECONDS
+    """How many seconds to wait for an answer: what was known in the past may have to be made first,
+    and what rules would have done is a long story."""
+    return _SCAN_SECONDS if "as_of" in params or "per_month" in params else _SECONDS
 
 
 def _error(status: int, answer: Mapping[str, Any]) -> DropoffError:
@@ -290,6 +291,8 @@ class Local:
         self._engine = engine
 
     def ask(self, question: str, params: Params, done: Callable[[float], None] | None = None) -> dict[str, Any]:
+        if question.partition("/")[0] == "alerts":
+            return self._engine.of_alerts.ask(question, params)
         told = {} if done is None else {"done": done}
         return msgspec.to_builtins(getattr(self._engine.analytics, question)(params, **told))
 

@@ -12,13 +12,31 @@ from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
+import structlog
+
 from dropoff.aggregate.rollups import Plan, refresh
+from dropoff.alerts.answers import Answers
+from dropoff.alerts.evaluate import Alerts, Evaluator
+from dropoff.alerts.job import Job
+from dropoff.alerts.starters import configured
+from dropoff.alerts.values import Reader
 from dropoff.analyse.analytics import Analytics
 from dropoff.analyse.custom import registry
 from dropoff.control.base import Control
 from dropoff.errors import InvalidInput, Unavailable
 from dropoff.ingest import metrics
-from dropoff.parts import EMBEDDED, check_role, has_shared_store, open_control, open_queue, open_store
+from dropoff.notify.base import Notice
+from dropoff.notify.delivery import Delivery
+from dropoff.notify.outbox import Outbox
+from dropoff.parts import (
+    EMBEDDED,
+    check_role,
+    has_shared_store,
+    open_control,
+    open_notifier,
+    open_queue,
+    open_store,
+)
 from dropoff.pasts import Pasts
 from dropoff.process.fold import Rules
 from dropoff.process.worker import Tally, Worker
@@ -28,19 +46,25 @@ from dropoff.shares import LEASE_SECONDS, Shares
 from dropoff.store.base import Store
 from dropoff.wording import rules as wording_rules
 
+log = structlog.get_logger()
+
 T = TypeVar("T")
 _KEEP_IMPORTS_SECONDS = 86_400
 
 
 class Jobs(NamedTuple):
-    """What a process does: take events at the door, bring them from the queue to the store, answer questions."""
+    """What a process does: take events at the door, bring them from the queue to the store, answer questions, alert."""
 
     door: bool = False
     work: bool = False
     read: bool = False
+    watch: bool = False
 
 
-ROLES = {"all": Jobs(True, True, True), "ingest": Jobs(door=True), "worker": Jobs(work=True), "web": Jobs(read=True)}
+ROLES = {
+    "all": Jobs(True, True, True, True), "ingest": Jobs(door=True), "worker": Jobs(work=True), "web": Jobs(read=True),
+    "alerts": Jobs(watch=True),
+}  # fmt: skip
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -68,7 +92,7 @@ class Engine:
         self._queue: Queue | None = None
         with ExitStack() as opened:
             # The store first: it is what tells that another process is at work here.
-            if self.jobs.work or self.jobs.read:
+            if self.jobs.work or self.jobs.read or self.jobs.watch:
                 self._store = open_store(settings)
                 opened.callback(self._store.close)
             if self.jobs.door or self.jobs.work:
@@ -78,18 +102,27 @@ class Engine:
             opened.callback(self.control.close)
             self._opened = opened.pop_all()
         self.shared = has_shared_store(settings)
+        # Where people find the pages: with port 0 only the server knows it, and says so here.
+        self.link = settings.public_url or f"http://{settings.host}:{settings.port}"
         # A store of one worker is known by its place, so that its worker may come back at once after a crash.
         self.name = secrets.token_hex(8) if self.shared else f"{socket.gethostname()}:{settings.data.resolve()}"
         self.imports = Imports(self.control, self.name)
+        known = registry(settings.metrics)
+        self.outbox = Outbox(self.control, [receiver.name for receiver in settings.receivers], metrics.count_notice)
+        if self.jobs.read or self.jobs.watch:
+            reader = Reader(self.store, settings.timezone, known, settings.funnels, settings.test, settings.maturity)
+            self.alerts = Alerts(reader, self.control, configured(settings, known))
         if self.jobs.read:
             pasts = Pasts(self.store, settings, rules_of(settings))
             self._opened.callback(pasts.close)
+            self.of_alerts = Answers(self.alerts, settings.funnels, past=pasts.at)
             self.analytics = Analytics(
-                self.store, settings.timezone, test=settings.test, registry=registry(settings.metrics),
+                self.store, settings.timezone, test=settings.test, registry=known,
                 funnels=settings.funnels, maturity=settings.maturity, past=pasts.at,
                 planned=settings.experiments, wording=wording_rules(settings.wording),
             )  # fmt: skip
         self._threads = self._workers() if self.jobs.work else None
+        self._watch = (self._deliverer(), self._evaluator()) if self.jobs.watch else ()
 
     @property
     def store(self) -> Store:
@@ -105,12 +138,16 @@ class Engine:
         try:
             if self._threads:
                 self._threads.start()
+            for job in self._watch:
+                job.start()
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        for job in reversed(self._watch):
+            job.stop()
         if self._threads:
             self._threads.stop()
         self._opened.close()
@@ -130,6 +167,8 @@ class Engine:
         found = {}
         if self.jobs.work and not self.working:
             found["worker"] = "it has stopped"
+        if not all(job.alive for job in self._watch):
+            found["alerts"] = "they have stopped"
         checks: dict[str, Callable[[], object]] = {"control": lambda: self.control.get("ready")}
         if self._store is not None:
             checks["store"] = lambda: self.store.select("SELECT 1")
@@ -148,6 +187,21 @@ class Engine:
             return self._queue.lag() if self._queue else None
         return None
 
+    def standing(self) -> tuple[list[tuple[str, str, str, str]], dict[str, int]]:
+        """For Prometheus: how alerts stand as rule, severity, segment and state, and how many notices wait for each
+        receiver. Nothing of roles that have no business with alerts, nor while the control state is away."""
+        if not (self.jobs.read or self.jobs.watch):
+            return [], {}
+        severities = {rule.name: rule.severity for rule in self.alerts.rules}
+        with suppress(Unavailable):
+            written = [row for row in self.alerts.firing() if row[0] in severities]
+            found = [(name, severities[name], segment, state.name) for name, segment, state in written]
+            named = {name for name, _, _ in written}
+            found += [(name, severity, "", "idle") for name, severity in severities.items() if name not in named]
+            waiting = self.outbox.waiting()
+            return found, {name: len(waiting.get(name, ())) for name in self.outbox.receivers}
+        return [], {}
+
     @property
     def _rolled_up(self) -> bool:
         return self._threads is None or self._threads.rollups.current
@@ -157,6 +211,25 @@ class Engine:
         rollups = Rollups(self.store, plan_of(settings), self._may_roll_up if self.shared else None)
         worker = Worker(self.queue, self.store, rules_of(settings), self._count)
         return Threads(worker, rollups, self._shares(), self.imports)
+
+    def _evaluator(self) -> Job:
+        # Of one name, like the worker: after a crash it goes on at once.
+        evaluator = Evaluator(self.alerts.reader, self.control, self.alerts.rules, self._tell, self.name)
+        return Job(evaluator, self.alerts)
+
+    def _deliverer(self) -> Delivery:
+        settings = self.settings
+        notifiers = [open_notifier(receiver) for receiver in settings.receivers]
+        for rule in self.alerts.rules:
+            for name in rule.notify:
+                if name not in self.outbox.receivers:
+                    known = ", ".join(self.outbox.receivers) or "none is configured"
+                    raise InvalidInput(f"{rule.name}: notify", name, f"a receiver: {known}")
+        return Delivery(self.control, self.outbox, notifiers, self.name, lambda: self.link, settings.zone)
+
+    def _tell(self, notice: Notice) -> None:
+        log.warning("alert", kind=notice.kind, rule=notice.rule, segment=notice.segment, value=notice.value, n=notice.n)
+        self.outbox.put(notice, datetime.now(UTC))
 
     def _shares(self) -> Shares | None:
         if self.settings.queue == EMBEDDED:

@@ -10,8 +10,11 @@ from dropoff.broker import Place
 from dropoff.control.base import Control
 from dropoff.control.sqlite import SqliteControl
 from dropoff.errors import InvalidInput
+from dropoff.notify.base import Notifier
+from dropoff.notify.webhook import WebhookNotifier
 from dropoff.queue.base import Queue
 from dropoff.queue.sqlite import SqliteQueue
+from dropoff.receivers import Receiver
 from dropoff.settings import Settings
 from dropoff.store.base import Store
 from dropoff.store.duckdb import DuckStore, PassingStore
@@ -34,13 +37,14 @@ class Address(NamedTuple):
     name: str
 
 
-_NEEDS = {"ingest": ("queue", "control"), "worker": ("queue", "store", "control"), "web": ("store", "control")}
+_NEEDS = {
+    "ingest": ("queue", "control"), "worker": ("queue", "store", "control"), "web": ("store", "control"),
+    "alerts": ("store", "control"),
+}  # fmt: skip
 
 
 def check_role(settings: Settings) -> None:
     """Refuse a role whose parts live in one process: then there is nothing to share. Raises `InvalidInput`."""
-    if settings.role == "alerts":
-        raise InvalidInput("role", settings.role, "all, ingest, worker or web: alerts are not part of this version")
     places = {"queue": settings.queue, "store": settings.store, "control": control_address(settings)}
     for part in _NEEDS.get(settings.role, ()):
         if places[part] == EMBEDDED or places[part].partition("://")[0] in CHDB:
@@ -107,6 +111,15 @@ def open_control(settings: Settings) -> Control:
 
     address = parse("control", where, NATS)
     return NatsControl(_place(settings, address), f"{address.name}-control", replicas=settings.queue_replicas)
+
+
+def open_notifier(receiver: Receiver) -> Notifier:
+    """Who takes the messages for a receiver. Raises `InvalidInput`, without its secrets."""
+    if receiver.kind == "webhook":
+        return WebhookNotifier(receiver)
+    from dropoff.notify.chat import AppriseNotifier
+
+    return AppriseNotifier(receiver)
 
 
 def control_address(settings: Settings) -> str:

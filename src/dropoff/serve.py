@@ -39,6 +39,7 @@ def run(settings: Settings, console: Console, on_ready: Callable[[Engine, Server
         with ServerFile(settings.data if settings.role == "all" else None, url) as file:
             reader = Access(engine.control, file.token, may_be_open=settings.is_loopback)
             _announce(console, url, settings.role, reader.open, token)
+            engine.link = settings.public_url or url
             config = uvicorn.Config(
                 web(engine, reader), log_level="warning", access_log=False, server_header=False, lifespan="off",
                 timeout_graceful_shutdown=5,

@@ -1,6 +1,7 @@
 """Every setting: its name, its default and what it does. From `dropoff.toml`, `DROPOFF_*` or the command line."""
 
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from tomllib import TOMLDecodeError
@@ -18,6 +19,7 @@ from dropoff.funnels import named
 from dropoff.metrics import HORIZON, MOST_DAYS, STEP_DAYS
 from dropoff.periods import parse_zone
 from dropoff.query import TestTraffic
+from dropoff.receivers import Receiver, check_names
 from dropoff.wording import WordingRule
 
 FILE = "dropoff.toml"
@@ -32,7 +34,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8787, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     role: Literal["all", "ingest", "worker", "web", "alerts"] = Field(
-        "all", description="what this process does ([scale.md](scale.md)): all, ingest, worker or web"
+        "all", description="what this process does ([scale.md](scale.md)): all, ingest, worker, web or alerts"
     )
     queue: str = Field(
         "embedded", description="where events wait: embedded, or nats://HOST:PORT/NAME, nats+tls://…, kafka://…"
@@ -83,6 +85,12 @@ class Settings(BaseSettings):
     wording: dict[str, WordingRule] = Field(
         {}, description="rules by which texts are one message, by name ([messages.md](messages.md))"
     )
+    alerts: list[Any] = Field([], description="rules that alert ([alerts.md](alerts.md))")
+    starter_alerts: bool = Field(True, description="whether the rules that come with Dropoff alert, too")
+    receivers: list[Receiver] = Field([], description="who is told about alerts ([notifications.md](notifications.md))")
+    public_url: str | None = Field(
+        None, description="where people reach the pages, for the links in messages; else host and port"
+    )
     log_level: str = Field("info", description="debug, info, warning or error")
 
     @field_validator("timezone")
@@ -118,6 +126,18 @@ class Settings(BaseSettings):
     @classmethod
     def _parsed(cls, funnels: dict[str, Any]) -> dict[str, Any]:
         return named(funnels)
+
+    @field_validator("receivers")
+    @classmethod
+    def _one_of_each_name(cls, receivers: list[Receiver]) -> list[Receiver]:
+        return check_names(receivers)
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_address(cls, url: str | None) -> str | None:
+        if url is not None and not re.fullmatch(r"https?://[^\s?#@]+", url):
+            raise ValueError("an address like https://dropoff.example.com")
+        return url and url.rstrip("/")
 
     @field_validator("maturity")
     @classmethod
@@ -186,11 +206,12 @@ def _refusal(error: Any) -> InvalidInput:
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, InvalidInput):
         return InvalidInput(".".join(where + [cause.name] * (where[-1:] != [cause.name])), cause.value, cause.rule)
+    given = "…" if where[0] == "receivers" else error.get("input")  # which hold secrets
     if error["type"] == "extra_forbidden":
         rule = "left out: there is no such key" if where[1:] else f"a setting: {', '.join(Settings.model_fields)}"
-        return InvalidInput(".".join(where), error.get("input"), rule)
+        return InvalidInput(".".join(where), given, rule)
     if error["type"] == "missing":
         return InvalidInput(".".join(where), None, "given")
     return InvalidInput(
-        ".".join(where), error.get("input"), error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        ".".join(where), given, error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     )

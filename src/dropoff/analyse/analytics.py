@@ -56,6 +56,9 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     ),
     "conversation": ("timezone", "as_of"),
     "rejected": ("limit",),
+    "alerts": ("rules", "as_of", "coverage"),
+    "alerts/history": ("rule", "limit"),
+    "alerts/backtest": ("from", "to", "rules", "rule", "per_month"),
 }  # fmt: skip
 """The parameters of each question. Another one is refused: a misspelt filter would otherwise filter nothing."""
 

@@ -133,7 +133,7 @@ def _instants(rows: pl.DataFrame) -> Instants:
     return Instants(times["started"], tuple(reversed(reached)), times["due"], ended)
 
 
-_NOBODY = _instants(pl.DataFrame(schema=dict.fromkeys((*_NAMES, "due", "ended"), pl.Datetime("us"))))
+NOBODY = _instants(pl.DataFrame(schema=dict.fromkeys((*_NAMES, "due", "ended"), pl.Datetime("us"))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +303,7 @@ class Young:
                     learned[step] = maturity.learned(past, _default_days(step))
                 if horizon := horizons.get(step, 0) if query.by is not None else self._horizon(past):
                     rests[segment][step] = maturity.beyond(past, horizon)
-        return Population(learned, rests, _lead(found.get("", _NOBODY), now))
+        return Population(learned, rests, _lead(found.get("", NOBODY), now))
 
     def _horizon(self, past: History) -> int:
         """The age for which rates are projected, in whole days; 0 where there is no history of a day."""
@@ -321,7 +321,7 @@ class Cohorts:
 
     def of(self, segment: str = "", bucket: int | None = None) -> Cohort:
         """The cohort of a cell; of nobody where there is none."""
-        instants = self._cells.get((segment, bucket), _NOBODY)
+        instants = self._cells.get((segment, bucket), NOBODY)
         return Cohort(instants, self.waits, self._rests.get(segment, {}), self._now)
 
 

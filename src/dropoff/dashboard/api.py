@@ -1,6 +1,6 @@
 """The JSON API, `/api/v1`: the same questions, parameters and numbers as page and command line."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -212,8 +212,33 @@ def _of_rejected(limit: Annotated[str | None, Query(description="1 to 100000; de
     """As above."""
 
 
-def api(analytics: Analytics) -> FastAPI:
-    """The application, to be mounted at `/api`."""
+def _of_alerts(
+    rules: Annotated[str | None, Query(description="in place of the project's: rules as JSON")] = None,
+    as_of: Annotated[str | None, Query(description="a day or an instant: how they stood then")] = None,
+    coverage: Annotated[str | None, Query(description="1: also how often they had enough data")] = None,
+) -> None:
+    """As above."""
+
+
+def _of_episodes(
+    rule: Annotated[str | None, Query(description="the name of one rule; default: all")] = None,
+    limit: Annotated[str | None, Query(description="1 to 1000; default 100")] = None,
+) -> None:
+    """As above."""
+
+
+def _of_backtest(
+    start: Annotated[str | None, Query(alias="from", description="first day, or an instant with an offset")] = None,
+    end: Annotated[str | None, Query(alias="to", description="the day or instant after the last: exclusive")] = None,
+    rules: Annotated[str | None, Query(description="in place of the project's: rules as JSON")] = None,
+    rule: Annotated[list[str] | None, Query(description="the name of one rule; repeatable; default: all")] = None,
+    per_month: Annotated[str | None, Query(description="how often in 30 days is seldom enough; default 1")] = None,
+) -> None:
+    """As above."""
+
+
+def api(analytics: Analytics, alerts: Callable[[str, Params], dict[str, Any]]) -> FastAPI:
+    """The application, to be mounted at `/api`. `alerts` answers what is asked about them, by name."""
     app = FastAPI(title="Dropoff", version="1", docs_url=None, redoc_url=None)
     for kind in (DropoffError, HTTPException, Exception):
         app.add_exception_handler(kind, refuse)
@@ -268,6 +293,7 @@ def api(analytics: Analytics) -> FastAPI:
     _of_trials(app, analytics, refusals)
     _of_funnels(app, analytics, refusals)
     _operate(app, analytics, refusals)
+    _watch(app, alerts, refusals)
     describe_what_is_no_model(app)
     return app
 
@@ -377,6 +403,29 @@ def _operate(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
     def rejected(request: Request) -> Response:
         """Refused events, the newest first, and how many there are for each reason."""
         return _json(analytics.rejected(params(request)))
+
+
+def _watch(app: FastAPI, alerts: Callable[[str, Params], dict[str, Any]], refusals: Any) -> None:
+    @app.get("/v1/alerts", response_model=shapes.AlertsAnswer, responses=refusals, dependencies=[Depends(_of_alerts)])
+    def check(request: Request) -> Response:
+        """Every rule that alerts, as it stands."""
+        return _json(alerts("alerts", params(request)))
+
+    @app.get(
+        "/v1/alerts/history", response_model=shapes.EpisodesAnswer, responses=refusals,
+        dependencies=[Depends(_of_episodes)],
+    )  # fmt: skip
+    def episodes(request: Request) -> Response:
+        """When alerts fired, the latest first."""
+        return _json(alerts("alerts/history", params(request)))
+
+    @app.get(
+        "/v1/alerts/backtest", response_model=shapes.BacktestAnswer, responses=refusals,
+        dependencies=[Depends(_of_backtest)],
+    )  # fmt: skip
+    def backtest(request: Request) -> Response:
+        """When rules would have fired, how often they had enough data, and which threshold is quiet enough."""
+        return _json(alerts("alerts/backtest", params(request)))
 
 
 def params(request: Request) -> Params:

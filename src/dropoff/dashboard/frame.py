@@ -207,6 +207,8 @@ def condition_chips(params: Params, path: str) -> list[dict[str, str]]:
 def render(template: str, request: Request, status: int = 200, /, **context: Any) -> Response:
     """A page in the common frame."""
     context.setdefault("params", {})
+    count = getattr(request.state, "firing", None)
+    context["firing_count"] = count() if count else 0
     text = (
         _templates()
         .get_template(template)

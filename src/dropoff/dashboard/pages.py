@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
+from dropoff.dashboard.alerts_page import Office, alerts_page, forms
 from dropoff.dashboard.cohorts import cohorts_page
 from dropoff.dashboard.conversations import conversation_page, conversations_page
 from dropoff.dashboard.dropoffs import dropoffs_page
@@ -20,18 +21,22 @@ from dropoff.dashboard.trends import trends_page
 from dropoff.errors import DropoffError
 
 
-def pages(analytics: Analytics) -> list[BaseRoute]:
+def pages(analytics: Analytics, office: Office) -> list[BaseRoute]:
     """The routes of the dashboard. Endpoints are plain functions, which Starlette runs in its thread pool."""
     secured = [Middleware(SecurityHeaders)]
 
     def route(path: str, endpoint: Callable[[Analytics, Request], Response]) -> Route:
         def answer(request: Request) -> Response:
+            request.state.firing = office.firing
             try:
                 return endpoint(analytics, request)
             except DropoffError as error:
                 return error_page(request, error)
 
         return Route(path, answer, name=endpoint.__name__, middleware=secured)
+
+    def alerts(_: Analytics, request: Request) -> Response:
+        return alerts_page(office, analytics, request)
 
     return [
         route("/", funnel_page),
@@ -44,6 +49,8 @@ def pages(analytics: Analytics) -> list[BaseRoute]:
         route("/messages", messages_page),
         route("/conversations", conversations_page),
         route("/conversations/{id:path}", conversation_page),
+        route("/alerts", alerts),
+        *forms(office, analytics),
         route("/login", login),
         route("/api/docs", api_docs),
         Mount("/static/assets", BuiltFiles(directory=STATIC / "assets"), middleware=secured, name="static"),

@@ -21,6 +21,7 @@ NAVIGATION = (
     Page("/experiments", "Experiments"),
     Page("/messages", "Messages"),
     Page("/conversations", "Conversations"),
+    Page("/alerts", "Alerts", filtered=False),
     Page("/api/docs", "API docs", filtered=False),
 )
 
@@ -56,6 +57,18 @@ RATES = {
     "opportunity_rate": ("opportunity", "attended"),
     "conversion_rate": ("converted", "attended"),
     "win_rate": ("converted", "started"),
+}
+
+ALERT_TERMS = {
+    "Firing": "The rule is breached, and has been for as long as it asks.",
+    "Pending": "Breached, but not for long enough yet.",
+    "Not enough data": "Fewer stand behind the value than the rule asks for: it says nothing, and wakes nobody.",
+    "No data": "Nothing happened in the window that the metric could be read from.",
+    "n": "How many stand behind the value; of a young rate, how many are to be expected by now.",
+    "Interval": "95 % interval of the value.",
+    "Silence": "Nobody is told until it ends. The state goes on; what still fires then is told.",
+    "Acknowledge": "Somebody looks after what fires now: it is not repeated. Its end is told.",
+    "Overtaken": "Not sent, because a later message of the same episode says more, or the receiver never heard of it.",
 }
 
 TERMS = {

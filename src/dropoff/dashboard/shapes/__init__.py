@@ -1,5 +1,6 @@
 """The JSON shapes of the API's answers, for its schema: what other programs rely on. Keys may be added."""
 
+from dropoff.dashboard.shapes.alerts import AlertsAnswer, BacktestAnswer, EpisodesAnswer
 from dropoff.dashboard.shapes.common import Answer, Error, PeriodShape
 from dropoff.dashboard.shapes.experiments import ExperimentsAnswer, PlanAnswer
 from dropoff.dashboard.shapes.funnels import CohortsAnswer, DropOffsAnswer, FunnelAnswer
@@ -16,11 +17,14 @@ from dropoff.dashboard.shapes.patterns import PatternsAnswer
 from dropoff.dashboard.shapes.segments import ExplainAnswer, SegmentsAnswer
 
 __all__ = [
+    "AlertsAnswer",
     "Answer",
+    "BacktestAnswer",
     "CohortsAnswer",
     "ConversationsAnswer",
     "DefinitionsAnswer",
     "DropOffsAnswer",
+    "EpisodesAnswer",
     "Error",
     "ExperimentsAnswer",
     "ExplainAnswer",

@@ -1,12 +1,15 @@
 // Draws every chart of a page. The options come complete from the server (dashboard/charts.py);
 // here they get the theme's colours, the size of their box, and links.
 import { BarChart, LineChart, SankeyChart, ScatterChart } from "echarts/charts";
-import { AriaComponent, GridComponent, MarkLineComponent, TooltipComponent } from "echarts/components";
+import { AriaComponent, GridComponent, MarkAreaComponent, MarkLineComponent, TooltipComponent } from "echarts/components";
 import { init, use, type ECElementEvent, type EChartsCoreOption } from "echarts/core";
 import { CanvasRenderer } from "echarts/renderers";
 
 // Canvas, not SVG: the SVG renderer writes style attributes, which the content security policy forbids.
-use([BarChart, LineChart, SankeyChart, ScatterChart, GridComponent, MarkLineComponent, TooltipComponent, AriaComponent, CanvasRenderer]);
+use([
+  BarChart, LineChart, SankeyChart, ScatterChart, GridComponent, MarkAreaComponent, MarkLineComponent,
+  TooltipComponent, AriaComponent, CanvasRenderer,
+]);
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 

@@ -1,0 +1,245 @@
+"""The page of alerts: what fires, every rule, the history on the metric's chart, silences, and messages."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from dropoff.dashboard import formats
+from dropoff.dashboard.desk import Desk
+from dropoff.dashboard.formats import NONE, instant, span, visible
+from dropoff.dashboard.frame import SECURITY_HEADERS, Analytics, query, render, url
+from dropoff.dashboard.trends import inert, lines, trend_chart
+from dropoff.errors import DropoffError, InvalidInput, NotFound, Unavailable
+from dropoff.notify.outbox import Outbox
+
+PATH = "/alerts"
+SPANS = {"1h": "1 hour", "4h": "4 hours", "1d": "1 day", "7d": "1 week", "30d": "30 days"}
+STATES = {
+    "firing": "Firing", "pending": "Pending", "resolved": "Resolved", "error": "Error", "no_data": "No data",
+    "insufficient": "Not enough data", "inactive": "Fine",
+}  # fmt: skip
+"""The states, the worst first."""
+OUTCOMES = {
+    "sent": "Sent", "failed": "Failed", "dropped": "Dropped: too many waited", "silenced": "Silenced",
+    "acknowledged": "Acknowledged", "overtaken": "Overtaken by a later one",
+}  # fmt: skip
+_LATEST = 20
+_HOURS = timedelta(days=2)
+
+
+class Alerts(Protocol):
+    """The rules, and how they stand."""
+
+    @property
+    def rules(self) -> Sequence[Any]:
+        """Each with a `name`, a `metric`, a `window`, and a `text` that says it in words."""
+        ...
+
+    def check(self, now: datetime) -> Sequence[Any]:
+        """Every rule as it stands: each has `to_dict`."""
+        ...
+
+    def history(self, rule: str | None = None, limit: int = 100) -> Sequence[Any]:
+        """The episodes, the latest first."""
+        ...
+
+    def firing(self) -> Sequence[tuple[str, str, Any]]:
+        """What was last written down: rule, segment, and a state with a `name`."""
+        ...
+
+
+class Office(NamedTuple):
+    """What the page is made of."""
+
+    desk: Desk
+    alerts: Alerts
+    outbox: Outbox
+
+    def firing(self) -> int:
+        """How many alerts fire, as last written down; 0 while that cannot be told."""
+        with suppress(Unavailable):
+            return sum(state.name == "firing" for _, _, state in self.alerts.firing())
+        return 0
+
+
+def alerts_page(
+    office: Office, analytics: Analytics, request: Request, problem: InvalidInput | None = None
+) -> Response:
+    """`/alerts`; `rule` in its address picks whose history is drawn."""
+    desk, alerts, outbox = office
+    now = desk.clock()
+    standing = [alert.to_dict() for alert in alerts.check(now)]
+    episodes = [msgspec.to_builtins(each) for each in alerts.history(limit=200)]
+    units = {row["metric"]: row["unit"] for row in analytics.definitions({})["metrics"]}
+    named = {rule.name: rule for rule in alerts.rules}
+    asked = query(request, ("rule",)).get("rule", [""])[0]
+    chosen = named.get(asked) or named.get(_first(standing, episodes)) or next(iter(named.values()), None)
+    zone = desk.zone.key
+    page = {
+        "now": now, "zone": zone, "problem": problem, "rules": list(named.values()), "chosen": chosen, "asked": asked,
+        "firing": [shown(alert, units, zone) for alert in standing if alert["state"] == "firing"],
+        "others": [shown(alert, units, zone) for alert in sorted(standing, key=_order) if alert["state"] != "firing"],
+        "latest": {(each["name"], each["segment"]): each for each in reversed(episodes) if each["resolved"] is None},
+        "episodes": [told(each, units, zone) for each in episodes if chosen and each["name"] == chosen.name][:_LATEST],
+        "silences": desk.silences(), "acknowledgements": desk.acknowledgements(), "spans": SPANS,
+        "messages": messages(outbox, zone),
+        "chart": _chart(analytics, chosen, episodes, now) if chosen and chosen.metric in units else None,
+    }  # fmt: skip
+    return render("alerts.html", request, 400 if problem else 200, **page)
+
+
+def forms(office: Office, analytics: Analytics) -> list[Route]:
+    """What the page's forms do; afterwards it is shown again. A mistake is shown with it."""
+
+    def route(name: str, act: Callable[[Mapping[str, str]], object]) -> Route:
+        async def answer(request: Request) -> Response:
+            given = {key: text.strip() for key, text in (await request.form()).items() if isinstance(text, str)}
+            try:
+                await run_in_threadpool(act, given)
+            except InvalidInput as error:
+                return await run_in_threadpool(alerts_page, office, analytics, request, error)
+            except NotFound:
+                pass  # somebody else was faster
+            return RedirectResponse(PATH, 303, SECURITY_HEADERS)
+
+        return Route(f"{PATH}/{name}", answer, methods=["POST"])
+
+    desk = office.desk
+    acts = {"silence": desk.silence, "expire": desk.expire, "acknowledge": desk.acknowledge, "withdraw": desk.withdraw}
+    return [route(name, act) for name, act in acts.items()]
+
+
+def shown(alert: Mapping[str, Any], units: Mapping[str, str], zone: str) -> dict[str, Any]:
+    """An alert with its numbers as texts."""
+    unit = units.get(alert["metric"], "share")
+    return {
+        **alert,
+        "says": condition(alert, unit),
+        "shown": formats.measure({"value": alert["value"], "unit": unit}),
+        "between": span(alert["interval"], unit, signs=False),
+        "over": formats.number(alert["n"]) + ("" if alert["state"] != "insufficient" else f" of {alert['min_n']}"),
+        "usually": formats.measure({"value": alert["usual"], "unit": unit}),
+        "began": instant(alert["since"], zone) if alert["since"] else NONE,
+        "called": STATES[alert["state"]],
+        "chart": url(PATH, {"rule": [alert["name"]]}),
+    }
+
+
+def told(episode: Mapping[str, Any], units: Mapping[str, str], zone: str) -> dict[str, Any]:
+    """An episode with its numbers as texts."""
+    unit = units.get(episode["metric"], "share")
+    begin = datetime.fromisoformat(episode["fired"])
+    end = datetime.fromisoformat(episode["resolved"]) if episode["resolved"] else None
+    return {
+        **episode,
+        "began": instant(begin, zone),
+        "ended": instant(end, zone) if end else "Still firing",
+        "lasted": formats.duration((end - begin).total_seconds()) if end else NONE,
+        "shown": formats.measure({"value": episode["value"], "unit": unit}),
+        "between": span(episode["interval"], unit, signs=False),
+    }
+
+
+def condition(alert: Mapping[str, Any], unit: str) -> str:
+    """The rule of an alert in words: `above 20.0 % in 4_hours`."""
+    threshold = alert["threshold"]
+    said = {
+        "exceeds": f"above {formats.measure({'value': threshold, 'unit': unit})}",
+        "drops_below": f"below {formats.measure({'value': threshold, 'unit': unit})}",
+        "changes_by": f"a change of more than {formats.percent(threshold, 0)}",
+        "anomaly": "an anomaly for the hour of the week",
+    }[alert["condition"]]
+    return f"{said} in {alert['window'].replace('_', ' ')}"
+
+
+def messages(outbox: Outbox, zone: str) -> list[dict[str, Any]]:
+    """Messages that wait, and the latest of which something became; with the receiver."""
+    waiting = [
+        {
+            "receiver": receiver, "rule": each.notice.rule, "segment": each.notice.segment, "kind": each.notice.kind,
+            "at": instant(each.notice.at, zone), "outcome": "Waiting", "error": each.error, "attempts": each.attempts,
+        }
+        for receiver, some in outbox.waiting().items()
+        for each in reversed(some)
+    ]  # fmt: skip
+    done = [
+        {
+            "receiver": receiver, "rule": mark.rule, "segment": mark.segment, "kind": mark.kind,
+            "at": instant(mark.at, zone), "outcome": OUTCOMES[mark.outcome], "error": mark.error, "attempts": 0,
+        }
+        for receiver, mark in outbox.marks()[:_LATEST]
+    ]  # fmt: skip
+    return [*waiting[:_LATEST], *done]
+
+
+def alert_chart(answer: Mapping[str, Any], episodes: Sequence[Mapping[str, Any]], level: float | None) -> dict | None:
+    """The trend of the metric, with an area for each episode and a line at the threshold; None without values."""
+    rows = next(iter(lines(answer, lambda *_: "").values()), [])
+    if not any(row.point["value"] is not None for row in rows):
+        return None
+    option = trend_chart([row._replace(url=None) for row in rows], answer)
+    series = option["baseOption"]["series"][-1]
+    series["markArea"] = {
+        "silent": True, "animation": False, "itemStyle": {"color": "var(--problem)", "opacity": 0.16},
+        "label": {"show": False},
+        "data": [area for each in episodes if (area := _area(rows, each)) is not None],
+    }  # fmt: skip
+    if level is not None:
+        factor = 100 if rows[0].point["unit"] == "share" else 1
+        mark = {
+            "yAxis": level * factor, "lineStyle": {"color": "var(--problem)", "type": "dashed"},
+            "label": {"show": False},
+        }  # fmt: skip
+        series["markLine"]["data"].append(mark)
+    spoken = f" The rule fired {len(series['markArea']['data'])} times in it."
+    option["baseOption"]["aria"]["label"]["description"] += spoken
+    return option
+
+
+def _area(rows: Sequence[Any], episode: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """From the bucket in which an episode began to that in which it ended."""
+    if episode["resolved"] is not None and datetime.fromisoformat(episode["resolved"]) <= _at(rows[0]):
+        return None
+    end = datetime.fromisoformat(episode["resolved"]) if episode["resolved"] else None
+    begin = sum(_at(row) <= datetime.fromisoformat(episode["fired"]) for row in rows) - 1
+    begin = max(min(begin, len(rows) - 2), 0)  # an area of no width is not seen
+    last = len(rows) - 1 if end is None else max(sum(_at(row) <= end for row in rows) - 1, begin + 1)
+    return [{"xAxis": begin, "name": inert(visible(episode["name"])[:40])}, {"xAxis": last}]
+
+
+def _at(row: Any) -> datetime:
+    return datetime.fromisoformat(row.point["from"])
+
+
+def _chart(
+    analytics: Analytics, rule: Any, episodes: Sequence[Mapping[str, Any]], now: datetime
+) -> Mapping[str, Any] | None:
+    """A week by the hour; of a rule with a window of days, five weeks by the day."""
+    by_hour = rule.window < _HOURS
+    begin = now - (timedelta(days=7) if by_hour else timedelta(days=35))
+    asked = {
+        "metric": [rule.metric], "interval": ["hour" if by_hour else "day"],
+        "from": [begin.replace(minute=0, second=0, microsecond=0).isoformat()], "to": [now.isoformat()],
+    }  # fmt: skip
+    try:
+        answer = analytics.trend(asked)
+    except DropoffError:  # the table says it all without it
+        return None
+    own = [each for each in episodes if each["name"] == rule.name]
+    return alert_chart(answer, own, rule.threshold if rule.condition in ("exceeds", "drops_below") else None)
+
+
+def _first(standing: Sequence[Mapping[str, Any]], episodes: Sequence[Mapping[str, Any]]) -> str:
+    firing = [alert["name"] for alert in standing if alert["state"] == "firing"]
+    return next(iter([*firing, *(each["name"] for each in episodes)]), "")
+
+
+def _order(alert: Mapping[str, Any]) -> tuple[int, str, str]:
+    return list(STATES).index(alert["state"]), alert["name"], alert["segment"] or ""

@@ -1,0 +1,112 @@
+"""What a message says, in plain words. Texts of events in it are made inert: no receiver sees markup, links or
+mentions in them, and no line break that is not ours."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from dropoff.metrics import METRICS
+from dropoff.notify.base import Message, Notice, Text, notice_id
+
+MOST_SEGMENTS = 10
+"""Alerts of one rule that a message tells in full; the others are counted."""
+
+_HEADS = {"fired": "firing", "resolved": "resolved", "repeated": "still firing"}
+_CONDITIONS = {
+    "drops_below": "alert below {}",
+    "exceeds": "alert above {}",
+    "changes_by": "alert on a change of more than {:.0%}",
+    "anomaly": "alert where chance alone gives less than {:.3g}",
+}
+_INERT = str.maketrans({
+    "<": "‹", ">": "›", "@": "＠", "`": "ˋ", "*": "∗", "~": "∼", "[": "［", "]": "］", "|": "¦", "&": "＆",
+})  # fmt: skip
+
+
+def text(notices: Sequence[Notice], base: str, zone: ZoneInfo) -> Text:
+    """The message of the notices of one rule and kind. `base` is put before their links."""
+    first = notices[0]
+    names = [inert(notice.segment) for notice in notices if notice.segment is not None]
+    where = f" for {names[0]}" if len(names) == 1 else f" for {len(notices)} segments" if names else ""
+    measured = f": {_measured(first)}" if len(notices) == 1 and first.value is not None else ""
+    subject = f"{inert(first.severity).capitalize()}: {inert(first.rule)} is {_HEADS[first.kind]}{where}{measured}"
+    parts = ["\n".join(_told(notice, base, zone)) for notice in notices[:MOST_SEGMENTS]]
+    if len(notices) > MOST_SEGMENTS:
+        parts.append(f"And {len(notices) - MOST_SEGMENTS} more segments, on the page.")
+    return Text(subject[:200], "\n\n".join([*parts, f"Alerts: {_url(base, first.link)}"]))
+
+
+def made(now: datetime, base: str, zone: ZoneInfo) -> Message:
+    """A message to try a receiver with; it says that it is one."""
+    notice = Notice(
+        id=notice_id("test", None, now, "fired"), kind="fired", rule="test of a receiver", severity="low",
+        metric="fallback_rate", condition="exceeds", threshold=0.2, segment=None, since=now, at=now, value=0.25, n=120,
+        interval=(0.181, 0.335), window=(now - timedelta(hours=4), now), usual=None, moved=(), link="/alerts",
+        examples=(), receivers=(),
+    )  # fmt: skip
+    said = text([notice], base, zone)
+    return Message(notice.id, (notice,), Text(said.subject, f"This is a test: nothing is wrong.\n\n{said.body}"))
+
+
+def inert(event_text: str) -> str:
+    """A text in which nothing is markup, a mention, a link or a line break."""
+    plain = "".join(c if c.isprintable() else " " for c in event_text)
+    return plain.replace("://", ":／／").translate(_INERT)
+
+
+def _told(notice: Notice, base: str, zone: ZoneInfo) -> list[str]:
+    def at(moment: datetime) -> str:
+        return f"{moment.astimezone(zone):%Y-%m-%d %H:%M}"
+
+    head = f"{_name(notice.metric)}{f' for {inert(notice.segment)}' if notice.segment else ''}"
+    lines = [f"{head}: {_measured(notice)} ({_limit(notice)})"]
+    if notice.value is not None:
+        lines.append(f"Counted over {notice.n:,}{_between(notice)}.")
+    lines.append(f"Window: {at(notice.window[0])} to {at(notice.window[1])}, {zone.key}.")
+    if notice.usual:
+        lines.append(f"Usually: {inert(notice.usual)}.")
+    lines.append(f"Since {at(notice.since)}" + (f", resolved {at(notice.at)}." if notice.kind == "resolved" else "."))
+    if notice.moved:
+        lines += ["Moved most:", *(f"- {inert(moved)}" for moved in notice.moved)]
+    if notice.examples:
+        lines += ["Examples:", *(f"- {_url(base, '/conversations/')}{quote(key, safe='')}" for key in notice.examples)]
+    return lines
+
+
+def _measured(notice: Notice) -> str:
+    return "no value" if notice.value is None else _number(notice.metric)(notice.value)
+
+
+def _limit(notice: Notice) -> str:
+    pattern = _CONDITIONS.get(notice.condition)
+    if pattern is None:
+        return f"{inert(notice.condition)} {notice.threshold:g}"
+    is_level = notice.condition in ("drops_below", "exceeds")
+    return pattern.format(_number(notice.metric)(notice.threshold) if is_level else notice.threshold)
+
+
+def _between(notice: Notice) -> str:
+    if notice.interval is None:
+        return ""
+    low, high = map(_number(notice.metric), notice.interval)
+    return f", 95 % interval {low} to {high}"
+
+
+def _number(metric: str) -> Callable[[float], str]:
+    """How values of a metric are written. A metric that is not known here is a share if it says so by its name."""
+    known = METRICS.get(metric)
+    unit = known.unit if known else "share" if metric.endswith("_rate") else "score"
+    if unit == "share":
+        return lambda value: f"{value:.1%}"
+    if unit == "seconds":
+        return lambda value: str(timedelta(seconds=round(value)))
+    return lambda value: f"{value:,.0f}" if unit == "count" and value == round(value) else f"{value:,.4g}"
+
+
+def _name(metric: str) -> str:
+    return inert(metric).replace("_", " ").capitalize()
+
+
+def _url(base: str, link: str) -> str:
+    return f"{base}{link}" if link.startswith("/") else link
