@@ -62,7 +62,7 @@ def test_the_adjusted_rate_is_not_biased(learned):
     found = [sums_at(timed, learned, hour * HOUR) for hour in range(1, 401)]
     naive = [(timed.converted < h * HOUR)[(timed.started >= (h - 1) * HOUR) & (timed.started < h * HOUR)].mean()
              for h in range(1, 401)]  # fmt: skip
-    assert np.mean([sums.value for sums in found]) == pytest.approx(0.6, abs=0.01)
+    assert np.mean([sums.value or 0.0 for sums in found]) == pytest.approx(0.6, abs=0.01)
     assert np.mean(naive) == pytest.approx(0.5, abs=0.02)  # what a literal reading says of a healthy bot
 
 
