@@ -16,7 +16,7 @@ CASES = [
 ]
 OURS = ("rule_timeline", "rule_error", "rule_limit", "restart_restore")
 TOLD = ("notify_timeline", "notify_dedup", "inhibition", "grouping")
-"""What becomes of notices: tests/notify/test_cases.py."""
+"""What becomes of notices: tests/notify/test_notify_cases.py."""
 
 DECLINED = {
     "al-duplicate-labels": "segments are the groups of one statement, so no two are alike; two rules of one name are "
