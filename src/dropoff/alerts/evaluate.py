@@ -8,7 +8,6 @@ is written down that they were: whatever stops in between, each is told once (th
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -286,8 +285,7 @@ def timed(reader: Reader, group: Sequence[Rule], now: datetime) -> tuple[dict[st
         readings = reader.read(group, now)
     except Exception as error:  # whatever is wrong with one rule must not stop the others
         readings = None
-        with suppress(OSError):
-            log.error("alert rules cannot be evaluated", rules=[rule.name for rule in group], error=repr(error))
+        log.error("alert rules cannot be evaluated", rules=[rule.name for rule in group], error=repr(error))
     return readings, timedelta(seconds=time.monotonic() - begin)
 
 

@@ -9,7 +9,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import NamedTuple, cast
 
 import msgspec
@@ -78,7 +77,7 @@ class Worker:
                     # A trickle gathers while we rest as long as we worked: the door keeps half of the time.
                     stop.wait(min(time.monotonic() - begin, _REST_SECONDS))
             except Unavailable as error:
-                _tell("queue or store is unavailable, trying again", error)
+                log.error("queue or store is unavailable, trying again", error=repr(error))
                 stop.wait(_RETRY_SECONDS)
 
     def step(self, wait: float) -> Tally | None:
@@ -148,7 +147,7 @@ class Worker:
             raise error
         if tally.dead >= MAX_DEAD and not tally.stored:
             raise Unavailable(f"no event of a batch can be processed, so the fault is not theirs: {error!r}") from error
-        _tell("an event cannot be processed; it is kept in the dead letters", error)
+        log.error("an event cannot be processed; it is kept in the dead letters", error=repr(error))
         self._queue.dead_letter(line, repr(error))
         tally.dropped[batch_of(line), "dead"] += 1
 
@@ -156,11 +155,6 @@ class Worker:
 def made_by(store: Store, rules: Rules) -> Alone | Among:
     """Makes the changes of a worker of this store: its only one, or one of several."""
     return Among(cast(SharedStore, store), rules) if store.shared else Alone(cast(SoleStore, store), rules)
-
-
-def _tell(what: str, error: Exception) -> None:
-    with suppress(OSError):  # the log may lie on the disk that is full: that must not stop the work
-        log.error(what, error=repr(error))
 
 
 def batch_of(line: bytes) -> str | None:
