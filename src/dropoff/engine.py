@@ -18,6 +18,7 @@ from dropoff.aggregate.rollups import Plan, refresh
 from dropoff.alerts.answers import Answers
 from dropoff.alerts.evaluate import Alerts, Evaluator
 from dropoff.alerts.job import Job
+from dropoff.alerts.memory import label
 from dropoff.alerts.starters import configured
 from dropoff.alerts.values import Reader
 from dropoff.analyse.analytics import Analytics
@@ -192,12 +193,12 @@ class Engine:
         receiver. Nothing of roles that have no business with alerts, nor while the control state is away."""
         if not (self.jobs.read or self.jobs.watch):
             return [], {}
-        severities = {rule.name: rule.severity for rule in self.alerts.rules}
+        rules = {rule.name: rule for rule in self.alerts.rules}
         with suppress(Unavailable):
-            written = [row for row in self.alerts.firing() if row[0] in severities]
-            found = [(name, severities[name], segment, state.name) for name, segment, state in written]
-            named = {name for name, _, _ in written}
-            found += [(name, severity, "", "idle") for name, severity in severities.items() if name not in named]
+            written = [(rules[name], segment, state) for name, segment, state in self.alerts.firing() if name in rules]
+            found = [(rule.name, rule.severity, label(rule, s) or "", state.name) for rule, s, state in written]
+            named = {rule.name for rule, _, _ in written}
+            found += [(name, rule.severity, "", "idle") for name, rule in rules.items() if name not in named]
             waiting = self.outbox.waiting()
             return found, {name: len(waiting.get(name, ())) for name in self.outbox.receivers}
         return [], {}

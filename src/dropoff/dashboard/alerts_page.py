@@ -100,6 +100,8 @@ def forms(office: Office, analytics: Analytics) -> list[Route]:
 
     def route(name: str, act: Callable[[Mapping[str, str]], object]) -> Route:
         async def answer(request: Request) -> Response:
+            if request.method == "GET":  # after a login, or from the address of a page that showed a mistake
+                return RedirectResponse(PATH, 303, SECURITY_HEADERS)
             given = {key: text.strip() for key, text in (await request.form()).items() if isinstance(text, str)}
             try:
                 await run_in_threadpool(act, given)
@@ -109,7 +111,7 @@ def forms(office: Office, analytics: Analytics) -> list[Route]:
                 pass  # somebody else was faster
             return RedirectResponse(PATH, 303, SECURITY_HEADERS)
 
-        return Route(f"{PATH}/{name}", answer, methods=["POST"])
+        return Route(f"{PATH}/{name}", answer, methods=["GET", "POST"])
 
     desk = office.desk
     acts = {"silence": desk.silence, "expire": desk.expire, "acknowledge": desk.acknowledge, "withdraw": desk.withdraw}

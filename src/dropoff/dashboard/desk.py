@@ -8,14 +8,21 @@ from zoneinfo import ZoneInfo
 import msgspec
 from fastapi import FastAPI
 from fastapi import Path as InPath
+from fastapi.exceptions import RequestValidationError
+from pydantic import ConfigDict, with_config
+from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from dropoff.control.base import Control
+from dropoff.dashboard.api import refuse
 from dropoff.dashboard.shapes import Error
 from dropoff.errors import InvalidInput
 from dropoff.notify import silences
 from dropoff.notify.silences import Acknowledgement, Silence, until
+
+_NOTHING_ELSE = with_config(ConfigDict(extra="forbid"))
+"""Without it a misspelt `segment` would silence a rule everywhere."""
 
 
 class SilenceShape(TypedDict):
@@ -30,12 +37,15 @@ class SilenceShape(TypedDict):
     at: datetime
 
 
-NewSilence = TypedDict(
-    "NewSilence",
-    {"rule": str | None, "segment": str | None, "for": str | None, "until": str | None, "comment": str, "by": str},
-    total=False,
-)
-"""`rule`, `segment` or both; and its end as `for`, like 2h, or as the instant `until`."""
+@_NOTHING_ELSE
+class NewSilence(TypedDict("_For", {"for": str | None}, total=False), total=False):
+    """`rule`, `segment` or both; and its end as `for`, like 2h, or as the instant `until`."""
+
+    rule: str | None
+    segment: str | None
+    until: str | None
+    comment: str
+    by: str
 
 
 class SilencesAnswer(TypedDict):
@@ -55,6 +65,7 @@ class AcknowledgementShape(TypedDict):
     by: str
 
 
+@_NOTHING_ELSE
 class NewAcknowledgement(TypedDict):
     """`segment` null or missing: all that fire of the rule now."""
 
@@ -130,6 +141,7 @@ def with_desk(app: FastAPI, desk: Desk) -> FastAPI:
     refusals: Any = {status: {"model": Error} for status in (400, 401, 503)}
     lost: Any = refusals | {404: {"model": Error}}
     ended: Any = {204: {"description": "Ended"}}
+    app.add_exception_handler(RequestValidationError, _refuse)
 
     @app.get("/v1/alerts/silences", response_model=SilencesAnswer, responses=refusals)
     def list_silences() -> Response:
@@ -168,6 +180,17 @@ def with_desk(app: FastAPI, desk: Desk) -> FastAPI:
 
 def _texts(given: Mapping[str, Any]) -> dict[str, str]:
     return {key: value for key, value in given.items() if value is not None}
+
+
+_WRONG = {"extra_forbidden": "left out: there is no such key", "missing": "given", "string_type": "a string"}
+
+
+def _refuse(request: Request, error: Any) -> Response:
+    """A body of another shape, as every other mistake."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"][1:]) or "body"
+    given = None if first["type"] == "missing" else first["input"]
+    return refuse(request, InvalidInput(name, given, _WRONG.get(first["type"], "a JSON object")))
 
 
 def _json(value: Any) -> Response:
