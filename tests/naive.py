@@ -40,7 +40,9 @@ PROSPECT = ("lead_score", "industry", "company_size", "role", "country")
 
 def interpret(events: Iterable[Row], zone: str = "UTC") -> dict[str, list[Row]]:
     """The rows of each table that `events` make."""
-    named, loose = _standing_by_owner(events)
+    told, loose = _standing_by_owner(events)
+    labels = {name: [e for e in own if e["event_type"] == "message_labelled"] for name, own in told.items()}
+    named = {name: [e for e in own if e["event_type"] != "message_labelled"] for name, own in told.items()}
     same = canonical([e for own in [*named.values(), *loose.values()] for e in own])
     attributions = _attributions(named, loose, same)
     found: dict[str, list[Row]] = {"attributions": attributions}
@@ -48,11 +50,28 @@ def interpret(events: Iterable[Row], zone: str = "UTC") -> dict[str, list[Row]]:
     for event in (e for own in loose.values() for e in own):
         target = by_event.get((event["contact_id"], event["id"]))
         if target is not None:
-            named[target].append(event)
+            (labels if event["event_type"] == "message_labelled" else named)[target].append(event)
     for name, own in named.items():
-        for table, rows in _conversation(name, sorted(own, key=_place), ZoneInfo(zone), same).items():
+        spoken = [_with_label(e, labels[name]) for e in sorted(own, key=_place)]
+        for table, rows in _conversation(name, spoken, ZoneInfo(zone), same).items():
             found.setdefault(table, []).extend(rows)
     return found
+
+
+def _with_label(event: Row, labels: list[Row]) -> Row:
+    """A prospect's message that came without any label has that of the last event which gives it one."""
+    words = ("intent", "intent_confidence", "sentiment", "label_source")
+    if not _is_message(event) or event["sender"] != "prospect" or any(event[w] is not None for w in words):
+        return event
+    mine = [e for e in labels if e["message_id"] == (event["message_id"] or event["id"])]
+
+    def rank(e: Row) -> tuple[Any, ...]:
+        return (e["revision"], e["timestamp"], e["id"], e["conversation_id"] is None, e["contact_id"] or "")
+
+    last = max(mine, key=rank, default=None)
+    if last is None or all(last[w] is None for w in words[:3]):
+        return event
+    return _Event({**event, "facts": None, **{w: last[w] for w in words}})
 
 
 def _standing_by_owner(events: Iterable[Row]) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
@@ -65,8 +84,12 @@ def _standing_by_owner(events: Iterable[Row]) -> tuple[dict[str, list[Row]], dic
         else:
             named.setdefault(event["conversation_id"], []).append(event)
     kept = {name: standing(own) for name, own in named.items()}
-    happened = {name: own for name, own in kept.items() if any(e["event_type"] != "event_retracted" for e in own)}
+    happened = {name: own for name, own in kept.items() if _happened(own)}
     return happened, {k: standing(v) for k, v in loose.items()}
+
+
+def _happened(events: list[Row]) -> bool:
+    return any(e["event_type"] not in ("event_retracted", "message_labelled") for e in events)
 
 
 def all_standing(events: Iterable[Row]) -> list[Row]:

@@ -342,6 +342,11 @@ _KINDS = st.one_of(
         lead_score=st.sampled_from([7, 70.5, None]), industry=st.sampled_from(["retail", None]),
         company_size=st.sampled_from([10, "11-50", None]),
     ),
+    _of(
+        "message_labelled", message_id=st.sampled_from(["m1", "m2", "m3", "e1", "e2"]), intent=_INTENTS,
+        intent_confidence=st.sampled_from([0.9, None]), sentiment=_SENTIMENTS,
+        label_source=st.sampled_from(["x@1", None]),
+    ),
     _of("message_status", status=st.sampled_from(["delivered", "failed", "bounced"])),
     _of("qualified", score=st.sampled_from([1, 2.5, None]), path=st.sampled_from(["fast", None])),
     _of("disqualified", score=st.sampled_from([0, None])),

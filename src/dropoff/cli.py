@@ -162,6 +162,41 @@ def copy(
 
 
 @app.command()
+def enrich(
+    labeller: Annotated[
+        str, typer.Option(help="rules ([labels] in dropoff.toml), vader, or module:attribute")
+    ] = "rules",
+    start: Annotated[
+        str | None, typer.Option("--from", help="messages from this day or instant on; default: all")
+    ] = None,
+    end: To = None,
+    timezone: Zone = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be labelled")] = False,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Label prospects' messages for bots that do not: intent and sentiment, wherever the bot sent neither."""
+    from dropoff import enrich as enriching
+    from dropoff.labelling import load
+    from dropoff.periods import parse_instant, parse_zone, to_micros
+
+    settings = _settings(data=data)
+    zone = parse_zone(timezone or settings.timezone)
+    first, last = (
+        None if text is None else to_micros(parse_instant(name, text, zone))
+        for name, text in (("from", start), ("to", end))
+    )
+    if first is not None and last is not None and first >= last:
+        raise InvalidInput("to", end, f"later than from ({start})")
+    chosen = load(labeller, settings.labels)
+    with _connect(data) as connection, _terminal().progress("labelling messages", quiet=json) as done:
+        answer = enriching.enrich(connection, chosen, first, last, dry_run=dry_run, done=done)
+    _print(answer, json, _terminal().enriched)
+    if answer["refused"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def funnel(
     name: Name = None, definition: Definition = None, mode: Mode = None, threshold: Threshold = 0.0,
     interval: Annotated[str | None, typer.Option(help="of your own also over time: hour, day, week, month")] = None,

@@ -191,6 +191,7 @@ MEANING: dict[str, tuple[str, ...]] = {
     "message_received": (
         "message_id", "sender", "content", "intent", "intent_confidence", "sentiment", "auto_reply", "label_source",
     ),
+    "message_labelled": ("message_id", "intent", "intent_confidence", "sentiment", "label_source"),
     "message_status": ("message_id", "status"),
     "qualified": ("score", "reason", "path"),
     "disqualified": ("score", "reason", "path"),
@@ -442,6 +443,11 @@ def keyword_of(content: str) -> str:
     return content.strip(" \t\r\n.!").casefold()
 
 
+def _labelled(event: Event, _: str) -> None:
+    if event.message_id is None:
+        raise InvalidEvent("missing_id", "message_id", None, "the message_id, else the event_id, of a message")
+
+
 def _status(event: Event, spelling: str) -> None:
     if event.status is None:
         event.status = _STATUS_OF.get(spelling)
@@ -557,6 +563,7 @@ def _retracted(event: Event, _: str) -> None:
 _FINISH: dict[str, Callable[[Event, str], None]] = {
     "message_sent": _message,
     "message_received": _message,
+    "message_labelled": _labelled,
     "message_status": _status,
     "feedback": _feedback,
     "objection_raised": _objection,

@@ -16,6 +16,7 @@ from dropoff.errors import InvalidInput
 from dropoff.events import channel_of
 from dropoff.experiments import Experiment
 from dropoff.funnels import named
+from dropoff.labelling import LabelRules
 from dropoff.metrics import HORIZON, MOST_DAYS, STEP_DAYS
 from dropoff.periods import parse_zone
 from dropoff.query import TestTraffic
@@ -90,6 +91,10 @@ class Settings(BaseSettings):
     receivers: list[Receiver] = Field([], description="who is told about alerts ([notifications.md](notifications.md))")
     public_url: str | None = Field(
         None, description="where people reach the pages, for the links in messages; else host and port"
+    )
+    labels: LabelRules = Field(
+        LabelRules(),
+        description="words by which the labeller `rules` knows intents and sentiment ([labels.md](labels.md))",
     )
     log_level: str = Field("info", description="debug, info, warning or error")
 

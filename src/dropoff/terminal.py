@@ -603,6 +603,15 @@ def imported(answer: Answer, console: Console) -> None:
     table("import", {"events": False, "": True}, rows, console)
 
 
+def enriched(answer: Answer, console: Console) -> None:
+    """`dropoff enrich`."""
+    names = ("messages", "labelled", "replaced", "unchanged", "left", "unknown")
+    counts = {name: answer[name] for name in names} | {f"  {name}": n for name, n in answer["intents"].items()}
+    rows: list[list[object]] = [[name, formats.number(count)] for name, count in counts.items()]
+    title = f"labels by {plain(answer['labeller'])}" + (": a dry run, nothing is kept" if answer["dry_run"] else "")
+    table(title, {"prospects' messages": False, "": True}, rows, console)
+
+
 def exported(answer: Answer, console: Console) -> None:
     """`dropoff export`."""
     rows: list[list[object]] = [

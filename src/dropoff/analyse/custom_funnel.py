@@ -23,7 +23,7 @@ from dropoff.store.base import Store
 from dropoff.store.sql import PHYSICAL, Dialect
 
 _MANY = "\x00"  # between the values of one conversation: no text has it
-_RETRACTION = "event_retracted"
+_NOTHING_HAPPENED = ("event_retracted", "message_labelled")
 
 
 def answer(
@@ -156,8 +156,8 @@ def _of_unit(funnel: Funnel, sql: Dialect) -> dict[str, str]:
 def _bounds(query: Query, funnel: Funnel, clause: select.Clause) -> list[str]:
     """Which events can be part of an attempt, or void one."""
     happenings: list[Happening] = [*funnel.steps, *funnel.exclusions]
-    # That something did not happen is no happening.
-    found = [f"event_type <> '{_RETRACTION}'"]
+    # That something did not happen is no happening, nor is what somebody made of a message.
+    found = [f"event_type NOT IN ({', '.join(map(clause.sql.literal, _NOTHING_HAPPENED))})"]
     if funnel.mode != "strict" and all(one.event != ANY_EVENT for one in happenings):
         types = dict.fromkeys(one.event for one in happenings)
         found.append(f"event_type IN ({', '.join(map(clause.sql.literal, types))})")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import polars as pl
 
 from dropoff.events import MICROS
-from dropoff.process.fold import RETRACTED, in_order, without_retracted
+from dropoff.process.fold import LABELLED, RETRACTED, in_order, without_retracted
 from dropoff.process.frames import with_facts
 from dropoff.process.lifecycle import DEALS, MEETINGS, Change, Life, play
 
@@ -73,6 +73,7 @@ def attribute(events: pl.DataFrame, canonical: Mapping[str, str], horizon_days: 
     """
     told = with_facts(events)
     named = without_retracted(told.filter(pl.col("conversation_id").is_not_null()))
+    named = named.filter(pl.col("event_type") != LABELLED)
     named = named.filter((pl.col("event_type") != RETRACTED).any().over("conversation_id"))
     loose = without_retracted(told.filter(pl.col("conversation_id").is_null()), "contact_id")
     conversations = _conversations(named, canonical)

@@ -15,8 +15,8 @@ from dropoff.store.keys import hashes
 
 _MESSAGES = ("message_sent", "message_received")
 # What a later event can change of a message that is already there.
-_REACHES_BACK = ("message_status", "opted_out", "event_retracted", "fallback")
-_OF_MESSAGES = ("message_sent", "message_received", "message_status", "opted_out", "fallback", "error")
+_REACHES_BACK = (fold.LABELLED, "message_status", "opted_out", "event_retracted", "fallback")
+_OF_MESSAGES = (*_MESSAGES, fold.LABELLED, "message_status", "opted_out", "fallback", "error")
 """Contact events of these types change messages, wherever they belong or did."""
 _NAMED = pl.col("conversation_id").is_not_null()
 _SHAPE = ["key", "conversation_id", "contact_id", "event_type"]

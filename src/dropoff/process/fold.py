@@ -33,6 +33,9 @@ OPT_OUT_WORDS = ("stop", "stopall", "stop all", "unsubscribe", "opt out", "optou
 OPT_OUT_CHANNELS = ("sms", "whatsapp")
 RETRACTED = "event_retracted"
 """A conversation of which nothing but these stands did not happen: its `event_count` is 0."""
+LABELLED = "message_labelled"
+"""These say what a message means, and nothing of the conversation: they happen nowhere in it."""
+LABELS = ("intent", "intent_confidence", "sentiment", "label_source")
 _MESSAGES = ("message_sent", "message_received")
 _IDENTITY = ["key", "conversation_id"]
 # Of equal ids the conversation's own event comes first, then those of its contact's several names.
@@ -72,7 +75,7 @@ def fold(events: pl.DataFrame, rules: Rules, canonical: Mapping[str, str] = Mapp
     """
     if "attributed_by" not in events.columns:
         events = events.with_columns(pl.lit(None, pl.String).alias("attributed_by"))
-    ordered = in_order(_standing(with_facts(events)))
+    ordered = in_order(_labelled(_standing(with_facts(events))))
     messages = _messages(ordered)
     runs, heard = _turns(ordered)
     lives = _lives(ordered)
@@ -123,6 +126,27 @@ def without_retracted(events: pl.DataFrame, owner: str = "conversation_id") -> p
     return events.join(
         pl.DataFrame(gone, schema=schema, orient="row"), on=list(schema), how="anti", maintain_order="left"
     )
+
+
+def _labelled(events: pl.DataFrame) -> pl.DataFrame:
+    """The standing events without those that label messages: what these say stands on the messages instead.
+
+    A prospect's message that came with any label keeps its own. Of several events for one message the highest revision
+    counts, then the latest time.
+    """
+    is_label = pl.col("event_type") == LABELLED
+    labels = events.filter(is_label)
+    if labels.is_empty():
+        return events
+    ranked = labels.sort("revision", "timestamp", *_NAMES, descending=True, nulls_last=True)
+    chosen = ranked.unique([*_IDENTITY, "message_id"], keep="first", maintain_order=True)
+    says = chosen.filter(pl.any_horizontal(pl.col(*LABELS[:3]).is_not_null()))
+    given = says.select(*_IDENTITY, pl.col("message_id").alias("bare"), pl.col(*LABELS).name.prefix("later_"))
+    prospects = pl.col("event_type").is_in(_MESSAGES) & (pl.col("sender") == "prospect")
+    is_bare = prospects & pl.all_horizontal(pl.col(*LABELS).is_null())
+    rest = events.filter(~is_label).with_columns(pl.when(is_bare).then(pl.coalesce("message_id", "id")).alias("bare"))
+    rest = rest.join(given, on=[*_IDENTITY, "bare"], how="left", maintain_order="left")
+    return rest.with_columns(pl.coalesce(name, f"later_{name}").alias(name) for name in LABELS).select(events.columns)
 
 
 def in_order(events: pl.DataFrame) -> pl.DataFrame:

@@ -243,12 +243,12 @@ ON c.key = e.key AND c.id = e.conversation_id
 WHERE e.experiment IS NOT NULL"""
 
     def properties(self, name: str) -> str:
-        """For each conversation the last value of a property among its events that are not messages."""
+        """For each conversation the last value of a property among its events that are no messages, nor of one."""
         return f"""(SELECT key AS of_key, conversation_id AS of_id, {self.latest("value", "(timestamp, id)")} AS value
     FROM (
       SELECT key, conversation_id, timestamp, id, {self.property_text(name)} AS value
       FROM {PHYSICAL["events"]}
-      WHERE conversation_id IS NOT NULL AND event_type NOT IN ('message_sent', 'message_received'))
+      WHERE conversation_id IS NOT NULL AND event_type NOT IN ('message_sent', 'message_received', 'message_labelled'))
     WHERE value IS NOT NULL GROUP BY key, conversation_id)"""
 
     def views(self, test: TestTraffic = NO_TEST_RULES) -> dict[str, str]:
