@@ -156,7 +156,7 @@ def condition(alert: Mapping[str, Any], unit: str) -> str:
         "exceeds": f"above {formats.measure({'value': threshold, 'unit': unit})}",
         "drops_below": f"below {formats.measure({'value': threshold, 'unit': unit})}",
         "changes_by": f"a change of more than {formats.percent(threshold, 0)}",
-        "anomaly": "an anomaly for the hour of the week",
+        "anomaly": "an anomaly",
     }[alert["condition"]]
     return f"{said} in {alert['window'].replace('_', ' ')}"
 
