@@ -1,4 +1,4 @@
-"""`dropoff enrich`: labels for prospects' messages that came without any, outside of the way of events. See docs/labels.md.
+"""`dropoff enrich`: labels for prospects' messages without any, outside the way of events. See docs/labels.md.
 
 The labels go back through the door as events of their own, `message_labelled`, which the fold uses only where a message
 has none. Their `revision` is negative, so that any label of somebody else (0 by default) stands before ours; a labeller
@@ -55,10 +55,10 @@ def enrich(
 ) -> dict[str, Any]:
     """Label the messages of [start, end), in microseconds, that came without any label.
 
-    Gives `labeller`, `dry_run`, and counts of `messages` without a label of their own; of these `labelled` for the first
-    time, `replaced` (our label is of another version), `unchanged` (it is of this one), `left` (somebody else's label
-    came later) and `unknown` (the labeller has none). `intents`: how many messages are given which. `refused`: events
-    that the door or the worker did not take. A dry run sends nothing.
+    Gives `labeller`, `dry_run`, and counts of `messages` without a label of their own; of these `labelled` for the
+    first time, `replaced` (our label is of another version), `unchanged` (it is of this one), `left` (somebody else's
+    label came later) and `unknown` (the labeller has none). `intents`: how many messages are given which. `refused`:
+    events that the door or the worker did not take. A dry run sends nothing.
     """
     known, total = _known(connection)
     job, counts, intents = Import(connection), Counter[str](), Counter[str]()
@@ -82,7 +82,7 @@ def _known(connection: Connection) -> tuple[dict[Owner, Known], int]:
     for _, events in connection.scan([Part("events")]):
         total += len(events)
         labels = events.filter(pl.col("event_type") == LABELLED)
-        for *owner, revision, source in labels.select(_owner("message_id"), "revision", "label_source").rows():
+        for *owner, revision, source in labels.select(*_owner("message_id"), "revision", "label_source").rows():
             key = _key(owner)
             found[key] = max(found.get(key, Known(revision, source)), Known(revision, source), key=_rank)
     return found, total

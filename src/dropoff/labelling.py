@@ -2,7 +2,8 @@
 
 A labeller is anything with a `source` (`name@version`: other labels need another version) and `label`. Two are shipped:
 `rules`, the words and phrases of `[labels]` in `dropoff.toml`, and `vader`, sentiment of English texts by the lexicon
-of Hutto and Gilbert (2014), an optional extra. Texts are data: nothing in them is run, and no word of theirs is a pattern.
+of Hutto and Gilbert (2014), an optional extra. Texts are data: nothing in them is run,
+and no word of theirs is a pattern.
 """
 
 import hashlib

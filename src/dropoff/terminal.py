@@ -608,8 +608,8 @@ def enriched(answer: Answer, console: Console) -> None:
     names = ("messages", "labelled", "replaced", "unchanged", "left", "unknown")
     counts = {name: answer[name] for name in names} | {f"  {name}": n for name, n in answer["intents"].items()}
     rows: list[list[object]] = [[name, formats.number(count)] for name, count in counts.items()]
-    title = f"labels by {plain(answer['labeller'])}" + (": a dry run, nothing is kept" if answer["dry_run"] else "")
-    table(title, {"prospects' messages": False, "": True}, rows, console)
+    what = "a dry run" if answer["dry_run"] else "messages"
+    table("labels", {what: False, plain(answer["labeller"]): True}, rows, console)
 
 
 def exported(answer: Answer, console: Console) -> None:
