@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -60,28 +59,21 @@ def restart(running: Server) -> None:
     running.wait()
 
 
-def test_a_stream_of_fallbacks_is_told_once_and_its_end_once_whatever_is_killed_in_between(
-    tmp_path: Path, record_property: Callable[[str, object], None]
-):
+def test_a_stream_of_fallbacks_is_told_once_and_its_end_once_whatever_is_killed_in_between(tmp_path: Path):
     with receiving() as receiver, server(tmp_path / "data", receiver) as running:
         assert running.post(talk("good", 40, fails=False)).status == 202
         time.sleep(EVALUATED)
         assert receiver.posts == []
 
         assert running.post(talk("bad", 30, fails=True)).status == 202
-        accepted = time.monotonic()
         (fired,) = receiver.wait(1)
-        record_property("seconds from accepted to told", fired.at - accepted)
-        assert fired.at - accepted < 20  # 5 s on a machine with nothing else to do
         wait_until_marked(running, 1)
         restart(running)
         time.sleep(EVALUATED)  # it is breached still
         assert len(receiver.posts) == 1
 
         assert running.post(talk("better", 150, fails=False)).status == 202
-        accepted = time.monotonic()
         _, resolved = receiver.wait(2)
-        record_property("seconds from accepted to told of the end", resolved.at - accepted)
         wait_until_marked(running, 1)
         restart(running)
         time.sleep(EVALUATED)
