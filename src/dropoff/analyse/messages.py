@@ -23,7 +23,7 @@ from dropoff.analyse.contacts import is_plain
 from dropoff.analyse.followed import Sent, read
 from dropoff.analyse.maturity import Maturity
 from dropoff.analyse.shrink import Estimate, Shrunk, shrink, shrink_shares
-from dropoff.analyse.stats import ENOUGH, Clustered, Comparison, Interval, Joint, Moments, Share, q_values
+from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Clustered, Comparison, Interval, Joint, Moments, Share, q_values
 from dropoff.analyse.wordings import messages as messages_of
 from dropoff.analyse.young import Step, Waits, Young, at_minute
 from dropoff.errors import InvalidInput
@@ -32,7 +32,6 @@ from dropoff.query import Params, Query, number, one
 from dropoff.store.base import Store
 from dropoff.wording import Rule
 
-SIGNIFICANT = 0.05
 FEW = 5
 """Where fewer have it, or have it not, at a place, nobody there is called the best or the worst."""
 SCALE = 1_000_000

@@ -18,7 +18,7 @@ from dropoff.analyse.forks import Fork, Kind, forks, taken
 from dropoff.analyse.metrics import period_before
 from dropoff.analyse.mining import Pattern, Sequences
 from dropoff.analyse.paths import FAILED, FAILED_LATE, WON, Asked, Paths, of, parse, read, side, tokens, units_of
-from dropoff.analyse.stats import q_values
+from dropoff.analyse.stats import SIGNIFICANT, q_values
 from dropoff.analyse.stratified import mantel_haenszel, strata_of
 from dropoff.errors import InvalidInput
 from dropoff.query import Params, Query, one
@@ -36,7 +36,6 @@ MINED = 10_000
 LISTED = 50
 PATHS = 20
 EXAMPLES = 2
-SIGNIFICANT = 0.05
 
 PARAMETERS = ("success", "cut", "groups", "steps", "repeats", "anchor", "support", "segment", "compare")
 BEHIND = ("pattern", "kind", "group", "success", "cut", "groups", "steps", "repeats")
