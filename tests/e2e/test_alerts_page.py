@@ -13,6 +13,7 @@ from playwright.sync_api import Page
 from dropoff.dashboard import formats
 from dropoff.dashboard.alerts_page import STATES
 from dropoff.metrics import METRICS
+from looks import looks
 from receiver import SECRET, Receiver, always, receiving
 from servers import PATIENCE, Server
 
@@ -247,8 +248,7 @@ def test_messages_say_what_became_of_them(bot: Bot, page: Page):
     assert bot.receivers[1].url not in page.content()
 
 
-@pytest.mark.parametrize("size", [{}, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@looks(PHONE)
 def test_no_serious_fault_of_access_and_nothing_scrolls_sideways(bot: Bot, open_page, watch, scheme, size):
     if not AXE.exists():
         pytest.skip(f"{AXE} is missing (npm ci)")

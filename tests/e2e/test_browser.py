@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from dropoff.dashboard import formats
 from dropoff.dashboard.formats import visible
+from looks import looks
 
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -565,8 +566,7 @@ def test_a_login_opens_the_pages(empty, page, watch):
     assert page.evaluate("document.cookie") == ""
 
 
-@pytest.mark.parametrize("size", [{}, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@looks(PHONE)
 def test_no_serious_fault_of_access(demo, open_page, watch, scheme, size):
     if not AXE.exists():
         pytest.skip(f"{AXE} is missing (npm ci)")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dropoff.dashboard import findings
+from looks import looks
 
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
@@ -55,8 +56,7 @@ def test_without_scripts_the_tables_say_it_all(demo, open_page):
     assert not page.locator(".chart").first.is_visible()
 
 
-@pytest.mark.parametrize("size", [{}, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@looks(PHONE)
 def test_no_serious_fault_of_access_and_nothing_scrolls_sideways(demo, open_page, watch, scheme, size):
     if not AXE.exists():
         pytest.skip(f"{AXE} is missing (npm ci)")

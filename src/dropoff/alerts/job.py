@@ -45,6 +45,7 @@ class Job:
 
     def _run(self) -> None:
         every, turns = EVERY.total_seconds(), 0
+        self._stop.wait(every)  # the start of a server comes first
         while not self._stop.is_set():
             begin, turns = time.monotonic(), turns + 1
             try:
