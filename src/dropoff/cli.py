@@ -177,7 +177,7 @@ def enrich(
 ) -> None:
     """Label prospects' messages for bots that do not: intent and sentiment, wherever the bot sent neither."""
     from dropoff import enrich as enriching
-    from dropoff.labelling import load
+    from dropoff.labelling import LabelRules, load
     from dropoff.periods import parse_instant, parse_zone, to_micros
 
     settings = _settings(data=data)
@@ -188,7 +188,7 @@ def enrich(
     )
     if first is not None and last is not None and first >= last:
         raise InvalidInput("to", end, f"later than from ({start})")
-    chosen = load(labeller, settings.labels)
+    chosen = load(labeller, settings.labels or LabelRules())
     with _connect(data) as connection, _terminal().progress("labelling messages", quiet=json) as done:
         answer = enriching.enrich(connection, chosen, first, last, dry_run=dry_run, done=done)
     _print(answer, json, _terminal().enriched)

@@ -92,8 +92,8 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None, description="where people reach the pages, for the links in messages; else host and port"
     )
-    labels: LabelRules = Field(
-        LabelRules(),
+    labels: LabelRules | None = Field(
+        None,
         description="words by which the labeller `rules` knows intents and sentiment ([labels.md](labels.md))",
     )
     log_level: str = Field("info", description="debug, info, warning or error")
