@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,12 +12,10 @@ from playwright.sync_api import Page
 from dropoff.dashboard import formats
 from dropoff.dashboard.alerts_page import STATES
 from dropoff.metrics import METRICS
-from looks import looks
+from looks import assert_accessible, needs_axe, on_both_sizes
 from receiver import SECRET, Receiver, always, receiving
 from servers import PATIENCE, Server
 
-AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 PAGES = ("/alerts", "/alerts?rule=volume_drop")
 EVIL = '<script>alert("x")</script>'
 WATCHED = {"metric": "fallback_rate", "condition": "exceeds", "threshold": 0.2, "window": "4_hours"}
@@ -248,27 +245,20 @@ def test_messages_say_what_became_of_them(bot: Bot, page: Page):
     assert bot.receivers[1].url not in page.content()
 
 
-@looks(PHONE)
-def test_no_serious_fault_of_access_and_nothing_scrolls_sideways(bot: Bot, open_page, watch, scheme, size):
-    if not AXE.exists():
-        pytest.skip(f"{AXE} is missing (npm ci)")
+@needs_axe
+@on_both_sizes
+def test_no_serious_fault_of_access_and_nothing_scrolls_sideways(bot: Bot, open_page, watch, size):
     bot.ask(
         "silences", rule="fallbacks", segment="bot_version=2.0", comment="a new model " * 20, by="Ann", **{"for": "2h"}
     )
     bot.ask("acknowledgements", rule="fallbacks", comment="looking", by="Ben")
     watch.expected = {"400 (Bad Request)"}
-    page = open_page(color_scheme=scheme, **size)
+    page = open_page(**size)
     for path in (*PAGES, None):
         if path is not None:
             page.goto(bot.url + path)
         else:
             submit(page, "A new silence", "Silence")
             page.get_by_role("alert").wait_for()
-        for details in page.locator("main details").all():
-            details.evaluate("one => one.open = true")
-        page.evaluate(AXE.read_text() + "\n;0")
-        found = page.evaluate("axe.run({resultTypes: ['violations']})")
-        grave = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
-        assert grave == [], f"{path}: {json.dumps(grave, indent=1)[:3000]}"
-        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0, path
+        assert_accessible(page, str(path))
     bot.forget()

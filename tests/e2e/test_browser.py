@@ -11,10 +11,7 @@ from playwright.sync_api import expect
 
 from dropoff.dashboard import formats
 from dropoff.dashboard.formats import visible
-from looks import looks
-
-AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+from looks import PHONE, assert_accessible, needs_axe, on_both_sizes, overflow
 
 
 def figure(text):
@@ -205,10 +202,6 @@ def addresses(demo):
         "/login",
         "/nope",
     ]
-
-
-def overflow(page):
-    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
 
 def test_on_a_phone_nothing_scrolls_sideways(demo, open_page, watch):
@@ -566,18 +559,13 @@ def test_a_login_opens_the_pages(empty, page, watch):
     assert page.evaluate("document.cookie") == ""
 
 
-@looks(PHONE)
-def test_no_serious_fault_of_access(demo, open_page, watch, scheme, size):
-    if not AXE.exists():
-        pytest.skip(f"{AXE} is missing (npm ci)")
+@needs_axe
+@on_both_sizes
+def test_no_serious_fault_of_access(demo, open_page, watch, size):
     watch.expected = {"404 (Not Found)"}
-    page = open_page(color_scheme=scheme, **size)
+    page = open_page(**size)
     for path in addresses(demo):
         page.goto(demo.url + path)
         if path == "/api/docs":
             page.locator(".opblock").first.wait_for()
-        page.evaluate(AXE.read_text() + "\n;0")
-        ours = {"exclude": [["#api-docs"]]}  # the reference is Swagger UI's
-        found = page.evaluate("ours => axe.run(ours, {resultTypes: ['violations']})", ours)
-        grave = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
-        assert grave == [], f"{path}: {json.dumps(grave, indent=1)[:3000]}"
+        assert_accessible(page, path)

@@ -1,15 +1,10 @@
 """The page of patterns in a browser: with the keyboard, on a phone, in both themes, and without scripts."""
 
 import json
-from pathlib import Path
-
-import pytest
 
 from dropoff.dashboard import findings
-from looks import looks
+from looks import assert_accessible, needs_axe, on_both_sizes
 
-AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 FROM = "from=2020-01-01&to=2030-01-01"
 PAGES = (
     f"/patterns?success=booked&{FROM}",
@@ -56,16 +51,11 @@ def test_without_scripts_the_tables_say_it_all(demo, open_page):
     assert not page.locator(".chart").first.is_visible()
 
 
-@looks(PHONE)
-def test_no_serious_fault_of_access_and_nothing_scrolls_sideways(demo, open_page, watch, scheme, size):
-    if not AXE.exists():
-        pytest.skip(f"{AXE} is missing (npm ci)")
+@needs_axe
+@on_both_sizes
+def test_no_serious_fault_of_access_and_nothing_scrolls_sideways(demo, open_page, watch, size):
     watch.expected = {"400 (Bad Request)"}
-    page = open_page(color_scheme=scheme, **size)
+    page = open_page(**size)
     for path in PAGES:
         page.goto(demo.url + path)
-        page.evaluate(AXE.read_text() + "\n;0")
-        found = page.evaluate("axe.run({resultTypes: ['violations']})")
-        grave = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
-        assert grave == [], f"{path}: {json.dumps(grave, indent=1)[:3000]}"
-        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0, path
+        assert_accessible(page, path)

@@ -7,26 +7,25 @@ other numbers stand as they are, as if all had been known at once.
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil, floor, log10
 from typing import NamedTuple
 
-from dropoff.alerts.hours import watches
 from dropoff.alerts.judge import WEEKS, Judged, exceeds, judge
 from dropoff.alerts.memory import label
 from dropoff.alerts.rules import FUNNEL, Rule
-from dropoff.alerts.state import INACTIVE, Blank, State, transition
+from dropoff.alerts.state import INACTIVE, State, step
 from dropoff.alerts.values import SLOT, Past, Reader, Window, weeks_before
 from dropoff.errors import InvalidInput
-from dropoff.periods import Period
+from dropoff.periods import Period, parse_duration
 
 MONTH = timedelta(days=30)
 PER_MONTH = 1.0
 COVERED = timedelta(weeks=4)
 WELL_COVERED = 0.9
 WINDOWS = ("30m", "1_hour", "2_hours", "4_hours", "8_hours", "1_day", "2_days", "7_days", "14_days")
-_LENGTHS = tuple(timedelta(hours=hours) for hours in (0.5, 1, 2, 4, 8, 24, 48, 168, 336))
+_LENGTHS = tuple(parse_duration("window", one) for one in WINDOWS)
 LONGEST = timedelta(days=366)
 _CANDIDATES = 256
 _HOUR = timedelta(hours=1)
@@ -148,7 +147,7 @@ def _firings(reader: Reader, rule: Rule, moments: Sequence[Moment], threshold: f
     for at, segment, found in moments:
         before, last = states.get(segment, INACTIVE), at
         seen = found.blank if found.blank is not None else exceeds(rule, found.statistic, threshold)
-        after = states[segment] = _step(reader, rule, before, seen, at)
+        after = states[segment] = step(before, seen, at, rule, reader.zone)
         if after.name == "firing":
             if before.name != "firing":
                 values[segment] = []
@@ -159,12 +158,6 @@ def _firings(reader: Reader, rule: Rule, moments: Sequence[Moment], threshold: f
     for segment, state in states.items():
         if state.name == "firing" and state.fired is not None and last is not None:
             yield _firing(rule, segment, state.fired, None, last, values[segment])
-
-
-def _step(reader: Reader, rule: Rule, state: State, seen: bool | Blank, at: datetime) -> State:
-    if (rule.schedule or rule.mute) and state.name != "firing" and seen in (True, "no_data"):
-        seen = seen if watches(rule.schedule, rule.mute, at, reader.zone) else False
-    return transition(state, seen, at, rule)
 
 
 def _firing(
@@ -218,8 +211,6 @@ def coverage(reader: Reader, rules: Sequence[Rule], now: datetime) -> list[Cover
 def _coverage(reader: Reader, rule: Rule, now: datetime) -> Coverage:
     if problem(reader, rule) is not None:
         return Coverage(rule.name, None, None)
-    from dataclasses import replace
-
     lengths = [(rule.written, rule.window)]
     lengths += [pair for pair in zip(WINDOWS, _LENGTHS, strict=True) if pair[1] > rule.window]
     start = now - COVERED
@@ -246,5 +237,5 @@ def state_at(reader: Reader, rule: Rule, now: datetime) -> dict[str, State]:
     states: dict[str, State] = {}
     for at, segment, found in judged(reader, rule, start, now - SLOT, now):
         seen = found.blank if found.blank is not None else exceeds(rule, found.statistic, rule.threshold)
-        states[segment] = _step(reader, rule, states.get(segment, INACTIVE), seen, at)
+        states[segment] = step(states.get(segment, INACTIVE), seen, at, rule, reader.zone)
     return states

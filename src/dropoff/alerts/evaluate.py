@@ -17,11 +17,10 @@ import structlog
 
 from dropoff.alerts.backtest import state_at
 from dropoff.alerts.causes import Causes
-from dropoff.alerts.hours import watches
 from dropoff.alerts.judge import Judged, Sums, breaks
 from dropoff.alerts.memory import Episode, Memory, Remembered, Versioned, label, lasting, same
 from dropoff.alerts.rules import Rule
-from dropoff.alerts.state import INACTIVE, Blank, Name, State, repeated, transition
+from dropoff.alerts.state import INACTIVE, Blank, Name, State, repeated, step
 from dropoff.alerts.values import Reader, Reading, Window
 from dropoff.analyse.answers import instant
 from dropoff.control.base import Control
@@ -262,13 +261,10 @@ def steps(
 ) -> Iterable[tuple[str, State, Reading | None]]:
     """Each segment of a rule with its new state and what was read of it. `readings` is None where that failed."""
     found = {reading.segment: reading for reading in readings or ()}
-    may_begin = watches(rule.schedule, rule.mute, now, reader.zone)
     for segment in sorted({*found, *before} or ({""} if rule.by is None else set())):
         reading, state = found.get(segment), before.get(segment, INACTIVE)
         seen = "error" if readings is None else breaks(rule, reading.judged) if reading else "no_data"
-        if not may_begin and state.name != "firing" and (seen is True or seen == "no_data"):
-            seen = False
-        yield segment, transition(state, seen, now, rule), reading
+        yield segment, step(state, seen, now, rule, reader.zone), reading
 
 
 def changed(before: State, after: State) -> Kind | None:

@@ -8,7 +8,7 @@ where most weeks are equal that is 0, and what chance alone gives remains.
 """
 
 from collections.abc import Sequence
-from math import inf, isfinite, sqrt
+from math import inf, sqrt
 from statistics import median, pstdev
 from typing import NamedTuple
 
@@ -207,7 +207,7 @@ def interval(unit: Unit, sums: Sums) -> tuple[float, float] | None:
     """95 %: Wilson's of a share, Byar's of a count (Breslow and Day 1987, 69); none of other units."""
     if unit == "share" and sums.denominator:
         return wilson(min(sums.numerator, sums.denominator), sums.denominator)
-    if sums.denominator is None and unit == "count" and isfinite(sums.numerator):
+    if sums.denominator is None and unit == "count" and abs(sums.numerator) < inf:
         return _byar(sums.numerator)
     return None
 

@@ -34,10 +34,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dropoff.alerts.hours import watches
 from dropoff.alerts.judge import WEEKS, Sums, breaks, judge
 from dropoff.alerts.rules import FUNNEL, Place, Rule, of_json, of_toml, parse
-from dropoff.alerts.state import INACTIVE, Blank, Name, State, transition
+from dropoff.alerts.state import INACTIVE, Blank, Name, State, step
 from dropoff.errors import InvalidInput
 from dropoff.funnels import Funnel
 from dropoff.metrics import METRICS, Metric, Unit
@@ -169,10 +168,7 @@ def play(
     state = INACTIVE
     for number in range(count):
         now = start + number * every
-        seen = line[min(number, len(line) - 1)]
-        if state.name != "firing" and seen in (True, "no_data") and not watches(rule.schedule, rule.mute, now, zone):
-            seen = False
-        state = transition(state, seen, now, rule)
+        state = step(state, line[min(number, len(line) - 1)], now, rule, zone)
         yield state
 
 

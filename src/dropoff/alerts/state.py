@@ -7,7 +7,9 @@ insufficient, no_data, error: what can be said while there is nothing to judge b
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
+from zoneinfo import ZoneInfo
 
+from dropoff.alerts.hours import watches
 from dropoff.alerts.rules import Rule
 
 Name = Literal["inactive", "pending", "firing", "resolved", "insufficient", "no_data", "error"]
@@ -56,6 +58,14 @@ def transition(state: State, breached: bool | Blank, now: datetime, rule: Rule) 
         state = _interrupted(state)
     found = _seen(state, breached, now, rule)
     return replace(found, seen=now)
+
+
+def step(state: State, breached: bool | Blank, now: datetime, rule: Rule, zone: ZoneInfo) -> State:
+    """`transition`, but for the hours of the rule: outside of them nothing begins; what fires goes on to its end."""
+    may_wait = (rule.schedule or rule.mute) and state.name != "firing" and breached in (True, "no_data")
+    if may_wait and not watches(rule.schedule, rule.mute, now, zone):
+        breached = False
+    return transition(state, breached, now, rule)
 
 
 def _interrupted(state: State) -> State:
