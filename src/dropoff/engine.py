@@ -120,7 +120,8 @@ class Engine:
             self.analytics = Analytics(
                 self.store, settings.timezone, test=settings.test, registry=known,
                 funnels=settings.funnels, maturity=settings.maturity, past=pasts.at,
-                planned=settings.experiments, wording=wording_rules(settings.wording),
+                planned=settings.experiments, wording=wording_rules(settings.wording), targets=settings.targets,
+                marks=settings.marks,
             )  # fmt: skip
         self._threads = self._workers() if self.jobs.work else None
         self._watch = (self._deliverer(), self._evaluator()) if self.jobs.watch else ()

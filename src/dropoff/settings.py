@@ -8,9 +8,11 @@ from tomllib import TOMLDecodeError
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from dropoff import targets as wanted
+from dropoff.annotations import Annotation, Mark, marks
 from dropoff.custom import CustomMetric, check_name
 from dropoff.errors import InvalidInput
 from dropoff.events import channel_of
@@ -86,6 +88,10 @@ class Settings(BaseSettings):
     wording: dict[str, WordingRule] = Field(
         {}, description="rules by which texts are one message, by name ([messages.md](messages.md))"
     )
+    targets: dict[str, Any] = Field({}, description="wanted values of metrics ([dashboards.md](dashboards.md#targets))")
+    annotations: list[Annotation] = Field(
+        [], description="what is marked in charts over time ([dashboards.md](dashboards.md#annotations))"
+    )
     alerts: list[Any] = Field([], description="rules that alert ([alerts.md](alerts.md))")
     starter_alerts: bool = Field(True, description="whether the rules that come with Dropoff alert, too")
     receivers: list[Receiver] = Field([], description="who is told about alerts ([notifications.md](notifications.md))")
@@ -132,6 +138,11 @@ class Settings(BaseSettings):
     def _parsed(cls, funnels: dict[str, Any]) -> dict[str, Any]:
         return named(funnels)
 
+    @field_validator("targets")
+    @classmethod
+    def _wanted(cls, targets: dict[str, Any], info: ValidationInfo) -> dict[str, tuple[wanted.Target, ...]]:
+        return wanted.parse(targets, info.data.get("metrics", {}))
+
     @field_validator("receivers")
     @classmethod
     def _one_of_each_name(cls, receivers: list[Receiver]) -> list[Receiver]:
@@ -171,6 +182,11 @@ class Settings(BaseSettings):
     def zone(self) -> ZoneInfo:
         """The project's zone."""
         return ZoneInfo(self.timezone)
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """The annotations, their days in the project's zone."""
+        return marks(self.annotations, self.zone)
 
     @property
     def test(self) -> TestTraffic:

@@ -82,6 +82,7 @@ def _funnel_trend(answer: Answer, console: Console) -> None:
     ]  # fmt: skip
     console.print()
     table(f"by {interval}", {"from": False, **names, "last from start": False, " ": False}, rows, console)
+    _annotations(answer["trend"]["annotations"], zone, console)
 
 
 def _remark(point: Answer) -> str:
@@ -239,6 +240,12 @@ def trend(answer: Answer, console: Console) -> None:
         console.print(Text(plain(text)))
     for deploy in answer["deploys"]:
         console.print(Text(plain(f"{formats.instant(deploy['at'], zone)}: version {deploy['bot_version']}")))
+    _annotations(answer["annotations"], zone, console)
+
+
+def _annotations(found: list[Answer], zone: str, console: Console) -> None:
+    for one in found:
+        console.print(Text(plain(f"{formats.instant(one['at'], zone)}: {one['text']}")))
 
 
 def cohorts(answer: Answer, console: Console) -> None:

@@ -17,12 +17,12 @@ def point(day, *counts, partial=False, immature=False):
     }  # fmt: skip
 
 
-def answer(*points, mode="ordered", steps=3):
+def answer(*points, mode="ordered", steps=3, annotations=()):
     return {
         "period": {"timezone": "UTC"},
         "definition": {"mode": mode},
         "stages": [{"stage": f"{{s{i}}}", "is_recorded": i != 2} for i in range(steps)],
-        "trend": {"interval": "day", "points": list(points)},
+        "trend": {"interval": "day", "points": list(points), "annotations": list(annotations)},
     }
 
 
@@ -47,11 +47,20 @@ def test_a_line_for_each_recorded_step_with_gaps_and_hollow_points():
     asked = answer(*POINTS)
     rows, drawn = funnel_trend.rows(asked, None), funnel_trend.lines(asked)
     assert [(line.place, line.color, line.dash) for line in drawn] == [(1, 1, "solid")]
-    (series,) = funnel_trend.trend_chart(rows, drawn, "day")["series"]
+    (series,) = funnel_trend.trend_chart(rows, drawn, asked["trend"])["series"]
     assert [item["value"] for item in series["data"]] == [50, None, 20, 18]
     assert ["itemStyle" in item for item in series["data"]] == [False, False, True, True]
     assert "{" not in series["name"]
     assert "{" not in series["data"][0]["tooltip"]["formatter"]
+
+
+def test_an_annotation_is_a_vertical_line_at_its_point():
+    asked = answer(*POINTS, annotations=[{"at": "2024-01-03T07:00:00Z", "text": "a {b}"}])
+    series = funnel_trend.trend_chart(funnel_trend.rows(asked, None), funnel_trend.lines(asked), asked["trend"])[
+        "series"
+    ]
+    (mark,) = series[0]["markLine"]["data"]
+    assert (mark["xAxis"], mark["name"]) == (2, "a ❴b❵")
 
 
 def test_twenty_steps_have_lines_that_differ():

@@ -137,6 +137,14 @@ def many(day, count, replies, version="1"):
             yield {**received("yes", conversation_id=name), "timestamp": f"2024-11-{day:02d}T12:10:00Z"}
 
 
+def test_annotations_are_marked_beside_deploys(trend):
+    answer = trend("response_rate", "day", "2024-11-01", "2024-11-04", *many(1, 40, 20), *many(2, 5, 1, "2.0"))
+    noted = [{"at": "2024-11-03T04:00:00Z", "text": "{a|b}" + "y" * 40}]
+    rows = trends.lines(answer, lambda *ends: "/c")[""]
+    marks = trends.trend_chart(rows, answer | {"annotations": noted})["baseOption"]["series"][1]["markLine"]["data"]
+    assert [(mark["xAxis"], mark["name"]) for mark in marks[1:]] == [(1, "2.0"), (2, "❴a|b❵" + "y" * 14 + "…")]
+
+
 @pytest.fixture
 def chart(trend):
     """Day 1: 40 started, 20 responded; day 2: 5 and 1, of another version; day 3: nothing."""
@@ -170,7 +178,7 @@ def test_metrics_of_events_lead_nowhere(trend):
 def test_deploys_are_marked_and_inert(chart):
     marks = chart["series"][1]["markLine"]["data"]
     assert [mark["xAxis"] for mark in marks] == [0, 1]
-    assert marks[1]["name"] == "❴n|2❵" + "x" * 11
+    assert marks[1]["name"] == "❴n|2❵" + "x" * 14 + "…"
     assert [mark["label"]["distance"] for mark in marks] == [3, 3]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from dropoff import annotations
 from dropoff.analyse import (
     cohorts,
     conversations,
@@ -26,6 +27,7 @@ from dropoff.analyse import (
 )
 from dropoff.analyse.funnel import Definition
 from dropoff.analyse.young import Young
+from dropoff.annotations import Mark
 from dropoff.errors import InvalidInput
 from dropoff.experiments import Experiment
 from dropoff.funnels import Funnel, in_mode, parse_json, split
@@ -33,6 +35,7 @@ from dropoff.metrics import METRICS, Metric, named
 from dropoff.periods import parse_instant, parse_zone
 from dropoff.query import NO_TEST_RULES, Params, Query, TestTraffic, number, one, parse_query
 from dropoff.store.base import Store
+from dropoff.targets import Target
 from dropoff.wording import RULES, Rule
 
 _FIRST = datetime(1901, 1, 1, tzinfo=UTC)  # long before it engines have no dates
@@ -110,6 +113,8 @@ class Analytics:
         past: Callable[[datetime], Store] = no_past,
         planned: Mapping[str, Experiment] = MappingProxyType({}),
         wording: Sequence[Rule] = RULES,
+        targets: Mapping[str, Sequence[Target]] = MappingProxyType({}),
+        marks: Sequence[Mark] = (),
     ) -> None:
         self._store = store
         self._timezone = timezone
@@ -121,6 +126,8 @@ class Analytics:
         self._past = past
         self._planned = planned
         self._wording = wording
+        self._targets = targets
+        self._marks = marks
 
     def funnel(self, params: Params) -> dict[str, Any]:
         """Stages, rates and drop-offs of the funnel `name`, or of the `definition`, a JSON text."""
@@ -130,7 +137,10 @@ class Analytics:
         if isinstance(chosen, Funnel):
             whole, by = {key: texts for key, texts in params.items() if key != "by"}, one(params, "by")
             chosen = chosen if by is None else split(chosen, by)
-            answer = custom_funnel.answer(*self._asked(whole), chosen, name, threshold, interval)
+            store, query = self._asked(whole)
+            answer = custom_funnel.answer(store, query, chosen, name, threshold, interval)
+            if "trend" in answer:
+                answer["trend"]["annotations"] = annotations.shown(self._marks, query.period, query.now)
         elif interval is not None:
             raise InvalidInput("interval", interval, "left out: only a funnel of your own has a trend")
         else:
@@ -211,7 +221,7 @@ class Analytics:
         check_parameters("trend", params)
         metric, (store, query) = self._metric(params), self._asked(params)
         interval = one(params, "interval") or "day"
-        return _with_test(store, query, metrics.trend(store, query, metric, interval, self._young))
+        return _with_test(store, query, metrics.trend(store, query, metric, interval, self._young, self._marks))
 
     def segments(self, params: Params) -> dict[str, Any]:
         """One metric by segment, and which segments truly differ; on demand beside another period."""

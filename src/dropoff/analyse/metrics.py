@@ -8,12 +8,14 @@ from itertools import groupby
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from dropoff import annotations
 from dropoff.analyse import select
 from dropoff.analyse.aggregates import written
 from dropoff.analyse.answers import Number, instant
 from dropoff.analyse.maturity import Maturity
 from dropoff.analyse.stats import wilson
 from dropoff.analyse.young import Cohorts, Step, Waits, Young
+from dropoff.annotations import Mark
 from dropoff.errors import InvalidInput
 from dropoff.metrics import QUANTILES, Metric
 from dropoff.periods import MICROSECOND, Period, midnight, to_micros
@@ -275,7 +277,9 @@ def wait_of(metric: Metric, waits: Waits) -> Maturity | None:
     return waits.of(Step(next(iter(STAGES)), metric.matures)) if metric.matures else None
 
 
-def trend(store: Store, query: Query, metric: Metric, interval: str, young: Young | None = None) -> dict[str, Any]:
+def trend(
+    store: Store, query: Query, metric: Metric, interval: str, young: Young | None = None, marks: Sequence[Mark] = ()
+) -> dict[str, Any]:
     """A metric by hour, day, week or month of the period's zone, and of the equally long period before.
 
     Empty buckets are there, with 0 or null. A bucket that the period cuts, or that is not over yet, is `partial`; one
@@ -297,6 +301,7 @@ def trend(store: Store, query: Query, metric: Metric, interval: str, young: Youn
         "previous": {"period": before.period.to_dict(), **then},
         "deploys": _deploys(store, query),
         "labellers": _labellers(store, query) if metric.name in LABELLED else [],
+        "annotations": annotations.shown(marks, query.period, query.now),
     }
 
 

@@ -18,6 +18,7 @@ _ZERO = {
 HOLLOW = {"color": "var(--page)", "borderColor": "var(--line-strong)", "borderWidth": 2}
 """The style of a point that says little: cut, young, or of too few."""
 _NAME = 104  # pixels for the name of a stage
+_MARK = 20  # characters of the text at a mark: the page has all of them
 _NARROW = 560  # pixels: below, the numbers beside the bars are cut to what fits a phone
 
 
@@ -55,6 +56,22 @@ def over_time(description: str, names: Sequence[str], suffix: str, top: int = 10
             "axisLabel": _MUTED, "axisTick": {"show": False}, "axisLine": axis_line,
         },
         "yAxis": {"type": "value", "axisLabel": _MUTED | {"formatter": f"{{value}}{suffix}"}, "splitLine": grid_line},
+    }  # fmt: skip
+
+
+def marks(marked: Sequence[tuple[str, str]], begins: Sequence[str]) -> dict:
+    """A vertical line for each instant with its text, at the point that has it; neighbours' texts at two heights."""
+    data, last = [], -len(begins)
+    for at, text in sorted(marked):
+        place = sum(begin <= at for begin in begins) - 1
+        raised = place - last < len(begins) / 10 and (not data or data[-1]["label"]["distance"] < 14)
+        mark = {"xAxis": max(place, 0), "name": inert(text if len(text) <= _MARK else f"{text[: _MARK - 1]}…")}
+        data.append(mark | {"label": {"formatter": mark["name"], "distance": 16 if raised else 3}})
+        last = place
+    return {
+        "silent": True, "symbol": "none", "animation": False, "data": data,
+        "lineStyle": {"color": "var(--muted)", "type": "solid", "width": 1},
+        "label": {"color": "var(--muted)", "fontSize": 11, "position": "end"},
     }  # fmt: skip
 
 

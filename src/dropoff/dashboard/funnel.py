@@ -52,7 +52,7 @@ def _own_funnel(answer: Mapping, listed: Params, leads: bool) -> dict[str, Any]:
     if "trend" in answer:
         rows = funnel_trend.rows(answer, (lambda **ends: url("/conversations", listed, **ends)) if leads else None)
         drawn = funnel_trend.lines(answer)
-        chart = funnel_trend.trend_chart(rows, drawn, answer["trend"]["interval"])
+        chart = funnel_trend.trend_chart(rows, drawn, answer["trend"])
         shown |= {"trend": rows, "trend_lines": drawn, "trend_chart": chart}
     return shown
 

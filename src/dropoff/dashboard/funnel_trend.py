@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from dropoff.dashboard import formats
-from dropoff.dashboard.charts import inert, over_time, short
+from dropoff.dashboard.charts import inert, marks, over_time, short
 from dropoff.dashboard.trends import MOST_DOTS, end_of_link
 from dropoff.funnels import UNTIMED
 
@@ -78,10 +78,15 @@ def _note(point: Mapping, n: int) -> str:
     return ", ".join(text for text in said if text)
 
 
-def trend_chart(shown: Sequence[Row], drawn: Sequence[Line], interval: str) -> dict:
-    """A line for each step: which share of those that entered came to it."""
-    frame = over_time(describe_trend(shown, drawn, interval), [row.name for row in shown], " %")
-    return frame | {"series": [_series(line, shown) for line in drawn]}
+def trend_chart(shown: Sequence[Row], drawn: Sequence[Line], trend: Mapping) -> dict:
+    """A line for each step: which share of those that entered came to it; a vertical one for each annotation."""
+    marked = [(one["at"], formats.visible(one["text"])) for one in trend["annotations"]]
+    described = describe_trend(shown, drawn, trend["interval"])
+    frame = over_time(described, [row.name for row in shown], " %", 30 if marked else 10)
+    series = [_series(line, shown) for line in drawn]
+    if series and marked:
+        series[0]["markLine"] = marks(marked, [point["from"] for point in trend["points"]])
+    return frame | {"series": series}
 
 
 def describe_trend(shown: Sequence[Row], drawn: Sequence[Line], interval: str) -> str:

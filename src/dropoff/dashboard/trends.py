@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard import formats
-from dropoff.dashboard.charts import HOLLOW, inert, over_time, short
+from dropoff.dashboard.charts import HOLLOW, inert, marks, over_time, short
 from dropoff.dashboard.formats import bucket, label, visible
 from dropoff.dashboard.frame import COMMON, Analytics, Params, common, query, question, url
 
@@ -89,11 +89,12 @@ def totals(answer: Mapping) -> dict[str, dict[str, Any]]:
 
 
 def trend_chart(rows: Sequence[Row], answer: Mapping) -> dict:
-    """A line with its points, the period before as a dashed one, and a vertical line for each deploy and labeller."""
+    """A line with its points, the period before as a dashed one, and a vertical line for all that is `marked`."""
     unit = rows[0].point["unit"]
     factor, suffix = scale(unit, [row.point["value"] for row in rows])
-    drawn = [_before(rows, factor), _now(rows, factor) | {"markLine": _marks(rows, answer)}]
-    top = 30 if answer["deploys"] or answer["labellers"] else 10
+    begins = [row.point["from"] for row in rows]
+    drawn = [_before(rows, factor), _now(rows, factor) | {"markLine": marks(marked(answer), begins)}]
+    top = 30 if marked(answer) else 10
     frame = over_time(describe_trend(rows, answer), [row.name for row in rows], suffix, top)
     return {"baseOption": frame | {"series": drawn}, "media": []}
 
@@ -180,19 +181,8 @@ def _before(rows: Sequence[Row], factor: float) -> dict:
     }  # fmt: skip
 
 
-def _marks(rows: Sequence[Row], answer: Mapping) -> dict:
-    """A line where a version or a labeller was first seen; neighbours have their names at two heights."""
-    data, last = [], -len(rows)
-    seen = [(one["at"], visible(one["bot_version"])[:16]) for one in answer["deploys"]]
-    seen += [(one["at"], f"labels: {visible(one['label_source'])[:16]}") for one in answer["labellers"]]
-    for at, text in sorted(seen):
-        place = sum(row.point["from"] <= at for row in rows) - 1
-        raised = place - last < len(rows) / 10 and (not data or data[-1]["label"]["distance"] < 14)
-        mark = {"xAxis": max(place, 0), "name": inert(text)}
-        data.append(mark | {"label": {"formatter": mark["name"], "distance": 16 if raised else 3}})
-        last = place
-    return {
-        "silent": True, "symbol": "none", "animation": False, "data": data,
-        "lineStyle": {"color": "var(--muted)", "type": "solid", "width": 1},
-        "label": {"color": "var(--muted)", "fontSize": 11, "position": "end"},
-    }  # fmt: skip
+def marked(answer: Mapping) -> list[tuple[str, str]]:
+    """What has a vertical line: a version or a labeller where it was first seen, what the settings say happened."""
+    found = [(one["at"], visible(one["bot_version"])) for one in answer["deploys"]]
+    found += [(one["at"], f"labels: {visible(one['label_source'])}") for one in answer["labellers"]]
+    return found + [(one["at"], visible(one["text"])) for one in answer["annotations"]]

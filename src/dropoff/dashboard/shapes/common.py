@@ -27,6 +27,13 @@ class DefinitionShape(TypedDict):
     funnel: NotRequired[dict[str, Any]]
 
 
+class AnnotationShape(TypedDict):
+    """What the settings say happened then."""
+
+    at: str
+    text: str
+
+
 class Answer(TypedDict):
     """What every answer begins with."""
 

@@ -5,7 +5,7 @@ from typing import NotRequired
 from typing_extensions import TypedDict
 
 from dropoff.analyse.answers import Matured, Number, Projected, Source
-from dropoff.dashboard.shapes.common import Answer, DefinitionShape, PeriodShape
+from dropoff.dashboard.shapes.common import AnnotationShape, Answer, DefinitionShape, PeriodShape
 
 
 class StageShape(TypedDict):
@@ -66,6 +66,7 @@ class FunnelTrend(TypedDict):
 
     interval: str
     points: list[FunnelPoint]
+    annotations: list[AnnotationShape]
 
 
 class DropOffShape(TypedDict("DropOffShape", {"from": str, "to": str})):

@@ -5,7 +5,7 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from dropoff.analyse.answers import Matured, Projected, Source
-from dropoff.dashboard.shapes.common import Answer, PeriodShape
+from dropoff.dashboard.shapes.common import AnnotationShape, Answer, PeriodShape
 
 
 class ConversationsAnswer(Answer):
@@ -123,6 +123,7 @@ class TrendAnswer(Answer):
     previous: PreviousShape
     deploys: list[DeployShape]
     labellers: list[LabellerShape]
+    annotations: list[AnnotationShape]
 
 
 class OwnQuery(TypedDict):
