@@ -2,6 +2,7 @@
 
 import json
 import operator
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,10 +11,9 @@ import pytest
 from dropoff.alerts.rules import Place, parse
 from dropoff.alerts.state import INACTIVE, transition
 
-CASES = [
-    json.loads(line)
-    for line in (Path(__file__).parents[2].parent / "shared/cases/alerts.jsonl").read_text().splitlines()
-]
+SHARED = Path(os.environ.get("DROPOFF_SHARED", Path(__file__).parents[3] / "shared"))
+FILE = SHARED / "cases" / "alerts.jsonl"
+CASES = [json.loads(line) for line in FILE.read_text().splitlines()] if FILE.exists() else []
 OURS = ("rule_timeline", "rule_error", "rule_limit", "restart_restore")
 TOLD = ("notify_timeline", "notify_dedup", "inhibition", "grouping")
 """What becomes of notices: tests/notify/test_notify_cases.py."""
@@ -97,6 +97,7 @@ def test_clocks_survive_a_restart(case):
         assert {state.began for state in active} == {ZERO + timedelta(seconds=case["restore_at_s"])}
 
 
+@pytest.mark.skipif(not CASES, reason=f"{FILE} is missing (DROPOFF_SHARED names the folder that holds cases/)")
 def test_every_case_is_run_or_declined_or_about_notices():
     assert len(CASES) == 25
     run = {case["id"] for case in CASES if case["kind"] in OURS and case["kind"] not in ("rule_error", "rule_limit")}

@@ -1,6 +1,7 @@
 """The shared cases of notifying, grouping and inhibition: those that Dropoff offers are met, the others declined."""
 
 import json
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from dropoff.alerts.state import State, repeated
 from dropoff.notify.outbox import Waiting, plan
 from notices import NOON, notice
 
-CASES = Path(__file__).parents[3] / "shared" / "cases" / "alerts.jsonl"
+SHARED = Path(os.environ.get("DROPOFF_SHARED", Path(__file__).parents[3] / "shared"))
+CASES = SHARED / "cases" / "alerts.jsonl"
 KINDS = ("notify_timeline", "notify_dedup", "grouping", "inhibition")
 DECLINED = {
     "al-dedup-no-entry-firing": "a notice is of one change of one alert; there is no set that was sent last",
