@@ -5,7 +5,7 @@ STATIC := src/dropoff/dashboard/static
 WEB := src/dropoff/dashboard/web
 WORKERS ?= 2
 
-.PHONY: demo test check format bench long build setup system clean
+.PHONY: demo test check format bench long build docs setup system lock clean
 
 demo: setup                ## open a running dashboard on 20,000 generated conversations
 	$(BIN)/dropoff demo --data demo-data
@@ -33,6 +33,10 @@ build: setup               ## the wheels: dropoff and dropoff-client
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist .
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist client
+
+docs: setup                ## the reference renewed, and the site in dist/docs, without the network
+	$(BIN)/python docs/reference.py
+	$(BIN)/sphinx-build -q -W --keep-going docs dist/docs
 
 setup: .venv/.ready $(STATIC)/.ready
 
