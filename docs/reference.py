@@ -18,8 +18,8 @@ Answers are JSON. They are those of the pages and of the [command line](cli.md) 
 the same. A server shows this reference at `/api/docs` and gives it as OpenAPI at `/api/openapi.json`. This page is made
 of that document.
 
-An unknown parameter is refused, as a wrong value is: 400 with `{"code", "message"}`, the message naming parameter, value
-and rule. 401 asks for a token ([operate.md](operate.md)), 503 says that the answer must wait, with `Retry-After`.
+An unknown parameter is refused, as a wrong value is: 400 with `{"code", "message"}`, the message naming parameter,
+value and rule. 401 asks for a token ([operate.md](operate.md)), 503 says that the answer must wait, with `Retry-After`.
 """
 Json = Mapping[str, Any]
 

@@ -39,7 +39,7 @@ def commands() -> list[str]:
     return sorted({line for lines in found for line in lines})
 
 
-def blocks(language: str) -> list[pytest.param]:
+def blocks(language: str) -> list[Any]:
     """Every block in a language, by its page and place."""
     return [
         pytest.param(text, id=f"{page.stem}-{place}")
