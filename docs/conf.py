@@ -15,3 +15,5 @@ html_show_copyright = html_show_sphinx = False
 html_copy_source = False
 myst_heading_anchors = 4
 suppress_warnings = ["misc.highlighting_failure"]
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
