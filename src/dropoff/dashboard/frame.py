@@ -21,10 +21,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dropoff.dashboard import formats, words
+from dropoff.dashboard.navigation import navigation
 from dropoff.errors import DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
 from dropoff.query import DIMENSIONS, MULTIPLE
 
@@ -209,6 +211,7 @@ def render(template: str, request: Request, status: int = 200, /, **context: Any
     context.setdefault("params", {})
     count = getattr(request.state, "firing", None)
     context["firing_count"] = count() if count else 0
+    context["navigation"] = navigation(request.url.path, _known(request))
     text = (
         _templates()
         .get_template(template)
@@ -216,6 +219,13 @@ def render(template: str, request: Request, status: int = 200, /, **context: Any
     )
     # Figures change with every event: a page may be kept, but is asked for again.
     return HTMLResponse(text, status, {"cache-control": "private, no-cache"})
+
+
+def _known(request: Request) -> set[str]:
+    """The paths of the pages of this server; before it has been asked for one of them: of all."""
+    if "app" not in request.scope:
+        return {page.path for group in words.NAVIGATION for page in group.pages}
+    return {route.path for route in request.app.routes if isinstance(route, Route)}
 
 
 class SecurityHeaders:

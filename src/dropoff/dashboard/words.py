@@ -11,19 +11,33 @@ class Page(NamedTuple):
     filtered: bool = True
 
 
+class Group(NamedTuple):
+    """Pages that belong together: an entry of the navigation, which leads to the first; all of them stand below it."""
+
+    label: str
+    pages: tuple[Page, ...]
+
+
 NAVIGATION = (
-    Page("/", "Funnel"),
-    Page("/dropoffs", "Drop-offs"),
-    Page("/trends", "Trends"),
-    Page("/segments", "Segments"),
-    Page("/patterns", "Patterns"),
-    Page("/cohorts", "Cohorts"),
-    Page("/experiments", "Experiments"),
-    Page("/messages", "Messages"),
-    Page("/conversations", "Conversations"),
-    Page("/alerts", "Alerts", filtered=False),
-    Page("/api/docs", "API docs", filtered=False),
+    Group(
+        "Overview",
+        (Page("/executive", "Executive"), Page("/operations", "Operations"), Page("/optimization", "Optimization")),
+    ),
+    Group(
+        "Funnel",
+        (Page("/", "Funnel"), Page("/dropoffs", "Drop-offs"), Page("/cohorts", "Cohorts"), Page("/trends", "Trends")),
+    ),
+    Group("Compare", (Page("/segments", "Segments"), Page("/experiments", "Experiments"))),
+    Group(
+        "Conversations",
+        (Page("/conversations", "Conversations"), Page("/patterns", "Patterns"), Page("/messages", "Messages")),
+    ),
+    Group("Alerts", (Page("/alerts", "Alerts", filtered=False),)),
+    Group("Reports", (Page("/reports", "Reports", filtered=False),)),
+    Group("Definitions", (Page("/definitions", "Definitions", filtered=False),)),
+    Group("API", (Page("/api/docs", "API docs", filtered=False),)),
 )
+"""Shown as far as the server has their pages."""
 
 FUNNELS = {"sales": "Sales (reached)", "mission": "Mission (recorded)"}
 
