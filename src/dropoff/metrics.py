@@ -89,11 +89,22 @@ def where(condition: str) -> str:
     return f"count(*) FILTER (WHERE {condition})"
 
 
-_STAGES = ("started", *STEP_DAYS)
+STAGES = ("started", *STEP_DAYS)
+"""The stages of a conversation, in order."""
+RATES: Mapping[str, tuple[str, str]] = {
+    "response_rate": ("responded", "started"),
+    "qualification_rate": ("qualified", "responded"),
+    "booking_rate": ("booked", "qualified"),
+    "show_rate": ("attended", "booked"),
+    "opportunity_rate": ("opportunity", "attended"),
+    "conversion_rate": ("converted", "attended"),
+    "win_rate": ("converted", "started"),
+}
+"""The rates between stages: which is divided by which."""
 
 
 def _reached(name: str, top: str, bottom: str) -> Metric:
-    numerator, denominator = (where(f"level >= {_STAGES.index(stage)}") for stage in (top, bottom))
+    numerator, denominator = (where(f"level >= {STAGES.index(stage)}") for stage in (top, bottom))
     return Metric(
         name, "share", "cohort", "up", "conversations", f"{top} / {bottom}", numerator, denominator,
         stages=(top, bottom), matures=top,
@@ -135,13 +146,7 @@ _ALL = (
     ),
     _count("bot_messages", "messages", "sender = 'bot'", "messages of the bot", ""),
     _count("human_messages", "messages", "sender <> 'bot'", "messages of prospects and agents", ""),
-    _reached("response_rate", "responded", "started"),
-    _reached("qualification_rate", "qualified", "responded"),
-    _reached("booking_rate", "booked", "qualified"),
-    _reached("show_rate", "attended", "booked"),
-    _reached("opportunity_rate", "opportunity", "attended"),
-    _reached("conversion_rate", "converted", "attended"),
-    _reached("win_rate", "converted", "started"),
+    *(_reached(name, *stages) for name, stages in RATES.items()),
     _share("engagement_rate", "up", "counted_replies >= 2", "true", "with two or more counted replies / started"),
     _share(
         "delivery_rate", "up", "delivered_bot_messages > 0", "bot_messages > 0",

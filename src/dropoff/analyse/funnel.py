@@ -10,6 +10,7 @@ from dropoff.analyse.answers import Matured, Number, Projected, instant, ratio, 
 from dropoff.analyse.stats import wilson
 from dropoff.analyse.young import Young
 from dropoff.errors import InvalidInput
+from dropoff.metrics import RATES
 from dropoff.query import MULTIPLE, Query
 from dropoff.store.base import Store
 from dropoff.store.sql import STAGES
@@ -26,22 +27,12 @@ class Definition:
     text: str
 
 
-_RATES = {
-    "response_rate": ("responded", "started"),
-    "qualification_rate": ("qualified", "responded"),
-    "booking_rate": ("booked", "qualified"),
-    "show_rate": ("attended", "booked"),
-    "opportunity_rate": ("opportunity", "attended"),
-    "conversion_rate": ("converted", "attended"),
-    "win_rate": ("converted", "started"),
-}
-
 FUNNELS = {
     "sales": Definition(
         "sales",
         "reached",
         tuple(STAGES),
-        _RATES,
+        RATES,
         "Conversations started in the period, by the furthest stage they reached: a later stage implies the earlier "
         "ones. Each rate is of the conversations of the stage before, with its Wilson 95 % interval.",
     ),
@@ -49,7 +40,7 @@ FUNNELS = {
         "mission",
         "recorded",
         tuple(stage for stage in STAGES if stage != "opportunity"),
-        {name: rate for name, rate in _RATES.items() if name not in ("opportunity_rate", "win_rate")},
+        {name: rate for name, rate in RATES.items() if name not in ("opportunity_rate", "win_rate")},
         "Conversations started in the period, a stage counted only by its own event. Plain quotients: they can exceed "
         "1 where a stage was skipped, so they have no interval.",
     ),

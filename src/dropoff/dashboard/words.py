@@ -62,17 +62,6 @@ STAGES = {
     "converted": "At least one deal is won now.",
 }
 
-# name: (stage counted, stage it is divided by)
-RATES = {
-    "response_rate": ("responded", "started"),
-    "qualification_rate": ("qualified", "responded"),
-    "booking_rate": ("booked", "qualified"),
-    "show_rate": ("attended", "booked"),
-    "opportunity_rate": ("opportunity", "attended"),
-    "conversion_rate": ("converted", "attended"),
-    "win_rate": ("converted", "started"),
-}
-
 ALERT_TERMS = {
     "Firing": "The rule is breached, and has been for as long as it asks.",
     "Pending": "Breached, but not for long enough yet.",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from dropoff import metrics
 from dropoff.query import NO_TEST_RULES, TestTraffic
 from dropoff.store import tables
 from dropoff.store.tables import Type
@@ -28,16 +29,8 @@ PHYSICAL = {
 }
 """Where a table's rows rest; under its own name a reader finds the view."""
 
-STAGES = {
-    "started": "started_at",
-    "responded": "responded_at",
-    "qualified": "qualified_at",
-    "booked": "booked_at",
-    "attended": "attended_at",
-    "opportunity": "opportunity_at",
-    "converted": "converted_at",
-}
-"""The stages of the funnel `sales` in order, and the column that says when a conversation's own event reached it."""
+STAGES = {stage: f"{stage}_at" for stage in metrics.STAGES}
+"""The stages in order, and the column that says when a conversation's own event reached each."""
 
 
 OUTCOMES = (
