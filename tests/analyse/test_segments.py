@@ -493,5 +493,16 @@ def test_the_change_of_the_planted_drop_off_is_explained(demo):
         assert one["rate_effect"] + one["mix_effect"] == pytest.approx(change, abs=1e-12)
         if one["dimension"] == "bot_version":
             assert one["rate_effect"] == 0
+    for by in ("channel", "hour_of_day"):  # read with all others, or alone: the same
+        alone = demo.explain({**asked, "by": [by]})
+        for name in ("segments", "offsetting"):
+            among = [one for one in answer[name] if one["dimension"] == by]
+            assert [one["segment"] for one in among] == [one["segment"] for one in alone[name][: len(among)]]
+            for one, other in zip(among, alone[name], strict=False):
+                assert one["contribution"] == pytest.approx(other["contribution"], abs=1e-12)
+                assert one["p_value"] == pytest.approx(other["p_value"], abs=1e-12)
+                assert (one["now"]["clusters"], one["before"]["value"]) == (
+                    other["now"]["clusters"], other["before"]["value"],
+                )  # fmt: skip
     versions = {one["segment"] for one in answer["segments"] if one["dimension"] == "bot_version"}
     assert versions == {DROP_OFF.old_version, DROP_OFF.new_version}

@@ -14,7 +14,7 @@ import polars as pl
 from dropoff.analyse import select
 from dropoff.analyse.stats import Clustered, Joint
 from dropoff.periods import Period
-from dropoff.query import Query
+from dropoff.query import REST, TOP, Query
 from dropoff.store.base import Store
 
 CONTACT = "coalesce('p' || contact_id, 'c' || id)"
@@ -107,6 +107,33 @@ def read(store: Store, query: Query, reading: Written, *periods: Period) -> dict
     return {money: _cells(_of(sums, money), _of(several, money)) for money in _currencies(sums)}
 
 
+def read_by(
+    store: Store, query: Query, reading: Written, dimensions: Sequence[str], now: Period, before: Period
+) -> dict[str, Cells]:
+    """By dimension the cells of its values in two periods. One statement, of a reading without currencies.
+
+    Of more values than `TOP` the rarer ones are taken together: those that fewer contacts have in both periods.
+    """
+    clause = select.Clause(store.dialect)
+    text = _Asked(query, reading, (now, before)).written(clause, dimensions)
+    found = store.frame(
+        f"""{text.head} SELECT cluster, cell, segment, {text.adding} FROM {text.rows}
+            GROUP BY cluster, cell, segment""",
+        clause.parameters,
+    ).filter((pl.col("x") != 0) | (pl.col("n") != 0))
+    return {name: _of_values(found, place) for place, name in enumerate(dimensions)}
+
+
+def _of_values(found: pl.DataFrame, place: int) -> Cells:
+    """The cells of one of the dimensions whose values are listed."""
+    rows = found.with_columns(value=pl.col("segment").list.get(place))
+    counts = rows.group_by("value").agg(pl.len()).sort("len", "value", descending=[True, False])
+    kept = counts["value"].head(TOP).to_list()
+    value = pl.when(pl.col("value").is_in(kept)).then(pl.col("value")).otherwise(pl.lit(REST))
+    added = rows.group_by("cluster", pl.concat_str("cell", value).alias("cell")).agg(pl.col("x", "n").sum())
+    return _cells(added.group_by("cell").agg(*_added()), added.filter(pl.len().over("cluster") > 1))
+
+
 class Complement(NamedTuple):
     """Those that have a value, and those that have it not."""
 
@@ -136,9 +163,9 @@ _NOBODY = pl.DataFrame(
 )
 
 
-def head(query: Query, clause: select.Clause) -> str:
-    """The conversations of a query as the common table `c`, with `segment` and `cluster`."""
-    base = select.conversations(query, clause, started=False)
+def head(query: Query, clause: select.Clause, each: Sequence[str] = ()) -> str:
+    """The conversations of a query as the common table `c`, with `segment` (the values of `each`) and `cluster`."""
+    base = select.conversations(query, clause, started=False, each=each)
     return f"WITH c AS {clause.sql.inline} (SELECT *, {CONTACT} AS cluster FROM {base})"
 
 
@@ -158,14 +185,15 @@ class _Asked(NamedTuple):
     reading: Written
     periods: Sequence[Period]
 
-    def written(self, clause: select.Clause) -> _Text:
-        """As SQL, for the statement of this clause."""
-        begin, reading = head(self.query, clause), self.reading(clause)
+    def written(self, clause: select.Clause, each: Sequence[str] = ()) -> _Text:
+        """As SQL, for the statement of this clause; with `each` a cell is of a period alone."""
+        begin, reading = head(self.query, clause, each), self.reading(clause)
         spans = [
             f"(moment >= {clause.add(select.naive(one.start))} AND moment < {clause.add(select.naive(one.end))})"
             for one in self.periods
         ]
-        cell = "segment" if len(spans) == 1 else f"CASE WHEN {spans[0]} THEN '{NOW}' ELSE '{BEFORE}' END || segment"
+        side = f"CASE WHEN {spans[0]} THEN '{NOW}' ELSE '{BEFORE}' END"
+        cell = "segment" if len(spans) == 1 else side if each else f"{side} || segment"
         money = f", coalesce({reading.currency}, '') AS money" if reading.currency else ""
         rows = f"""(SELECT *, {cell} AS cell{money}
           FROM ({reading.rows}) WHERE ({" OR ".join(spans)}) AND {reading.where})"""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from dropoff.analyse import metrics, select
 from dropoff.analyse.answers import instant
-from dropoff.analyse.contacts import BEFORE, NOW, Cells, Pair, pair, read
+from dropoff.analyse.contacts import BEFORE, NOW, Cells, Pair, pair, read, read_by
 from dropoff.analyse.readings import Aged, at_one_age, can_be_cut
 from dropoff.analyse.segments import compare, found_of, kind_of, where_of
 from dropoff.analyse.stats import Clustered, Interval, Share, kitagawa, q_values
@@ -97,6 +97,16 @@ def _aged(store: Store, query: Query, before: Period, metric: Metric, young: You
 def _cells(store: Store, query: Query, asked: Question) -> Cells:
     reading = at_one_age(asked.metric, query, asked.aged)
     return read(store, query, reading, query.period, asked.before).get("", Cells({}, {}))
+
+
+def _of_dimensions(store: Store, asked: Question) -> dict[str, Cells]:
+    """The cells of the query's dimension, or of all suitable ones that it does not hold to one value."""
+    query = asked.query
+    if query.by is not None:
+        return {query.by: _cells(store, query, asked)}
+    fixed = {where.dimension for where in query.where if len(where.values) == 1}
+    reading = at_one_age(asked.metric, query, asked.aged)
+    return read_by(store, query, reading, [name for name in SUITABLE if name not in fixed], query.period, asked.before)
 
 
 class Periods(NamedTuple):
@@ -292,13 +302,10 @@ def answer(store: Store, asked: Question) -> dict[str, Any]:
     if query.overlapping:
         raise InvalidInput("by", query.by, "a dimension of which a conversation has one value")
     whole = _periods(store, asked)
-    fixed = {where.dimension for where in query.where if len(where.values) == 1}
     rows, dimensions = [], []
-    for dimension in [query.by] if query.by else [name for name in SUITABLE if name not in fixed]:
-        split = replace(query, by=dimension)
-        found = _moves(
-            asked._replace(query=split), _cells(store, split, asked), whole.pair.joint.clusters, overlapping=False
-        )
+    for dimension, cells in _of_dimensions(store, asked).items():
+        split = asked._replace(query=replace(query, by=dimension))
+        found = _moves(split, cells, whole.pair.joint.clusters, overlapping=False)
         if len(found) > 1:
             rows += found
             dimensions.append({"dimension": dimension, **_effects(found)})

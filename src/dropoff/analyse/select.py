@@ -26,12 +26,14 @@ class Clause:
 
 
 def conversations(
-    query: Query, clause: Clause, *, started: bool = True, bounded: bool = True, named: bool = True
-) -> str:
+    query: Query, clause: Clause, *, started: bool = True, bounded: bool = True, named: bool = True,
+    each: Sequence[str] = (),
+) -> str:  # fmt: skip
     """The conversations of a query with all their facts, as a subquery; `segment` is the value of its `by`.
 
     Test traffic is out unless asked for. Without `started` it is those of all time. `bounded`: the rarer values of
-    many are taken together. `named`: those of each of the query's named segments, else all of them.
+    many are taken together. `named`: those of each of the query's named segments, else all of them. `each`: in place
+    of a value `segment` is the list of the values of all these dimensions.
     """
     source = clause.sql.derived(clause.add(naive(query.now)), query.test)
     conditions = [] if query.include_test else ["NOT is_test"]
@@ -41,6 +43,8 @@ def conversations(
     conditions += [condition(where, query, clause) for where in query.where]
     whole = _with_properties(source, query, clause)
     segment = _segment(query, clause.sql) if named else "''"
+    if each:
+        segment = f"[{', '.join(dimension(clause.sql, name, query.period.timezone) for name in each)}]"
     rows = f"SELECT *, {segment} AS segment FROM ({whole}) WHERE {' AND '.join(conditions) or 'true'}"
     if query.segments and named:
         return f"(SELECT * FROM ({rows}) WHERE {_belongs(query, clause)})"
