@@ -25,18 +25,6 @@ _NOTHING_ELSE = with_config(ConfigDict(extra="forbid"))
 """Without it a misspelt `segment` would silence a rule everywhere."""
 
 
-class SilenceShape(TypedDict):
-    """Nothing is told of `rule` in `segment` (null: of any) until `until`."""
-
-    id: str
-    rule: str | None
-    segment: str | None
-    until: datetime
-    comment: str
-    by: str
-    at: datetime
-
-
 @_NOTHING_ELSE
 class NewSilence(TypedDict("_For", {"for": str | None}, total=False), total=False):
     """`rule`, `segment` or both; and its end as `for`, like 2h, or as the instant `until`."""
@@ -51,18 +39,7 @@ class NewSilence(TypedDict("_For", {"for": str | None}, total=False), total=Fals
 class SilencesAnswer(TypedDict):
     """Those that are alive, the first to end first."""
 
-    silences: list[SilenceShape]
-
-
-class AcknowledgementShape(TypedDict):
-    """No repeats of the episodes of `rule` in `segment` (null: in all) that began until `at`."""
-
-    id: str
-    rule: str
-    segment: str | None
-    at: datetime
-    comment: str
-    by: str
+    silences: list[Silence]
 
 
 @_NOTHING_ELSE
@@ -78,7 +55,7 @@ class NewAcknowledgement(TypedDict):
 class AcknowledgementsAnswer(TypedDict):
     """The latest first."""
 
-    acknowledgements: list[AcknowledgementShape]
+    acknowledgements: list[Acknowledgement]
 
 
 _Id = Annotated[str, InPath(description="its id")]
@@ -148,7 +125,7 @@ def with_desk(app: FastAPI, desk: Desk) -> FastAPI:
         """The silences that are alive."""
         return _json({"silences": desk.silences()})
 
-    @app.post("/v1/alerts/silences", response_model=SilenceShape, responses=refusals)
+    @app.post("/v1/alerts/silences", response_model=Silence, responses=refusals)
     def make_silence(given: NewSilence) -> Response:
         """Tell nobody of a rule, of a segment, or of both, for a time. States and history go on."""
         return _json(desk.silence(_texts(given)))
@@ -164,7 +141,7 @@ def with_desk(app: FastAPI, desk: Desk) -> FastAPI:
         """The acknowledgements."""
         return _json({"acknowledgements": desk.acknowledgements()})
 
-    @app.post("/v1/alerts/acknowledgements", response_model=AcknowledgementShape, responses=refusals)
+    @app.post("/v1/alerts/acknowledgements", response_model=Acknowledgement, responses=refusals)
     def acknowledge(given: NewAcknowledgement) -> Response:
         """Stop the repeats of what fires of a rule now. Its end is told."""
         return _json(desk.acknowledge(_texts(given)))
