@@ -26,8 +26,8 @@ format: setup
 long: setup system         ## long simulations, soaks and hundreds of kills
 	$(BIN)/pytest -m long
 
-bench: setup               ## ratios against named peers, all in one run
-	$(BIN)/python -m bench
+bench: setup               ## ratios against named peers, all in one run; renews docs/benchmarks.md
+	$(BIN)/python -m bench --page docs/benchmarks.md
 
 build: setup               ## the wheels: dropoff and dropoff-client
 	rm -rf dist

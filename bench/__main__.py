@@ -1,6 +1,7 @@
 """Dropoff against named peers, all in one run on one machine: trust the ratios more than the numbers.
 
 python -m bench [--quick] [--only ingest|worker|grown|stores|funnels|patterns|sizing|import|star] [--json FILE]
+                [--page docs/benchmarks.md]
 """
 
 import argparse
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -21,6 +23,7 @@ from rich.table import Table
 
 from bench import funnels, grown, imports, ingest, patterns, sizing, stores, worker
 from bench.data import Timeline
+from bench.page import COLUMNS, cells, renewed
 from bench.rows import FULL, QUICK, Row
 
 PARTS: dict[str, Callable[..., Iterable[Row]]] = {
@@ -41,22 +44,27 @@ def main() -> None:
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are stopped, too
     plan = QUICK if options.quick else FULL
-    console, begin, rows = Console(stderr=True), time.monotonic(), []
+    console, begin, found = Console(stderr=True), time.monotonic(), {}
     with tempfile.TemporaryDirectory(prefix="dropoff-bench-") as folder, console.status("generating") as status:
         timeline = Timeline(plan.conversations)
         for name in [options.only] if options.only else PARTS:
             part = Path(folder) / name
             part.mkdir()
             status.update(name)
-            rows += [(row, os.getloadavg()[0]) for row in PARTS[name](plan, timeline, part)]
+            found[name] = [(row, os.getloadavg()[0]) for row in PARTS[name](plan, timeline, part)]
     machine = {
         "cores": os.cpu_count(), "python": platform.python_version(), "duckdb": duckdb.__version__,
         "polars": polars.__version__, "rounds": plan.rounds, "seconds": round(time.monotonic() - begin),
     }  # fmt: skip
-    _print(rows, machine)
+    _print([row for rows in found.values() for row in rows], machine)
     if options.json:
-        found = [row._asdict() | {"load": load} for row, load in rows]
-        options.json.write_text(json.dumps({"machine": machine, "rows": found}, indent=2, ensure_ascii=False))
+        rows = [row._asdict() | {"part": part, "load": load} for part in found for row, load in found[part]]
+        options.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2, ensure_ascii=False))
+    if options.page:
+        text = options.page.read_text() if options.page.exists() else ""
+        for part, rows in found.items():
+            text = renewed(text, part, rows, machine, f"{datetime.now(UTC):%Y-%m-%d}")
+        options.page.write_text(text)
 
 
 def _options() -> argparse.Namespace:
@@ -64,26 +72,18 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a tenth of the data, one round: to see that it works")
     parser.add_argument("--only", choices=PARTS, help="one part alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the same as JSON")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="renew its sections of what was measured")
     return parser.parse_args()
 
 
 def _print(rows: list[tuple[Row, float]], machine: dict[str, object]) -> None:
     caption = " · ".join(f"{name} {value}" for name, value in machine.items())
     table = Table(box=None, caption=f"medians; {caption}", caption_justify="left", header_style="dim")
-    for name in ("work", "Dropoff", "peer", "ratio", "unit", "against", "bar", "load", "note"):
+    for name in COLUMNS:
         table.add_column(name, justify="right" if name in ("Dropoff", "peer", "ratio", "load") else "left")
     for row, load in rows:
-        table.add_row(
-            row.work, _figure(row.ours), _figure(row.peer), "" if row.ratio is None else f"{row.ratio:.2f}", row.unit,
-            row.peer_name, row.bar, f"{load:.1f}", row.note,
-        )  # fmt: skip
+        table.add_row(*cells(row, load))
     Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
-
-
-def _figure(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 if __name__ == "__main__":
