@@ -28,7 +28,7 @@ from dropoff.copying import Digest, copy
 from dropoff.demo import generate
 from dropoff.errors import InvalidInput
 from dropoff.importing import import_all
-from dropoff.parts import open_control
+from dropoff.parts import open_control, open_queue
 from dropoff.serve import _today
 from dropoff.settings import Settings, load
 from dropoff.store import sql
@@ -36,7 +36,7 @@ from dropoff.store.duckdb import DuckStore
 from dropoff.store.tables import TABLES
 from servers import Server
 from test_star import STAR
-from worlds import Dict, booked, given, qualified, received, retracted, rows, sent, started
+from worlds import Dict, booked, given, payload, qualified, received, retracted, rows, sent, started
 
 QUIET = Console(quiet=True)
 CONVERSATIONS = 150
@@ -190,6 +190,19 @@ def test_events_that_replaced_others_since_replace_them_in_the_copy(settings: Se
     answer = copy(settings, to, QUIET)
     assert (answer["carried"]["events"], answer["equal"]) == (1, True)
     same(settings.data, tmp_path / "copy")
+
+
+def test_what_is_dead_stays_is_said_and_is_carried_once_it_lives(settings: Settings, tmp_path: Path):
+    to = str(tmp_path / "copy")
+    with closing(open_queue(settings)) as queue:
+        queue.dead_letter(payload([started(conversation_id="revived")]), "an old mistake")
+    answer = copy(settings, to, QUIET)
+    assert (answer["dead"], answer["equal"]) == (1, True)
+    assert "1 events could not be processed and stay here: dropoff dead replay, then copy again" in said(answer)
+    with connect(settings) as connection:
+        assert connection.replay_dead() == {"replayed": 1}
+    answer = copy(settings, to, QUIET)
+    assert (answer["carried"]["events"], answer["dead"], answer["equal"]) == (1, 0, True)
 
 
 def test_refused_events_forgotten_at_the_source_are_forgotten(settings: Settings, tmp_path: Path):

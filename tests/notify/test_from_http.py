@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from receiver import SECRET, Receiver, receiving
+from receiver import SECRET, Receiver, always, receiving, silence
 from servers import Server
 
 RULE = {"metric": "fallback_rate", "condition": "exceeds", "threshold": 0.2, "window": "4_hours", "severity": "medium"}
@@ -13,9 +13,14 @@ EVALUATED = 5.0
 """Seconds in which the server evaluates more than once."""
 
 
-def server(data: Path, receiver: Receiver) -> Server:
-    """With this rule alone, and this receiver."""
-    receivers = [{"name": "ops", "url": receiver.url, "secret": SECRET}]
+GONE = "http://127.0.0.1:9/hook"
+"""Where nobody listens."""
+
+
+def server(data: Path, receiver: Receiver, **others: str) -> Server:
+    """With this rule alone, and this receiver; beside it others by name and address."""
+    named = {**others, "ops": receiver.url}
+    receivers = [{"name": name, "url": url, "secret": SECRET} for name, url in named.items()]
     environment = {
         "DROPOFF_ALERTS": json.dumps([RULE]), "DROPOFF_STARTER_ALERTS": "false",
         "DROPOFF_RECEIVERS": json.dumps(receivers), "DROPOFF_PUBLIC_URL": "https://bots.example",
@@ -60,7 +65,11 @@ def restart(running: Server) -> None:
 
 
 def test_a_stream_of_fallbacks_is_told_once_and_its_end_once_whatever_is_killed_in_between(tmp_path: Path):
-    with receiving() as receiver, server(tmp_path / "data", receiver) as running:
+    """Beside receivers that hang, refuse and are gone, which are told nothing and keep nobody from being told."""
+    with (
+        receiving() as receiver, receiving(silence(60)) as hangs, receiving(always(500)) as refuses,
+        server(tmp_path / "data", receiver, hangs=hangs.url, refuses=refuses.url, gone=GONE) as running,
+    ):  # fmt: skip
         assert running.post(talk("good", 40, fails=False)).status == 202
         time.sleep(EVALUATED)
         assert receiver.posts == []
@@ -78,6 +87,10 @@ def test_a_stream_of_fallbacks_is_told_once_and_its_end_once_whatever_is_killed_
         restart(running)
         time.sleep(EVALUATED)
         assert [post.kind for post in receiver.posts] == ["alert.fired", "alert.resolved"]
+
+        assert hangs.posts
+        assert refuses.posts
+        assert not hangs.taken + refuses.taken
 
         told, ended = (post.verified()["data"] for post in (fired, resolved))
         (alert,), (end,) = told["alerts"], ended["alerts"]
