@@ -67,7 +67,7 @@ def restart(running: Server) -> None:
 def test_a_stream_of_fallbacks_is_told_once_and_its_end_once_whatever_is_killed_in_between(tmp_path: Path):
     """Beside receivers that hang, refuse and are gone, which are told nothing and keep nobody from being told."""
     with (
-        receiving() as receiver, receiving(silence(60)) as hangs, receiving(always(500)) as refuses,
+        receiving() as receiver, receiving(silence(3600)) as hangs, receiving(always(500)) as refuses,
         server(tmp_path / "data", receiver, hangs=hangs.url, refuses=refuses.url, gone=GONE) as running,
     ):  # fmt: skip
         assert running.post(talk("good", 40, fails=False)).status == 202
