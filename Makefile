@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STATIC := src/dropoff/dashboard/static
 WEB := src/dropoff/dashboard/web
-WORKERS ?= 2
+WORKERS ?= 3
 
 .PHONY: demo test check format bench long build docs setup system lock clean
 

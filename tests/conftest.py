@@ -6,7 +6,20 @@ from collections.abc import Iterator
 import pytest
 
 from brokers import ADDRESS, KAFKA_ADDRESS, NatsServer, kafka_mock
-from worlds import ENGINES, give_back
+from worlds import EMBEDDED, ENGINES, give_back
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What `one_store` marks is long on every store but the embedded one."""
+    for item in items:
+        engine = getattr(getattr(item, "callspec", None), "params", {}).get("engine", EMBEDDED)
+        if engine != EMBEDDED and any(_concerns(mark.args, item) for mark in item.iter_markers("one_store")):
+            item.add_marker(pytest.mark.long)
+
+
+def _concerns(fixtures: tuple[str, ...], item: pytest.Item) -> bool:
+    return not fixtures or not set(fixtures).isdisjoint(getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session", params=ENGINES)

@@ -90,11 +90,16 @@ def engine(tmp_path_factory):
         yield engine
 
 
+@pytest.fixture(scope="module")
+def application(engine):
+    return Client(engine)
+
+
 @pytest.fixture
-def client(engine):
-    """The application without any key."""
-    found = Client(engine)
-    yield found
+def client(application, engine):
+    """The application without any key: what it has read of them is out of date."""
+    application.now += 10
+    yield application
     for key in access.list_keys(engine.control):
         revoke_key(engine.control, key.name)
 

@@ -28,6 +28,8 @@ from worlds import (
     won,
 )  # fmt: skip
 
+pytestmark = pytest.mark.one_store("asked")  # any history and a generated world are on every store
+
 STAGES = ("responded", "qualified", "booked", "attended", "opportunity", "converted")
 MAKERS = {
     "responded": received, "qualified": qualified, "booked": booked, "attended": attended, "opportunity": opportunity,

@@ -312,6 +312,7 @@ def test_per_segment(made: World, by: str):
     check_all(made, made.query(by=by, period=Period(made.period.start, made.period.end, "America/New_York")))
 
 
+@pytest.mark.one_store
 @pytest.mark.parametrize("name", METRICS)
 def test_a_trend_has_every_day_of_it(demo: World, name: str):
     query = demo.query(period=parse_period("2026-03-01", "2026-03-15", "America/New_York"))

@@ -27,6 +27,8 @@ from dropoff.metrics import METRICS
 from dropoff.query import DIMENSIONS, MULTIPLE, Query
 from worlds import drain, objected, payload, qualified, received, sent, started
 
+pytestmark = pytest.mark.one_store("asked")  # the recounts and the demo are on every store
+
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 WHENEVER = {"from": ["2024-01-01"], "to": ["2024-03-01"]}
 DAY = 24 * 60  # minutes
