@@ -158,8 +158,11 @@ def follow(entered: Ints, converted: Ints, competing: Sequence[Ints], now: int) 
 
 def table(durations: Ints, ends: NDArray[np.int8], kind: int = CONVERTED) -> Table:
     """The life table of entries; `kind` is the end that counts as converted."""
+    what = np.where(ends == OPEN, 0, np.where(ends == kind, 1, 2))
+    last = durations[what > 0].max(initial=-1)
+    looked_at = durations <= last  # the others, of whom nothing is known yet, are at risk all the time
     # Sorted once, by duration and what it ended in: 0 not yet, 1 as counted, 2 otherwise.
-    order = np.sort(durations * 3 + np.where(ends == OPEN, 0, np.where(ends == kind, 1, 2)))
+    order = np.sort((durations * 3 + what)[looked_at])
     followed, what = order // 3, order % 3
     places = np.flatnonzero(what)
     first = np.flatnonzero(np.diff(followed[places], prepend=-1))

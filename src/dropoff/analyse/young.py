@@ -11,18 +11,16 @@ due yet is not waited for, even where it was kept early, or the early ones would
 Maturity times come from the whole real traffic of the project, so that segments are compared at one age. What a
 projection borrows comes from the query's own population, its filters included: others convert otherwise. Both are read
 from conversations that started in the 12 months and 180 days before `now`, as no event is attributed later than that.
-Both see the world as it was at the last whole minute, so that questions asked one after the other agree.
+Both see the world as it was at a whole minute, so that questions asked one after the other agree: the last one, or up
+to an hour before it where they take long to read (`memory.py`).
 """
 
-import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
-from threading import Lock
 from types import MappingProxyType
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
@@ -30,6 +28,7 @@ import polars as pl
 from dropoff.analyse import maturity, select
 from dropoff.analyse.answers import Number
 from dropoff.analyse.maturity import DAY, LONGEST, MATURE, MEMORY, NEVER, Entries, History, Ints, Maturity, Rest
+from dropoff.analyse.memory import Memory
 from dropoff.metrics import HORIZON, STEP_DAYS
 from dropoff.periods import MICROSECOND, to_micros
 from dropoff.query import Query
@@ -39,9 +38,6 @@ from dropoff.store.sql import PHYSICAL, STAGES
 _NAMES = tuple(STAGES)
 _NAMED_RATES = (("attended", "converted"),)  # of which no other stage is the one before
 _CALENDAR = ("week", "month")
-_LIFE = 60.0
-_PART = 0.01
-_KEPT = 64
 
 
 class Step(NamedTuple):
@@ -217,18 +213,14 @@ class Cohort:
 
 
 class Young:
-    """Matured and projected rates; what takes long is remembered for a short while.
+    """Matured and projected rates; histories are remembered.
 
-    `settings`: days by stage, and `horizon`, as in `[maturity]` of `dropoff.toml`. A history is read again after a
-    hundred times as long as it took, at most a minute later: a hundredth of the time is spent on it. Called by any
-    thread.
+    `settings`: days by stage, and `horizon`, as in `[maturity]` of `dropoff.toml`. Called by any thread.
     """
 
     def __init__(self, settings: Mapping[str, float] = MappingProxyType({})) -> None:
         self._settings = settings
-        # A store of the past goes with the last question that has it: this must not hold it.
-        self._remembered = WeakKeyDictionary[Store, dict[tuple, tuple[float, datetime, Population]]]()
-        self._lock = Lock()
+        self._memory = Memory[Population]()
 
     def waits(self, store: Store, query: Query, recorded: Set[str]) -> Waits:
         """M of every stage, for the project as a whole: the query says which time is now and what is test traffic."""
@@ -262,33 +254,15 @@ class Young:
             return self._population(store, replace(query, by=None), recorded)
         period = query.period if query.by is not None else None  # it says which segments there are
         key = (query.where, query.by, period, query.include_test, query.test, frozenset(recorded))
-        if (found := self._recall(store, key, query.now)) is not None:
-            return found
-        horizons = {} if query.by is None else self._horizons(store, query, recorded)
-        with self._lock:
-            if (found := self._recall(store, key, query.now)) is None:
-                begin = time.monotonic()
-                found = self._learn(store, query, recorded, horizons)
-                until = time.monotonic() + min(_LIFE, (time.monotonic() - begin) / _PART)
-                self._remember(store, key, (until, query.now, found))
-        return found
-
-    def _recall(self, store: Store, key: tuple, now: datetime) -> Population | None:
-        until, then, found = self._remembered.get(store, {}).get(key, (0.0, now, None))
-        is_fresh = time.monotonic() < until and abs(now - then) <= timedelta(seconds=_LIFE)
-        return found if is_fresh else None
-
-    def _remember(self, store: Store, key: tuple, entry: tuple[float, datetime, Population]) -> None:
-        moment = time.monotonic()
-        kept = [(k, e) for k, e in self._remembered.get(store, {}).items() if e[0] > moment and k != key]
-        self._remembered[store] = dict([*kept[-_KEPT + 1 :], (key, entry)])
+        return self._memory.get(store, key, query.now, lambda: self._learn(store, query, recorded))
 
     def _horizons(self, store: Store, query: Query, recorded: Set[str]) -> dict[Step, int]:
         """Segments are projected to one age, that of all of them together."""
         whole = self._population(store, replace(query, by=None), recorded)
         return {step: rest.horizon for step, rest in whole.rests.get("", {}).items()}
 
-    def _learn(self, store: Store, query: Query, recorded: Set[str], horizons: Mapping[Step, int]) -> Population:
+    def _learn(self, store: Store, query: Query, recorded: Set[str]) -> Population:
+        horizons = {} if query.by is None else self._horizons(store, query, recorded)
         now = to_micros(query.now)
         since = query.now - (MEMORY + LONGEST) * MICROSECOND
         found = read(store, query, since, query.now, started=query.by is None)
