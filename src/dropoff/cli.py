@@ -330,6 +330,20 @@ def patterns(
 
 
 @app.command()
+def optimization(
+    goal: Annotated[str | None, typer.Option(help="the stage that is a success [booked, else the last]")] = None,
+    work: Annotated[str, typer.Option(help="all, or ready: of what takes long only what is worked out")] = "all",
+    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,
+    as_of: AsOf = None, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """What may be done better, and what to test next."""
+    params = _params(start, end, timezone, where, include_test, as_of=as_of, goal=goal, work=work)
+    with _connect(data) as connection, _terminal().progress("looking for what to do better", quiet=json) as done:
+        answer = connection.ask("optimization", params, done)
+    _print(answer, json, _terminal().optimization)
+
+
+@app.command()
 def explain(
     metric: Annotated[str, typer.Argument(help="a share, a score or a ratio", show_default=False)],
     by: Annotated[str | None, typer.Option("--by", help="one dimension; default: all that are suitable")] = None,

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dropoff.dashboard import findings, formats, words
+from dropoff.dashboard import advice, findings, formats, words
 from dropoff.dashboard.formats import visible
 
 Answer = Mapping[str, Any]
@@ -335,6 +335,56 @@ def patterns(answer: Answer, console: Console) -> None:
     console.print()
     table("last step of failed conversations", {"step": False, "conversations": True, "share": True}, ends, console)
     console.print(Text(findings.HONEST, style="dim"))
+
+
+def optimization(answer: Answer, console: Console) -> None:
+    """`dropoff optimization`."""
+    _head(answer, console)
+    console.print(Text(answer["definition"]["text"], style="dim"))
+    rank, goal = answer["messages"], answer["definition"]["goal"]
+    _sayings("experiments", list(map(advice.of_experiment, answer["experiments"])), console)
+    for title in ("best_messages", "worst_messages"):
+        said = [
+            f"{formats.message_name(row, 80)} ({formats.message_place(row)}): {formats.message_said(row, rank)}"
+            for row in answer[title][:3]
+        ]
+        _sayings(title.replace("_", " "), said, console)
+    if answer["worked_out"] is None:
+        console.print(Text("what takes longer is not worked out yet: --work all", style="dim"))
+        return
+    lost = [
+        text for row in answer["drop_offs"]
+        for text in (advice.of_drop_off(row), *(f"  {advice.of_said(one)}" for one in row["messages"]))
+    ]  # fmt: skip
+    _sayings("where conversations are lost", lost, console)
+    _sayings("segments that differ", list(map(advice.of_segment, answer["segments"])), console)
+    _sayings("where ways part", list(map(findings.of_point, answer["divergence_points"][:3])), console)
+    for name in ("successful", "failed"):
+        patterns = list(map(findings.of_pattern, answer["patterns"][name][:2]))
+        _sayings(f"patterns of {name} conversations", patterns, console)
+    answers = [
+        advice.of_answer(one["objection"], row)
+        for one in answer["objections"] for row in one["answers"] if row["q_value"] is not None
+    ]  # fmt: skip
+    _sayings("answers to objections", answers, console)
+    console.print(Text(findings.HONEST, style="dim"))
+    _tests(answer["next_tests"], goal, answer["definition"]["longest_weeks"], console)
+
+
+def _tests(tests: list[Answer], goal: str, longest: int, console: Console) -> None:
+    sizes = {name: [row for row in tests if row["reason"] == name] for name in ("worth_it", "too_small")}
+    worth = [f"{advice.of_test(row)}. {advice.of_size(row, goal)}." for row in sizes["worth_it"]]
+    _sayings("what to test next", worth, console)
+    small = [f"{advice.of_test(row)}: {formats.number(row['weeks'])} weeks" for row in sizes["too_small"]]
+    if small:
+        _sayings(f"too small to be found within {longest} weeks", small, console)
+
+
+def _sayings(title: str, said: list[str], console: Console) -> None:
+    console.print()
+    console.print(Text(title, style="bold"))
+    for text in said or ["none"]:
+        console.print(Text(plain(text)))
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """Every question by name: what page, API and command line call, with the parameters of a URL."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import count
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +21,7 @@ from dropoff.analyse import (
     funnel,
     messages,
     metrics,
+    optimization,
     own,
     patterns,
     plans,
@@ -26,6 +29,7 @@ from dropoff.analyse import (
     select,
 )
 from dropoff.analyse.funnel import Definition
+from dropoff.analyse.remembered import Remembered
 from dropoff.analyse.young import Young
 from dropoff.annotations import Mark
 from dropoff.errors import InvalidInput
@@ -52,6 +56,7 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "segments": (*COMMON, "metric", "by", "segment", "units", "compare", "compare_from", "compare_to", "follow"),
     "explain": (*COMMON, "metric", "by", "compare_from", "compare_to", "follow"),
     "patterns": (*COMMON, *patterns.PARAMETERS),
+    "optimization": (*COMMON, "goal", "work"),
     "definitions": (),
     "conversations": (
         *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", *dropoffs.BEHIND, "limit",
@@ -128,6 +133,7 @@ class Analytics:
         self._wording = wording
         self._targets = targets
         self._marks = marks
+        self._remembered = Remembered()
 
     def funnel(self, params: Params) -> dict[str, Any]:
         """Stages, rates and drop-offs of the funnel `name`, or of the `definition`, a JSON text."""
@@ -246,6 +252,25 @@ class Analytics:
         check_parameters("patterns", params)
         store, query = self._asked(params)
         return _with_test(store, query, patterns.answer(store, query, params, done))
+
+    def optimization(self, params: Params, done: Callable[[float], None] = lambda _: None) -> dict[str, Any]:
+        """What may be done better, and what to test next; what takes long is remembered. `done` as of patterns."""
+        check_parameters("optimization", params)
+        now, then = self._now(), copy(self)
+        then._now = lambda: now  # all parts are of one moment
+        known = {name: texts for name, texts in params.items() if name in COMMON}
+        store, query = then._asked(known)
+        waits = self._young.waits(store, query, select.recorded_stages(store))
+        asked = optimization.parse(params, waits.recorded)
+
+        steps = count(1)
+
+        def ask(question: str, more: Params) -> dict[str, Any]:
+            done(min(next(steps) / optimization.QUESTIONS, 1.0))
+            return getattr(then, question)(more)
+
+        found = optimization.answer(store, query, asked, optimization.Asks(ask, known, waits), self._remembered)
+        return _with_test(store, query, found)
 
     def definitions(self, params: Params) -> dict[str, Any]:
         """What every metric means."""

@@ -201,6 +201,17 @@ def _of_patterns(
     """As above."""
 
 
+def _of_optimization(
+    goal: Annotated[
+        str | None, Query(description="the stage that is a success; default booked, or the last recorded")
+    ] = None,
+    work: Annotated[
+        str | None, Query(description="all (default), or ready: what takes long only where it has been worked out")
+    ] = None,
+) -> None:
+    """As above."""
+
+
 def _of_conversation(
     timezone: Annotated[str | None, Query(description="IANA zone of the day; default: the project's")] = None,
     as_of: Annotated[str | None, Query(description="a day or an instant: only what had happened before it")] = None,
@@ -316,6 +327,14 @@ def _of_comparisons(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
     def patterns(request: Request) -> Response:
         """What won conversations do and failed ones do not, and where the ways part."""
         return _json(analytics.patterns(params(request)))
+
+    @app.get(
+        "/v1/optimization", response_model=shapes.OptimizationAnswer, responses=refusals,
+        dependencies=[Depends(_common), Depends(_of_optimization)],
+    )  # fmt: skip
+    def optimization(request: Request) -> Response:
+        """What may be done better, and what to test next."""
+        return _json(analytics.optimization(params(request)))
 
     @app.get(
         "/v1/explain", response_model=shapes.ExplainAnswer, responses=refusals,

@@ -101,6 +101,10 @@ class Analytics(Protocol):
         """What differs between won and failed: successful, failed, divergence_points, objections, flow, …"""
         ...
 
+    def optimization(self, params: Params) -> dict:
+        """What may be done better: experiments, best_messages, …, next_tests, worked_out."""
+        ...
+
     def conversations(self, params: Params) -> dict:
         """One page of conversations: period, as_of, definition, conversations, total, next."""
         ...

@@ -15,6 +15,7 @@ from dropoff.dashboard.experiments import experiments_page
 from dropoff.dashboard.frame import STATIC, Analytics, BuiltFiles, SecurityHeaders, error_page, render
 from dropoff.dashboard.funnel import funnel_page
 from dropoff.dashboard.messages import messages_page
+from dropoff.dashboard.optimization import optimization_page
 from dropoff.dashboard.patterns import patterns_page
 from dropoff.dashboard.segments import segments_page
 from dropoff.dashboard.trends import trends_page
@@ -41,6 +42,7 @@ def pages(analytics: Analytics, office: Office) -> list[BaseRoute]:
     return [
         route("/", funnel_page),
         route("/dropoffs", dropoffs_page),
+        route("/optimization", optimization_page),
         route("/trends", trends_page),
         route("/segments", segments_page),
         route("/patterns", patterns_page),

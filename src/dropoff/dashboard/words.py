@@ -274,6 +274,27 @@ MESSAGE_TERMS = {
 }
 
 
+OPTIMIZATION_TERMS = {
+    "What to test next": "Places where another way may win more, the most gained by week of testing first. A place "
+    "where an experiment is running already is left out.",
+    "A week": "Conversations that came there in a week of the last 30 days; units of an experiment.",
+    "Now": "The share with which it goes well at the place, drawn towards its group.",
+    "Plausible effect": "Half of the difference that is seen, after it was drawn towards its group: between a message "
+    "and the best other one at its place, an answer and the best other one, both ways at a fork, an intent and what "
+    "else ends conversations at that stage.",
+    "Each arm": "What two arms need to find the effect four times in five, read by a sequence at any time.",
+    "Weeks": "Until as many came and the last one is old enough. Above 26 it is too small to be found.",
+    "May bring": "More at the goal in a month: those that come there, times the effect, times how many of those with "
+    "which it goes well come to the goal; of a fork and an answer only those that go the worse way now.",
+    "Fell silent": "The conversation ended without a word after the bot's last message at that stage. Intents after "
+    "which more than half fall silent are left out: a farewell or a follow-up by their nature.",
+    "Goal": "The stage that counts as success.",
+    "q": "The false discovery rate (Benjamini–Hochberg) of the family on the page that the sentence leads to. Of "
+    "segments it is below 0.05 / the number of splits.",
+    "Test traffic": TERMS["Test traffic"],
+}
+
+
 class Fact(NamedTuple):
     """One line of a conversation's facts; `kind` names the format, `always`: shown even when there is none."""
 

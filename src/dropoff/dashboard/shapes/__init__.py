@@ -13,6 +13,7 @@ from dropoff.dashboard.shapes.metrics import (
     QueryAnswer,
     TrendAnswer,
 )
+from dropoff.dashboard.shapes.optimization import OptimizationAnswer
 from dropoff.dashboard.shapes.patterns import PatternsAnswer
 from dropoff.dashboard.shapes.segments import ExplainAnswer, SegmentsAnswer
 
@@ -31,6 +32,7 @@ __all__ = [
     "FunnelAnswer",
     "MessagesAnswer",
     "MetricsAnswer",
+    "OptimizationAnswer",
     "OwnQuery",
     "PatternsAnswer",
     "PeriodShape",

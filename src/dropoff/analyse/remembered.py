@@ -1,0 +1,92 @@
+"""Answers that take long, kept for whoever asks next: by store, question, and how much the store held.
+
+An answer is *current* while nothing has been stored since and it is at most `LIFE` old: what becomes old enough to
+count meanwhile is not in it. One that is not current may still be shown with its age, for at most `SHOWN`.
+"""
+
+import time
+from collections.abc import Callable, Hashable
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from dropoff.store.base import Store
+from dropoff.store.sql import PHYSICAL
+
+LIFE = timedelta(minutes=10)
+SHOWN = timedelta(hours=1)
+PART = 0.01
+"""Where events come all the time, about this part of the time is spent on making an answer anew."""
+KEPT = 32
+"""So many answers of a store are kept, the latest."""
+
+
+class Kept(NamedTuple):
+    """An answer, when it was made, how much the store held then, and how long making it took."""
+
+    answer: Any
+    at: datetime
+    version: tuple[int, ...]
+    cost: timedelta
+
+
+def version(store: Store) -> tuple[int, ...]:
+    """What changes with every event that is stored."""
+    return tuple(int(n or 0) for n in store.select(f"SELECT count(*), max(seq) FROM {PHYSICAL['events']}").rows[0])
+
+
+class Remembered:
+    """Called by any thread; of two that ask the same at once one waits for the other."""
+
+    def __init__(self) -> None:
+        # A store of the past goes with the last question that has it: this must not hold it.
+        self._kept = WeakKeyDictionary[Store, dict[Hashable, Kept]]()
+        self._locks: dict[Hashable, Lock] = {}
+        self._guard = Lock()
+
+    def shown(self, store: Store, key: Hashable, now: datetime) -> Kept | None:
+        """The latest answer to a question, if it is young enough to be shown."""
+        with self._guard:
+            kept = self._kept.get(store, {}).get(key)
+        return kept if kept is not None and abs(now - kept.at) <= SHOWN else None
+
+    def recent(self, store: Store, key: Hashable, now: datetime) -> Kept | None:
+        """The answer to a question, if it is current, or was made lately for what making it takes."""
+        kept = self.shown(store, key, now)
+        if kept is not None and abs(now - kept.at) <= min(LIFE, kept.cost / PART):
+            return kept
+        return self.current(store, key, now)
+
+    def current(self, store: Store, key: Hashable, now: datetime) -> Kept | None:
+        """The answer to a question, if it would be no other now."""
+        kept = self.shown(store, key, now)
+        return kept if kept is not None and is_current(kept, store, now) else None
+
+    def ask(self, store: Store, key: Hashable, now: datetime, make: Callable[[], Any]) -> Kept:
+        """The current answer, made where there is none."""
+        with self._lock(key):
+            if (kept := self.current(store, key, now)) is not None:
+                return kept
+            # What is stored while it is made is not surely in it.
+            before, begin = version(store), time.monotonic()
+            answer = make()
+            cost = timedelta(seconds=time.monotonic() - begin)
+            return self._keep(store, key, Kept(answer, now, before, cost))
+
+    def _lock(self, key: Hashable) -> Lock:
+        with self._guard:
+            if len(self._locks) > KEPT and not any(lock.locked() for lock in self._locks.values()):
+                self._locks.clear()
+            return self._locks.setdefault(key, Lock())
+
+    def _keep(self, store: Store, key: Hashable, made: Kept) -> Kept:
+        with self._guard:
+            others = {k: kept for k, kept in self._kept.get(store, {}).items() if k != key}
+            self._kept[store] = dict([*list(others.items())[-KEPT + 1 :], (key, made)])
+        return made
+
+
+def is_current(kept: Kept, store: Store, now: datetime) -> bool:
+    """Whether an answer would be no other now."""
+    return abs(now - kept.at) <= LIFE and kept.version == version(store)
