@@ -237,7 +237,7 @@ def _of_answer(
         HALF * (top - value), won / alive if alive else 0.0, int(n),
         affected=row["alive"]["denominator"] / n, wait_days=wait, q_value=row["q_value"], observed=top - value,
         keys=frozenset({_bare(row["answer"]), *places}),
-        where={"pattern": [f"prospect:objection_{objection}", row["answer"]], "kind": "after"},
+        where={"where": [f"objection={objection}"]},
     )  # fmt: skip
 
 

@@ -159,7 +159,10 @@ def _differing(answers: list[Mapping]) -> list[Mapping]:
 
 
 def _answer(one: Mapping, row: Mapping, paths: Params) -> Said:
-    return Said(advice.of_answer(one["objection"], row), url("/patterns", paths) + "#objections", [])
+    known = common(paths)
+    raised = url("/conversations", {**known, "where": [*known.get("where", ()), f"objection={one['objection']}"]})
+    text = advice.of_answer(one["objection"], row)
+    return Said(text, url("/patterns", paths) + "#objections", [(f"with {formats.visible(one['objection'])}", raised)])
 
 
 def test(row: Mapping, answer: Mapping, params: Params) -> Test:
@@ -175,7 +178,8 @@ def test(row: Mapping, answer: Mapping, params: Params) -> Test:
         "objection": url("/patterns", paths) + "#objections",
         "experiment": url("/experiments", {}, name=row["place"]),
     }  # fmt: skip
-    lists = {**(paths if "pattern" in behind else own), **behind}
+    conditions = [*own.get("where", ()), *behind.get("where", ())]
+    lists = {**(paths if "pattern" in behind else own), **behind} | ({"where": conditions} if conditions else {})
     daily = row["volume_per_week"] / 7
     plan = url("/experiments", {}, base=f"{row['base']:g}", effect=f"{row['effect']:g}", daily=f"{daily:.1f}")
     return Test(
