@@ -10,7 +10,7 @@ from dropoff.broker import Place
 from dropoff.control.base import Control
 from dropoff.control.sqlite import SqliteControl
 from dropoff.errors import InvalidInput
-from dropoff.notify.base import Notifier
+from dropoff.notify.base import Correspondent
 from dropoff.notify.webhook import WebhookNotifier
 from dropoff.queue.base import Queue
 from dropoff.queue.sqlite import SqliteQueue
@@ -113,7 +113,7 @@ def open_control(settings: Settings) -> Control:
     return NatsControl(_place(settings, address), f"{address.name}-control", replicas=settings.queue_replicas)
 
 
-def open_notifier(receiver: Receiver) -> Notifier:
+def open_notifier(receiver: Receiver) -> Correspondent:
     """Who takes the messages for a receiver. Raises `InvalidInput`, without its secrets."""
     if receiver.kind == "webhook":
         return WebhookNotifier(receiver)

@@ -23,6 +23,7 @@ from dropoff.metrics import HORIZON, MOST_DAYS, STEP_DAYS
 from dropoff.periods import parse_zone
 from dropoff.query import TestTraffic
 from dropoff.receivers import Receiver, check_names
+from dropoff.schedules import Schedule
 from dropoff.wording import WordingRule
 
 FILE = "dropoff.toml"
@@ -95,6 +96,7 @@ class Settings(BaseSettings):
     alerts: list[Any] = Field([], description="rules that alert ([alerts.md](alerts.md))")
     starter_alerts: bool = Field(True, description="whether the rules that come with Dropoff alert, too")
     receivers: list[Receiver] = Field([], description="who is told about alerts ([notifications.md](notifications.md))")
+    reports: list[Schedule] = Field([], description="reports that are sent by a schedule ([reports.md](reports.md))")
     public_url: str | None = Field(
         None, description="where people reach the pages, for the links in messages; else host and port"
     )

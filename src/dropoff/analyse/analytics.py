@@ -25,6 +25,7 @@ from dropoff.analyse import (
     own,
     patterns,
     plans,
+    sampling,
     segments,
     select,
 )
@@ -63,6 +64,8 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
         "after", *experiments.BEHIND, *patterns.BEHIND, *messages.BEHIND,
     ),
     "conversation": ("timezone", "as_of"),
+    "sample": (*COMMON, *sampling.PARAMETERS),
+    "report": (*COMMON, "kind", "format"),
     "rejected": ("limit",),
     "alerts": ("rules", "as_of", "coverage"),
     "alerts/history": ("rule", "limit"),
@@ -336,6 +339,12 @@ class Analytics:
         check_parameters("conversation", params)
         store, query = self._asked(params)
         return conversations.show(store, conversation_id, query)
+
+    def sample(self, params: Params) -> dict[str, Any]:
+        """A few conversations to read: successful and failed ones, unlike one another."""
+        check_parameters("sample", params)
+        store, query = self._asked(params)
+        return _with_test(store, query, sampling.answer(store, query, params))
 
     def filters(self) -> dict[str, Any]:
         """What a page offers to choose from."""

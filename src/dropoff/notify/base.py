@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, Protocol
@@ -73,6 +74,23 @@ class Text:
     body: str
 
 
+@dataclass(frozen=True)
+class Letter:
+    """A report for one receiver. `body`: a few plain lines; `text`: the whole as Markdown; `attachment`: the name, media
+    type and bytes of a file, for those who can take one. `id` stays the same when it is tried again.
+    """
+
+    id: str
+    kind: str
+    at: datetime
+    title: str
+    link: str
+    body: str
+    text: str
+    period: Mapping[str, str]
+    attachment: tuple[str, str, bytes]
+
+
 class NotSent(Unavailable):
     """A receiver did not take a message. `retry`: trying again makes sense, not before `after` seconds."""
 
@@ -91,3 +109,17 @@ class Notifier(Protocol):
     def send(self, message: Message) -> None:
         """Deliver, in bounded time. Raises `NotSent`, whose text holds no secret."""
         ...
+
+
+class Carrier(Protocol):
+    """A receiver of reports. Its `name` is its name in `[[receivers]]`."""
+
+    name: str
+
+    def deliver(self, letter: Letter) -> None:
+        """Deliver, in bounded time. Raises `NotSent`, whose text holds no secret."""
+        ...
+
+
+class Correspondent(Notifier, Carrier, Protocol):
+    """A receiver of both."""

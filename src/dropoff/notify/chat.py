@@ -1,9 +1,10 @@
 """Messages to mail, Slack, Teams, Telegram and what else Apprise knows (the extra `notify`)."""
 
 import logging
+from typing import Any
 
 from dropoff.errors import InvalidInput
-from dropoff.notify.base import Message, NotSent
+from dropoff.notify.base import Letter, Message, NotSent
 from dropoff.receivers import Receiver
 
 
@@ -31,9 +32,21 @@ class AppriseNotifier:
 
     def send(self, message: Message) -> None:
         """Hand it over, within the receiver's timeout. Raises `NotSent`."""
+        self._notify(message.text.subject, message.text.body)
+
+    def deliver(self, letter: Letter) -> None:
+        """The few lines of a report, with the file where the service takes one. Raises `NotSent`."""
+        from apprise.attachment.memory import AttachMemory
+
+        name, media_type, content = letter.attachment
+        takes = all(service.attachment_support for service in self._apprise.services)
+        file = AttachMemory(content=content, name=name, mimetype=media_type) if takes else None
+        self._notify(letter.title, letter.body, file)
+
+    def _notify(self, title: str, body: str, file: Any = None) -> None:
         try:
             result = self._apprise.notify(
-                body=message.text.body, title=message.text.subject, body_format="text", timeout=self._receiver.timeout
+                body=body, title=title, body_format="text", attach=file, timeout=self._receiver.timeout
             )
         except Exception as error:
             raise NotSent(self.name, self._receiver.masked(str(error)), retry=True) from None

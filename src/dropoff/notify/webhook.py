@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 from standardwebhooks import Webhook
 
-from dropoff.notify.base import Message, NotSent
+from dropoff.notify.base import Letter, Message, NotSent
 from dropoff.receivers import Receiver
 
 RETRIED = (408, 425, 429)
@@ -34,11 +34,18 @@ class WebhookNotifier:
 
     def send(self, message: Message) -> None:
         """Post it, within the receiver's timeout for the whole exchange. Raises `NotSent`."""
-        body, now = payload(message), self._clock()
+        self._send(message.id, payload(message))
+
+    def deliver(self, letter: Letter) -> None:
+        """The same with a report."""
+        self._send(letter.id, payload_of(letter))
+
+    def _send(self, key: str, body: bytes) -> None:
+        now = self._clock()
         headers = {
             "content-type": "application/json", "user-agent": "dropoff",
-            "webhook-id": message.id, "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": self._webhook.sign(message.id, now, body.decode()),
+            "webhook-id": key, "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": self._webhook.sign(key, now, body.decode()),
         }  # fmt: skip
         try:
             status, after = self._post(body, headers)
@@ -78,6 +85,12 @@ def payload(message: Message) -> bytes:
     first = message.notices[0]
     data = {"subject": message.text.subject, "body": message.text.body, "alerts": message.notices}
     return msgspec.json.encode({"type": f"alert.{first.kind}", "timestamp": first.at, "data": data})
+
+
+def payload_of(letter: Letter) -> bytes:
+    """The same of a report: `{"type", "timestamp", "data": {"title", "link", "text", "period"}}`, the text Markdown."""
+    data = {"title": letter.title, "link": letter.link, "text": letter.text, "period": letter.period}
+    return msgspec.json.encode({"type": letter.kind, "timestamp": letter.at, "data": data})
 
 
 def _cut(connection: http.client.HTTPConnection, late: threading.Event) -> None:

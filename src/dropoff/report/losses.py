@@ -1,0 +1,141 @@
+"""The section of drop-offs: where conversations are lost, and why."""
+
+from typing import Any
+
+from dropoff.dashboard import formats
+from dropoff.dashboard import words as names
+from dropoff.dashboard.frame import url
+from dropoff.query import Params
+from dropoff.report.value import Answered, Ask, Block, Bullets, Run, Runs, Section, note, table, words
+
+EXPLAINED = 3
+"""So many drop-offs are explained: the first by the rate in the end."""
+_EACH = 3
+
+
+def section(ask: Ask, now: Params) -> Section:
+    """Drop-offs by the rate in the end, and what is known of the first ones."""
+    found = ask("dropoffs", {**now, "sort": ["matured"]})
+    drops = range(len(found.at("drop_offs")))
+    blocks: list[Block] = [
+        table("", _COLUMNS, [_row(found, place) for place in drops]),
+        note(
+            "Matured: of those that came to the stage long enough ago. Projected: at the horizon. A stage that is too "
+            "young for either is not judged."
+        ),
+    ]
+    for place in drops:
+        if len(blocks) < 2 + EXPLAINED and (told := _explained(found, place)):
+            blocks.append(told)
+    return Section("Drop-offs", tuple(blocks) if drops else (note("No stage loses anybody."),))
+
+
+_COLUMNS = {"between": False, "lost": True, "so far": True, "95 %": False, "matured": False, "projected": False}
+
+
+def _row(found: Answered, place: int) -> list[str | Run]:
+    at, drop = ("drop_offs", place), found.at("drop_offs", place)
+    return [
+        _between(drop),
+        found.run(formats.number, *at, "volume_lost"),
+        found.run(formats.percent, *at, "drop_rate"),
+        formats.interval(drop["interval"]) if drop["interval"] else "",
+        found.run(lambda one: formats.matured({"matured": one}), *at, "matured"),
+        found.run(lambda one: formats.projected({"projected": one}), *at, "projected"),
+    ]
+
+
+def _between(drop: dict[str, Any]) -> str:
+    return f"{formats.label(drop['from'])} → {formats.label(drop['to'])}"
+
+
+def _explained(found: Answered, place: int) -> Bullets | None:
+    """What is known of a drop-off; None where too few were at the stage."""
+    drop = found.at("drop_offs", place)
+    why = drop["explanation"]
+    if why is None or formats.is_small(why["lost"] + why["went_on"]) or not why["lost"]:
+        return None
+    at = ("drop_offs", place, "explanation")
+    lists = {"dropped": [drop["from"]], **{k: v for k, v in found.params.items() if k != "sort"}}
+    lost = found.run(formats.number, *at, "lost", page=url("/conversations", lists))
+    head = words(
+        f"{_between(drop)}: ", lost, " lost, ", found.run(formats.number, *at, "went_on"), " went on; ",
+        found.run(formats.number, *at, "silent"), " of the lost fell silent.",
+    )  # fmt: skip
+    told = (_last_words(found, at, why), _instead(found, at, why), _reasons(found, at, why), _segments(found, at, why))
+    return Bullets((head, *(line for line in told if line)))
+
+
+def _joined(lead: str, parts: list[Runs]) -> Runs:
+    if not parts:
+        return ()
+    found = list(words(lead))
+    for number, part in enumerate(parts):
+        found += [*part, Run("." if number == len(parts) - 1 else "; ")]
+    return tuple(found)
+
+
+def _last_words(found: Answered, at: tuple, why: dict[str, Any]) -> Runs:
+    places = [
+        i for i, m in enumerate(why["messages"])
+        if m["excess"] > 0 and m["silent"] and not formats.is_small(m["silence_rate"]["denominator"])
+    ][:_EACH]  # fmt: skip
+    parts = [
+        words(
+            f"{formats.visible(why['messages'][i]['intent']).replace('_', ' ')} (",
+            found.run(lambda n: f"{formats.number(n)} silent", *at, "messages", i, "silent"), ", ",
+            found.run(_rate, *at, "messages", i, "silence_rate"), " when said)",
+            *_example(why["messages"][i]["example"]),
+        )
+        for i in places
+    ]  # fmt: skip
+    return _joined("Last words of the bot that more silence follows than usual here: ", parts)
+
+
+def _example(text: str | None) -> list[str]:
+    if not text:
+        return []
+    shown = formats.visible(text).replace("\n", " ")
+    return [f" “{shown if len(shown) <= 120 else shown[:119] + '…'}”"]
+
+
+def _rate(number: dict[str, Any]) -> str:
+    return f"{formats.percent(number['value'])} of {formats.number(number['denominator'])}"
+
+
+def _instead(found: Answered, at: tuple, why: dict[str, Any]) -> Runs:
+    places = [i for i, one in enumerate(why["instead"]) if one["share"]["numerator"]][:_EACH]
+    parts = [
+        words(f"{names.HAPPENED[why['instead'][i]['what']].removeprefix('nothing: ')} ", found.run(_rate, *at, "instead", i, "share"))
+        for i in places
+    ]
+    return _joined("What the lost did next: ", parts)
+
+
+def _reasons(found: Answered, at: tuple, why: dict[str, Any]) -> Runs:
+    places = [i for i, one in enumerate(why["reasons"]) if one["is_reason"]][:_EACH]
+    parts = [
+        words(
+            found.run(_rate, *at, "reasons", i, "lost"), f" of the lost {names.HAPPENED[why['reasons'][i]['reason']]}, "
+            "against ", found.run(_rate, *at, "reasons", i, "went_on"), " of those that went on, ",
+            found.run(lambda q: f"q = {q:.2g}", *at, "reasons", i, "q_value"),
+        )
+        for i in places
+    ]  # fmt: skip
+    return _joined("Reasons: ", parts) or words("No reason stands out: what happened to the lost happened to others.")
+
+
+def _segments(found: Answered, at: tuple, why: dict[str, Any]) -> Runs:
+    places = [i for i, one in enumerate(why["segments"]) if one["over_contributes"]][:_EACH]
+    parts = [
+        words(
+            f"{formats.label(one['dimension'])} {formats.visible(one['value'])} (",
+            found.run(_rate, *at, "segments", i, "rate"), ", ",
+            found.run(lambda n: f"{formats.signed(n, 0)} above the average", *at, "segments", i, "excess"), ")",
+        )
+        for i in places
+        for one in [why["segments"][i]]
+    ]  # fmt: skip
+    return _joined("Lose more than the rest: ", parts)
+
+
