@@ -25,6 +25,7 @@ from dropoff.dashboard.alerts_page import Office
 from dropoff.dashboard.api import api, params
 from dropoff.dashboard.desk import Desk, with_desk
 from dropoff.dashboard.pages import login_page, pages, safe_path
+from dropoff.dashboard.reports_page import Shelf
 from dropoff.engine import Engine
 from dropoff.errors import DropoffError, InvalidInput, Unauthorized
 from dropoff.events import Receipt
@@ -50,11 +51,12 @@ def web(engine: Engine, reader: Access) -> Callable[..., Awaitable[None]]:
         routes += _for_senders(engine)
     if jobs.read:
         desk = Desk(engine.control, [rule.name for rule in engine.alerts.rules], settings.zone)
+        shelf = Shelf(engine.reports.file, engine.reports.shown, settings.reports, engine.sent.all, settings.zone)
         routes += [
             *_for_readers(engine),
             _login(reader),
-            *pages(engine.analytics, Office(desk, engine.alerts, engine.outbox)),
-            Mount("/api", with_desk(api(engine.analytics, engine.of_alerts.ask), desk)),
+            *pages(engine.analytics, Office(desk, engine.alerts, engine.outbox), shelf),
+            Mount("/api", with_desk(api(engine.analytics, engine.of_alerts.ask, engine.reports.file), desk)),
         ]
     site = Starlette(
         routes=routes, exception_handlers={HTTPException: problem, DropoffError: problem, Exception: problem}

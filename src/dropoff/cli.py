@@ -474,6 +474,39 @@ def show_conversation(
         _print(connection.conversation(id, params), json, _terminal().conversation)
 
 
+@conversations_app.command("sample")
+def sample_conversations(
+    success: Annotated[str | None, typer.Option(help="the stage that is a success [booked]")] = None,
+    limit: Annotated[int, typer.Option(help="so many of each group", min=1, max=20)] = 5,
+    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,
+    as_of: AsOf = None, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """A few to read: some that failed and some that succeeded, unlike one another."""
+    params = _params(start, end, timezone, where, include_test, as_of=as_of, success=success, limit=limit)
+    _print(_ask(data, "sample", params), json, _terminal().sample)
+
+
+@app.command()
+def report(
+    kind: Annotated[str, typer.Argument(help="weekly or monthly", show_default=False)],
+    format: Annotated[str, typer.Option(help="html, md, pdf or json")] = "html",  # noqa: A002
+    output: Annotated[Path | None, typer.Option(help="file to write, - for standard output [named by period]")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="first day, or instant [of the last whole one]")] = None,
+    end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False, as_of: AsOf = None,
+    data: Data = None,
+) -> None:  # fmt: skip
+    """The report of a week or a month as a file that opens and prints anywhere."""
+    params = _params(start, end, timezone, where, include_test, as_of=as_of, kind=kind, format=format)
+    with _connect(data) as connection:
+        name, body = connection.report(params)
+    if str(output) == "-":
+        _write([body])
+        return
+    path = output or Path(name)
+    path.write_bytes(body)
+    Console(stderr=True, highlight=False).print(str(path), markup=False, soft_wrap=True)
+
+
 Rules = Annotated[Path | None, typer.Option("--rules", help="rules in a TOML or JSON file [those of the project]")]
 
 

@@ -60,6 +60,10 @@ class Connection(Protocol):
         """The whole list of conversations as CSV, in chunks."""
         ...
 
+    def report(self, params: Params) -> tuple[str, bytes]:
+        """A report as a file: its name, and what is in it."""
+        ...
+
     def query(self, text: str) -> dict[str, Any]:
         """The rows of one SELECT."""
         ...
@@ -230,6 +234,11 @@ class Remote:
         with self._stream(f"/api/v1/scan?{urlencode({'part': parts}, doseq=True)}") as response:
             yield from stream.decode(response, parts)
 
+    def report(self, params: Params) -> tuple[str, bytes]:
+        with self._stream(f"/api/v1/report?{urlencode(params, doseq=True)}") as response:
+            named = response.headers.get_filename() or "report"
+            return named, response.read()
+
     def export(self, params: Params) -> Iterator[bytes]:
         with self._stream(f"/api/v1/conversations?{urlencode({**params, 'format': ['csv']}, doseq=True)}") as response:
             while chunk := response.read1(_CHUNK):
@@ -306,13 +315,16 @@ class Local:
         self._engine = engine
 
     def ask(self, question: str, params: Params, done: Callable[[float], None] | None = None) -> dict[str, Any]:
-        if question.partition("/")[0] == "alerts":
-            return self._engine.of_alerts.ask(question, params)
-        told = {} if done is None else {"done": done}
-        return msgspec.to_builtins(getattr(self._engine.analytics, question)(params, **told))
+        if done is None:
+            return msgspec.to_builtins(self._engine.ask(question, params))
+        return msgspec.to_builtins(getattr(self._engine.analytics, question)(params, done=done))
 
     def conversation(self, conversation_id: str, params: Params) -> dict[str, Any]:
         return self._engine.analytics.conversation(conversation_id, params)
+
+    def report(self, params: Params) -> tuple[str, bytes]:
+        file = self._engine.reports.file(params)
+        return file.name, file.body
 
     def export(self, params: Params) -> Iterator[bytes]:
         return spreadsheet.lines(COLUMNS, self._engine.analytics.all_conversations(params))

@@ -6,10 +6,10 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import structlog
@@ -21,12 +21,12 @@ from dropoff.alerts.job import Job
 from dropoff.alerts.memory import label
 from dropoff.alerts.starters import configured
 from dropoff.alerts.values import Reader
-from dropoff.analyse.analytics import Analytics
+from dropoff.analyse.analytics import Analytics, no_past
 from dropoff.analyse.custom import registry
 from dropoff.control.base import Control
 from dropoff.errors import InvalidInput, Unavailable
 from dropoff.ingest import metrics
-from dropoff.notify.base import Notice
+from dropoff.notify.base import Correspondent, Notice
 from dropoff.notify.delivery import Delivery
 from dropoff.notify.outbox import Outbox
 from dropoff.parts import (
@@ -41,7 +41,11 @@ from dropoff.parts import (
 from dropoff.pasts import Pasts
 from dropoff.process.fold import Rules
 from dropoff.process.worker import Tally, Worker
+from dropoff.query import Params
 from dropoff.queue.base import Lag, Queue, Shared
+from dropoff.report.job import Post
+from dropoff.report.reports import Reports
+from dropoff.report.sent import Memory
 from dropoff.settings import Settings
 from dropoff.shares import LEASE_SECONDS, Shares
 from dropoff.store.base import Store
@@ -113,18 +117,18 @@ class Engine:
         if self.jobs.read or self.jobs.watch:
             reader = Reader(self.store, settings.timezone, known, settings.funnels, settings.test, settings.maturity)
             self.alerts = Alerts(reader, self.control, configured(settings, known))
-        if self.jobs.read:
-            pasts = Pasts(self.store, settings, rules_of(settings))
-            self._opened.callback(pasts.close)
-            self.of_alerts = Answers(self.alerts, settings.funnels, past=pasts.at)
+            past = self._past() if self.jobs.read else no_past
+            self.of_alerts = Answers(self.alerts, settings.funnels, past=past)
             self.analytics = Analytics(
                 self.store, settings.timezone, test=settings.test, registry=known,
-                funnels=settings.funnels, maturity=settings.maturity, past=pasts.at,
+                funnels=settings.funnels, maturity=settings.maturity, past=past,
                 planned=settings.experiments, wording=wording_rules(settings.wording), targets=settings.targets,
                 marks=settings.marks,
             )  # fmt: skip
+            self.reports = Reports(self.ask, settings.timezone, settings.public_url)
+            self.sent = Memory(self.control)
         self._threads = self._workers() if self.jobs.work else None
-        self._watch = (self._deliverer(), self._evaluator()) if self.jobs.watch else ()
+        self._watch = self._watchers() if self.jobs.watch else ()
 
     @property
     def store(self) -> Store:
@@ -153,6 +157,12 @@ class Engine:
         if self._threads:
             self._threads.stop()
         self._opened.close()
+
+    def ask(self, question: str, params: Params) -> dict[str, Any]:
+        """The answer to a question of `Analytics`, or about alerts, by its name."""
+        if question.partition("/")[0] == "alerts":
+            return self.of_alerts.ask(question, params)
+        return getattr(self.analytics, question)(params)
 
     def drain(self) -> None:
         """Wait until everything in the queue is processed and rolled up."""
@@ -219,9 +229,21 @@ class Engine:
         evaluator = Evaluator(self.alerts.reader, self.control, self.alerts.rules, self._tell, self.name)
         return Job(evaluator, self.alerts)
 
-    def _deliverer(self) -> Delivery:
+    def _past(self) -> Callable[[datetime], Store]:
+        pasts = Pasts(self.store, self.settings, rules_of(self.settings))
+        self._opened.callback(pasts.close)
+        return pasts.at
+
+    def _watchers(self) -> "tuple[Delivery, Job, Post]":
         settings = self.settings
-        notifiers = [open_notifier(receiver) for receiver in settings.receivers]
+        receivers = [open_notifier(receiver) for receiver in settings.receivers]
+        post = Post(
+            self.control, self.reports, settings.reports, receivers, self.name, lambda: self.link, settings.zone
+        )
+        return self._deliverer(receivers), self._evaluator(), post
+
+    def _deliverer(self, notifiers: Sequence[Correspondent]) -> Delivery:
+        settings = self.settings
         for rule in self.alerts.rules:
             for name in rule.notify:
                 if name not in self.outbox.receivers:

@@ -32,13 +32,17 @@ class Schedule(BaseModel):
         self.moment()
         return self
 
+    @property
+    def when(self) -> str:
+        """`at`, or its default."""
+        return (self.at or _DEFAULTS[self.kind]).strip().lower()
+
     def moment(self) -> tuple[int, time]:
         """The day, of the week from Monday = 0 or of the month, and the time of day. Raises `InvalidInput`."""
-        text = self.at or _DEFAULTS[self.kind]
-        match = re.fullmatch(r"(\w+) ([01]\d|2[0-3]):([0-5]\d)", text.strip().lower())
+        match = re.fullmatch(r"(\w+) ([01]\d|2[0-3]):([0-5]\d)", self.when)
         day = _day(self.kind, match[1]) if match else None
         if match is None or day is None:
-            raise InvalidInput("at", text, _RULES[self.kind])
+            raise InvalidInput("at", self.at, _RULES[self.kind])
         return day, time(int(match[2]), int(match[3]))
 
     def due(self, now: datetime, zone: ZoneInfo) -> datetime:
@@ -49,7 +53,7 @@ class Schedule(BaseModel):
         """
         day, clock = self.moment()
         today = now.astimezone(zone).date()
-        for back in range(0, 63):
+        for back in range(63):
             date = today - timedelta(days=back)
             if (date.weekday() if self.kind == "weekly" else date.day) != day:
                 continue

@@ -652,6 +652,24 @@ def conversation(answer: Answer, console: Console) -> None:
     table("other events", {"time": False, "event": False, "properties": False}, others, console)
 
 
+def sample(answer: Answer, console: Console) -> None:
+    """`dropoff conversations sample`."""
+    _head(answer, console)
+    console.print(Text(plain(answer["definition"]["text"]), style="dim"))
+    zone = answer["period"]["timezone"]
+    for name in ("failed", "successful"):
+        group = answer[name]
+        shown = f"{formats.number(len(group['conversations']))} of {formats.number(group['total'])}"
+        console.print()
+        console.print(Text(f"{name}: {shown}", style="bold"))
+        for one in group["conversations"]:
+            facts = (one["channel"] or "–", formats.instant(one["started_at"], zone), one["stage"], one["outcome"])
+            console.print()
+            console.print(Text(plain(f"{one['id']}  {', '.join(facts)}")))
+            for line in one["lines"]:
+                console.print(Text(plain(f"  {line['position']:>3} {line['sender']}: {line['content'] or ''}")))
+
+
 def imported(answer: Answer, console: Console) -> None:
     """`dropoff import`."""
     names = ("read", "accepted", "duplicates", "rejected")

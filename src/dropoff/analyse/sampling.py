@@ -39,8 +39,8 @@ def answer(store: Store, query: Query, params: Params) -> dict[str, Any]:
         "as_of": instant(query.now),
         "definition": {
             "success": success,
-            "text": f"Successful: came to {success} or further. Failed: ended before it. Chosen by chance and as unlike "
-            "one another as they come; the same question is answered with the same ones.",
+            "text": f"Successful: came to {success} or further. Failed: ended before it. Chosen by lot, and then for "
+            "being unlike one another; the same question is answered with the same ones.",
         },
         **{name: _group(store, query, condition, limit) for name, condition in groups.items()},
     }  # fmt: skip

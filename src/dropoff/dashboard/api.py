@@ -14,6 +14,7 @@ from dropoff.analyse.analytics import Analytics
 from dropoff.analyse.conversations import COLUMNS
 from dropoff.dashboard import shapes, spreadsheet
 from dropoff.dashboard.openapi import describe_what_is_no_model
+from dropoff.dashboard.reports_page import ReportFile
 from dropoff.errors import Conflict, DropoffError, InvalidInput, NewerSchema, NotFound, Unauthorized, Unavailable
 from dropoff.query import DIMENSIONS, Params, one
 
@@ -219,6 +220,20 @@ def _of_conversation(
     """As above."""
 
 
+def _of_sample(
+    success: Annotated[str | None, Query(description="the stage that is a success; default booked")] = None,
+    limit: Annotated[str | None, Query(description="so many of each group, 1 to 20; default 5")] = None,
+) -> None:
+    """As above."""
+
+
+def _of_report(
+    kind: Annotated[str | None, Query(description="weekly or monthly")] = None,
+    format: Annotated[str | None, Query(description="html (default), md, pdf or json")] = None,  # noqa: A002
+) -> None:
+    """As above."""
+
+
 def _of_rejected(limit: Annotated[str | None, Query(description="1 to 100000; default 100")] = None) -> None:
     """As above."""
 
@@ -248,8 +263,10 @@ def _of_backtest(
     """As above."""
 
 
-def api(analytics: Analytics, alerts: Callable[[str, Params], dict[str, Any]]) -> FastAPI:
-    """The application, to be mounted at `/api`. `alerts` answers what is asked about them, by name."""
+def api(
+    analytics: Analytics, alerts: Callable[[str, Params], dict[str, Any]], report: Callable[[Params], ReportFile]
+) -> FastAPI:
+    """The application, to be mounted at `/api`. `alerts` answers what is asked about them; `report` makes one."""
     app = FastAPI(title="Dropoff", version="1", docs_url=None, redoc_url=None)
     for kind in (DropoffError, HTTPException, Exception):
         app.add_exception_handler(kind, refuse)
@@ -285,6 +302,14 @@ def api(analytics: Analytics, alerts: Callable[[str, Params], dict[str, Any]]) -
         return _csv(analytics.all_conversations(asked)) if given == "csv" else _json(analytics.conversations(asked))
 
     @app.get(
+        "/v1/sample", response_model=shapes.SampleAnswer, responses=refusals,
+        dependencies=[Depends(_common), Depends(_of_sample)],
+    )  # fmt: skip
+    def sample(request: Request) -> Response:
+        """A few conversations to read: successful and failed ones, unlike one another."""
+        return _json(analytics.sample(params(request)))
+
+    @app.get(
         "/v1/cohorts", response_model=shapes.CohortsAnswer, responses=refusals,
         dependencies=[Depends(_common), Depends(_of_cohorts)],
     )  # fmt: skip
@@ -305,6 +330,7 @@ def api(analytics: Analytics, alerts: Callable[[str, Params], dict[str, Any]]) -
     _of_funnels(app, analytics, refusals)
     _operate(app, analytics, refusals)
     _watch(app, alerts, refusals)
+    _report(app, report, refusals)
     describe_what_is_no_model(app)
     return app
 
@@ -445,6 +471,24 @@ def _watch(app: FastAPI, alerts: Callable[[str, Params], dict[str, Any]], refusa
     def backtest(request: Request) -> Response:
         """When rules would have fired, how often they had enough data, and which threshold is quiet enough."""
         return _json(alerts("alerts/backtest", params(request)))
+
+
+def _report(app: FastAPI, report: Callable[[Params], ReportFile], refusals: Any) -> None:
+    kinds = {kind: {"schema": {"type": "string"}} for kind in ("text/html", "text/markdown")}
+    kinds |= {"application/pdf": {"schema": {"type": "string", "format": "binary"}}}
+
+    @app.get(
+        "/v1/report", responses=refusals | {200: {"content": kinds}},
+        dependencies=[Depends(_common), Depends(_of_report)],
+    )  # fmt: skip
+    def made(request: Request) -> Response:
+        """A weekly or monthly report as a file; as JSON with the query and the place of every number."""
+        file = report(params(request))
+        headers = {
+            "content-disposition": f'inline; filename="{file.name}"', "content-security-policy": file.policy,
+            "x-content-type-options": "nosniff",
+        }  # fmt: skip
+        return Response(file.body, 200, headers, media_type=file.media_type)
 
 
 def params(request: Request) -> Params:

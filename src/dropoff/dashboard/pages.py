@@ -17,12 +17,13 @@ from dropoff.dashboard.funnel import funnel_page
 from dropoff.dashboard.messages import messages_page
 from dropoff.dashboard.optimization import optimization_page
 from dropoff.dashboard.patterns import patterns_page
+from dropoff.dashboard.reports_page import Shelf, reports_page
 from dropoff.dashboard.segments import segments_page
 from dropoff.dashboard.trends import trends_page
 from dropoff.errors import DropoffError
 
 
-def pages(analytics: Analytics, office: Office) -> list[BaseRoute]:
+def pages(analytics: Analytics, office: Office, shelf: Shelf) -> list[BaseRoute]:
     """The routes of the dashboard. Endpoints are plain functions, which Starlette runs in its thread pool."""
     secured = [Middleware(SecurityHeaders)]
 
@@ -39,6 +40,9 @@ def pages(analytics: Analytics, office: Office) -> list[BaseRoute]:
     def alerts(_: Analytics, request: Request) -> Response:
         return alerts_page(office, analytics, request)
 
+    def reports(_: Analytics, request: Request) -> Response:
+        return reports_page(shelf, request)
+
     return [
         route("/", funnel_page),
         route("/dropoffs", dropoffs_page),
@@ -53,6 +57,7 @@ def pages(analytics: Analytics, office: Office) -> list[BaseRoute]:
         route("/conversations/{id:path}", conversation_page),
         route("/alerts", alerts),
         *forms(office, analytics),
+        route("/reports", reports),
         route("/login", login),
         route("/api/docs", api_docs),
         Mount("/static/assets", BuiltFiles(directory=STATIC / "assets"), middleware=secured, name="static"),

@@ -76,8 +76,10 @@ class Text:
 
 @dataclass(frozen=True)
 class Letter:
-    """A report for one receiver. `body`: a few plain lines; `text`: the whole as Markdown; `attachment`: the name, media
-    type and bytes of a file, for those who can take one. `id` stays the same when it is tried again.
+    """A report for one receiver. `body`: a few plain lines; `text`: the whole as Markdown.
+
+    `attachment`: the name, media type and bytes of a file, for those who can take one. `id` stays the same when it is
+    tried again.
     """
 
     id: str

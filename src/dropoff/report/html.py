@@ -6,7 +6,9 @@ from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
+from dropoff.dashboard.formats import visible
 from dropoff.report.references import References
 from dropoff.report.value import Report
 
@@ -31,6 +33,11 @@ def policy() -> str:
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
+def _shown(value: object) -> object:
+    """Text without characters that act: what is markup already is ours."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def _kind(block: object) -> str:
     return type(block).__name__
 
@@ -39,5 +46,5 @@ def _kind(block: object) -> str:
 def _templates() -> Environment:
     return Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
+        lstrip_blocks=True, finalize=_shown,
     )  # fmt: skip

@@ -22,7 +22,7 @@ from dropoff.periods import Period
 from dropoff.report.reports import Reports
 from dropoff.report.sent import Kept, Memory, Sending, begun, ended, report_id
 from dropoff.report.spans import pinned, spans
-from dropoff.report.value import Report
+from dropoff.report.value import Report, Runs
 from dropoff.schedules import Schedule
 
 log = structlog.get_logger()
@@ -149,9 +149,10 @@ def failed(sending: Sending, failure: NotSent, now: datetime) -> Sending:
 def letter_of(reports: Reports, made: Report, name: str, id: str, base: str, now: datetime) -> Letter:  # noqa: A002
     """A report as receivers get it: a few lines, the whole as Markdown, a link, and a file."""
     file = reports.written(made, name)
-    summary = [inert("".join(run.text for run in runs)) for runs in made.summary]
+    summary = [_plain(runs) for runs in made.summary]
     zone = ZoneInfo(made.period["timezone"])
-    period = Period(*(datetime.fromisoformat(made.period[end]) for end in ("from", "to")), zone.key)
+    start, end = (datetime.fromisoformat(made.period[name]) for name in ("from", "to"))
+    period = Period(start, end, zone.key)
     link = base + url("/api/v1/report", {"kind": [made.kind], "format": ["html"], **pinned(period, {})})
     return Letter(
         id=id, kind=f"report.{made.kind}", at=now, title=made.title, link=link,
@@ -159,6 +160,10 @@ def letter_of(reports: Reports, made: Report, name: str, id: str, base: str, now
         text=reports.written(made, "md").body.decode(), period=made.period,
         attachment=(file.name, file.media_type.partition(";")[0], file.body),
     )  # fmt: skip
+
+
+def _plain(runs: Runs) -> str:
+    return inert("".join(run.text for run in runs))
 
 
 def check_receivers(schedules: Sequence[Schedule], known: Sequence[str]) -> None:

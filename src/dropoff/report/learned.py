@@ -135,4 +135,3 @@ def _arms(found: Answered, place: int) -> list[list[str | Run]]:
         ]
         for i, row in enumerate(trial["comparisons"])
     ]  # fmt: skip
-

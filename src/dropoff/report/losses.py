@@ -6,7 +6,7 @@ from dropoff.dashboard import formats
 from dropoff.dashboard import words as names
 from dropoff.dashboard.frame import url
 from dropoff.query import Params
-from dropoff.report.value import Answered, Ask, Block, Bullets, Run, Runs, Section, note, table, words
+from dropoff.report.value import Answered, Ask, Block, Bullets, Paragraph, Run, Runs, Section, note, table, words
 
 EXPLAINED = 3
 """So many drop-offs are explained: the first by the rate in the end."""
@@ -24,9 +24,8 @@ def section(ask: Ask, now: Params) -> Section:
             "young for either is not judged."
         ),
     ]
-    for place in drops:
-        if len(blocks) < 2 + EXPLAINED and (told := _explained(found, place)):
-            blocks.append(told)
+    explained = [told for place in drops if (told := _explained(found, place))]
+    blocks += [block for told in explained[:EXPLAINED] for block in told]
     return Section("Drop-offs", tuple(blocks) if drops else (note("No stage loses anybody."),))
 
 
@@ -49,12 +48,12 @@ def _between(drop: dict[str, Any]) -> str:
     return f"{formats.label(drop['from'])} → {formats.label(drop['to'])}"
 
 
-def _explained(found: Answered, place: int) -> Bullets | None:
-    """What is known of a drop-off; None where too few were at the stage."""
+def _explained(found: Answered, place: int) -> list[Block]:
+    """What is known of a drop-off; nothing where too few were at the stage."""
     drop = found.at("drop_offs", place)
     why = drop["explanation"]
     if why is None or formats.is_small(why["lost"] + why["went_on"]) or not why["lost"]:
-        return None
+        return []
     at = ("drop_offs", place, "explanation")
     lists = {"dropped": [drop["from"]], **{k: v for k, v in found.params.items() if k != "sort"}}
     lost = found.run(formats.number, *at, "lost", page=url("/conversations", lists))
@@ -63,7 +62,7 @@ def _explained(found: Answered, place: int) -> Bullets | None:
         found.run(formats.number, *at, "silent"), " of the lost fell silent.",
     )  # fmt: skip
     told = (_last_words(found, at, why), _instead(found, at, why), _reasons(found, at, why), _segments(found, at, why))
-    return Bullets((head, *(line for line in told if line)))
+    return [Paragraph(head), Bullets(tuple(line for line in told if line))]
 
 
 def _joined(lead: str, parts: list[Runs]) -> Runs:
@@ -106,7 +105,10 @@ def _rate(number: dict[str, Any]) -> str:
 def _instead(found: Answered, at: tuple, why: dict[str, Any]) -> Runs:
     places = [i for i, one in enumerate(why["instead"]) if one["share"]["numerator"]][:_EACH]
     parts = [
-        words(f"{names.HAPPENED[why['instead'][i]['what']].removeprefix('nothing: ')} ", found.run(_rate, *at, "instead", i, "share"))
+        words(
+            f"{names.HAPPENED[why['instead'][i]['what']].removeprefix('nothing: ')} ",
+            found.run(_rate, *at, "instead", i, "share"),
+        )
         for i in places
     ]
     return _joined("What the lost did next: ", parts)
@@ -137,5 +139,3 @@ def _segments(found: Answered, at: tuple, why: dict[str, Any]) -> Runs:
         for one in [why["segments"][i]]
     ]  # fmt: skip
     return _joined("Lose more than the rest: ", parts)
-
-

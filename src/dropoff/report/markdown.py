@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterator
 
+from dropoff.dashboard.formats import visible
 from dropoff.report.references import References
 from dropoff.report.value import Block, Bullets, Paragraph, Report, Runs, Table, Talk
 
-_MARKUP = re.compile(r"[\\`*_\[\]<>|~&#$]|^[-+=]|(?<=^\d)[.)]|(?<=^\d\d)[.)]|:(?=//)|(?<=www)\.", re.IGNORECASE)
+_MARKUP = re.compile(r"[\\`*_\[\]<>|~&#$]|:(?=//)|(?<=www)\.", re.IGNORECASE)
+_NUMBERED = re.compile(r"^(\s*\d{1,9})([.)])(?=\s|$)")
 _NO_BREAK = {**dict.fromkeys(map(ord, "\n\r\t\v\f\u2028\u2029"), " "), ord("@"): "＠"}
 
 
@@ -17,13 +19,18 @@ def write(report: Report, base: str | None) -> bytes:
 
 def escape(text: str) -> str:
     """A text in which nothing is markup, a link, a mention or a line break."""
-    return _MARKUP.sub(r"\\\g<0>", text.translate(_NO_BREAK))
+    plain = _MARKUP.sub(r"\\\g<0>", visible(text).translate(_NO_BREAK))
+    return _NUMBERED.sub(r"\1\\\2", re.sub(r"^(\s*)([-+=])", r"\1\\\2", plain))
+
+
+def _line(text: str) -> str:
+    return escape(text).strip()
 
 
 def _lines(report: Report, references: References) -> Iterator[str]:
-    yield from (f"# {escape(report.title)}", "", escape(report.subtitle), "")
+    yield from (f"# {_line(report.title)}", "", _line(report.subtitle), "")
     for section in report.sections:
-        yield from (f"## {escape(section.title)}", "")
+        yield from (f"## {_line(section.title)}", "")
         for block in section.blocks:
             yield from _block(block, references)
             yield ""
@@ -52,8 +59,8 @@ def _has_source(runs: Runs) -> bool:
 
 def _table(block: Table, references: References) -> Iterator[str]:
     if block.title:
-        yield from (f"**{escape(block.title)}**", "")
-    yield f"| {' | '.join(escape(column.title) or ' ' for column in block.columns)} |"
+        yield from (f"**{_line(block.title)}**", "")
+    yield f"| {' | '.join(_line(column.title) or ' ' for column in block.columns)} |"
     yield f"|{'|'.join('---:' if column.right else '---' for column in block.columns)}|"
     for row in block.rows:
         cells = [_said(cell, references) or " " for cell in row]
@@ -68,7 +75,7 @@ def _talk(block: Talk, references: References) -> Iterator[str]:
         if line.left_out:
             yield from (f"> *{line.left_out} {'message' if line.left_out == 1 else 'messages'} not shown*", ">")
         if line.who:
-            yield from (f"> **{escape(line.who)}:** {escape(line.text)}", ">")
+            yield from (f"> **{escape(line.who)}:** {_line(line.text)}", ">")
 
 
 def _said(runs: Runs, references: References) -> str:
@@ -88,6 +95,6 @@ def _notes(several: "list[Runs] | tuple[Runs, ...]", references: References) -> 
 
 def _code(text: str) -> str:
     """A command as code; the fence is longer than any run of backticks in it."""
-    plain = text.translate(_NO_BREAK)
+    plain = visible(text).translate(_NO_BREAK)
     fence = "`" * (max((len(run) for run in re.findall(r"`+", plain)), default=0) + 1)
     return f"{fence}{plain}{fence}" if "`" not in plain else f"{fence} {plain} {fence}"

@@ -28,8 +28,9 @@ def _cohort(found: Answered, place: int, zone: str, ages: int) -> list[str | Run
     cells: list[str | Run] = [
         "" if cell is None else found.run(_share, *at, "cells", i) for i, cell in enumerate(one["cells"][:ages])
     ]
+    week = formats.bucket(one["from"], "week", zone)
     return [
-        formats.bucket(one["from"], "week", zone) + (" (partial)" if one["partial"] else ""), found.run(formats.number, *at, "n"), *cells,
+        f"{week} (partial)" if one["partial"] else week, found.run(formats.number, *at, "n"), *cells,
         found.run(formats.percent, *at, "total", "value"),
     ]  # fmt: skip
 

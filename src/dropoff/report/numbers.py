@@ -16,7 +16,7 @@ CONDUCT = (
     "sentiment_average",
 )  # fmt: skip
 """How the bot does its work."""
-_COLUMNS = {"metric": False, "value": True, "95 %": False, "of": True, "before": True, "": False}
+_COLUMNS = {"metric": False, "value": True, "95 %": False, "of": True, "matured": False, "before": True, "": False}
 
 
 def section(ask: Ask, now: Mapping[str, Any], before: Mapping[str, Any]) -> tuple[Section, tuple[Runs, ...]]:
@@ -41,6 +41,7 @@ def _rows(here: Answered, there: Answered, names: tuple[str, ...]) -> list[list[
             here.run(formats.measure, "metrics", place, page=page),
             formats.interval(row["interval"]) if row["interval"] else "",
             here.run(formats.basis, "metrics", place, page=page) if row["denominator"] is not None else "",
+            here.run(_matured, "metrics", place, "matured", page=page) if row.get("matured") else "",
             formats.NONE if other is None else there.run(formats.measure, "metrics", other, page=before),
             formats.remarks(row),
         ])  # fmt: skip
@@ -73,3 +74,7 @@ def _summary(here: Answered, there: Answered) -> tuple[Runs, ...]:
         )  # fmt: skip
         lines.append(words(f"{formats.label(row['metric'])}: ", value, " (before: ", before, ")"))
     return tuple(lines)
+
+
+def _matured(found: Mapping[str, Any]) -> str:
+    return formats.matured({"matured": found})

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from dropoff.dashboard.formats import visible
 from dropoff.report.links import api_of
 from dropoff.report.references import References
 from dropoff.report.value import Block, Bullets, Paragraph, Report, Run, Runs, Table, Talk
@@ -28,25 +29,29 @@ def told(report: Report, references: References, *, sources: bool = False) -> di
                 return {"kind": "bullets", "items": [runs(item) for item in given.items]}
             case Table():
                 rows = [[runs(cell) for cell in row] for row in given.rows]
-                columns = [{"title": column.title, "right": column.right} for column in given.columns]
-                return {"kind": "table", "title": given.title, "columns": columns, "rows": rows}
+                columns = [{"title": visible(column.title), "right": column.right} for column in given.columns]
+                return {"kind": "table", "title": visible(given.title), "columns": columns, "rows": rows}
             case Talk():
-                lines = [{"who": line.who, "text": line.text, "left_out": line.left_out} for line in given.lines]
+                lines = [
+                    {"who": line.who, "text": visible(line.text), "left_out": line.left_out} for line in given.lines
+                ]
                 return {"kind": "talk", "title": runs(given.title), "facts": runs(given.facts), "lines": lines}
 
     return {
         "report": report.kind,
-        "title": report.title,
-        "subtitle": report.subtitle,
+        "title": visible(report.title),
+        "subtitle": visible(report.subtitle),
         "period": dict(report.period),
         "as_of": report.as_of,
-        "sections": [{"title": one.title, "blocks": [block(each) for each in one.blocks]} for one in report.sections],
+        "sections": [
+            {"title": visible(one.title), "blocks": [block(each) for each in one.blocks]} for one in report.sections
+        ],
         "references": [one._asdict() for one in references.all],
     }
 
 
 def _run(run: Run, references: References, *, sources: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {"text": run.text, "number": references.number(run), "url": references.url(run)}
+    found: dict[str, Any] = {"text": visible(run.text), "number": references.number(run), "url": references.url(run)}
     if sources and run.source is not None:
         found |= {"query": api_of(run.source), "pointer": list(run.source.pointer)}
     return found

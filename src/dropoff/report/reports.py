@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from dropoff.analyse.analytics import check_parameters, utc_now
@@ -46,6 +47,11 @@ class Reports:
         now: Callable[[], datetime] = utc_now,
     ) -> None:  # fmt: skip
         self._ask, self._timezone, self._base, self._now = ask, timezone, public_url, now
+
+    @property
+    def shown(self) -> list[str]:
+        """The formats for people that can be made here."""
+        return ["html", "md", *(["pdf"] if find_spec("typst") else [])]
 
     def file(self, params: Params) -> File:
         """The report `kind` as a file of `format`, of the last whole week or month unless `from` and `to` say so."""

@@ -154,13 +154,18 @@ class Answered:
 
     def at(self, *pointer: str | int) -> Any:
         """What stands there."""
-        return reduce(lambda inner, step: inner[step], pointer, self.answer)
+        return follow(self.answer, pointer)
 
     def run(self, write: Callable[[Any], str], *pointer: str | int, page: str | None = None) -> Run:
         """What stands there, as text."""
         value = self.at(*pointer)
         params = tuple((name, tuple(texts)) for name, texts in self.params.items())
         return Run(write(value), Source(self.question, params, pointer, page), value)
+
+
+def follow(answer: Any, pointer: Sequence[str | int]) -> Any:
+    """What stands at a pointer."""
+    return reduce(lambda inner, step: inner[step], pointer, answer)
 
 
 Ask = Callable[[str, Params], Answered]

@@ -15,6 +15,7 @@ from dropoff.dashboard.shapes.metrics import (
 )
 from dropoff.dashboard.shapes.optimization import OptimizationAnswer
 from dropoff.dashboard.shapes.patterns import PatternsAnswer
+from dropoff.dashboard.shapes.sampling import SampleAnswer
 from dropoff.dashboard.shapes.segments import ExplainAnswer, SegmentsAnswer
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "PeriodShape",
     "PlanAnswer",
     "QueryAnswer",
+    "SampleAnswer",
     "SegmentsAnswer",
     "TrendAnswer",
 ]

@@ -1,0 +1,90 @@
+"""The page of reports: those of the last weeks and months to open, and what became of the scheduled ones."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple, Protocol
+from zoneinfo import ZoneInfo
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dropoff.dashboard import formats
+from dropoff.dashboard.frame import render, url
+from dropoff.query import Params
+
+_LATEST = 20
+_COUNTS = {"weekly": 8, "monthly": 6}
+STATES = {
+    "waiting": "To be tried again", "sending": "Being sent", "sent": "Sent", "failed": "Failed",
+    "interrupted": "Interrupted, not tried again",
+}  # fmt: skip
+
+
+class ReportFile(Protocol):
+    """A report as a file, and the content security policy with which it may be shown."""
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        ...
+
+    @property
+    def media_type(self) -> str:
+        """What it is."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """What is in it."""
+        ...
+
+    @property
+    def policy(self) -> str:
+        """The policy."""
+        ...
+
+
+class Shelf(NamedTuple):
+    """What the page is made of: the `formats` there are, the schedules, and what became of their reports."""
+
+    file: Callable[[Params], ReportFile]
+    formats: Sequence[str]
+    schedules: Sequence[Any]
+    sent: Callable[[], Sequence[Any]]
+    zone: ZoneInfo
+
+
+class Offered(NamedTuple):
+    """A period whose report can be opened, and the address of each format."""
+
+    name: str
+    urls: Mapping[str, str]
+
+
+def reports_page(shelf: Shelf, request: Request) -> Response:
+    """`/reports`."""
+    today = datetime.now(UTC).astimezone(shelf.zone).date()
+    offered = {kind: list(_offered(kind, today, shelf)) for kind in _COUNTS}
+    sent = [_row(one, shelf.zone) for one in shelf.sent()[:_LATEST]]
+    return render(
+        "reports.html", request, 200, offered=offered, schedules=shelf.schedules, sent=sent, zone=shelf.zone.key
+    )
+
+
+def _offered(kind: str, today: date, shelf: Shelf) -> Iterator[Offered]:
+    end = today - timedelta(days=today.weekday()) if kind == "weekly" else today.replace(day=1)
+    for _ in range(_COUNTS[kind]):
+        start = end - timedelta(days=7) if kind == "weekly" else (end - timedelta(days=1)).replace(day=1)
+        ends = {"from": [start.isoformat()], "to": [end.isoformat()]}
+        name = f"{start.isoformat()} – {(end - timedelta(days=1)).isoformat()}"
+        urls = {each: url("/api/v1/report", {"kind": [kind], "format": [each], **ends}) for each in shelf.formats}
+        yield Offered(name, urls)
+        end = start
+
+
+def _row(one: Any, zone: ZoneInfo) -> dict[str, Any]:
+    period = f"{formats.day(one.start, zone.key)} – {formats.last_day(one.end, zone.key)}"
+    return {
+        "kind": one.kind, "period": period, "receiver": one.receiver, "state": STATES[one.state],
+        "at": formats.instant(one.at, zone.key), "error": one.error or "",
+    }  # fmt: skip
