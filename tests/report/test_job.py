@@ -42,8 +42,8 @@ class Made:
         period = {"from": start.isoformat(), "to": (start + timedelta(days=7)).isoformat(), "timezone": "UTC"}
         return replace(report("<b>*x*</b>"), period=period)
 
-    def written(self, made, name):
-        return File(f"r.{name}", "text/html; charset=utf-8", f"{name} of {made.period['from'][:10]}".encode(), "")
+    def written(self, report, name):
+        return File(f"r.{name}", "text/html; charset=utf-8", f"{name} of {report.period['from'][:10]}".encode(), "")
 
 
 class Hand:

@@ -76,8 +76,8 @@ def test_the_last_whole_week_and_month_and_the_ones_before():
     assert pinned(week.now, {}) == {"from": ["2026-03-23"], "to": ["2026-03-30"], "timezone": ["Europe/Berlin"]}
     assert week.now.end - week.now.start == timedelta(days=7, hours=-1)
     assert pinned(week.before, {})["from"] == ["2026-03-16"]
-    assert pinned(month.now, {})["from"] + pinned(month.now, {})["to"] == ["2026-03-01", "2026-04-01"]
-    assert pinned(month.before, {})["from"] + pinned(month.before, {})["to"] == ["2026-02-01", "2026-03-01"]
+    assert (pinned(month.now, {})["from"], pinned(month.now, {})["to"]) == (["2026-03-01"], ["2026-04-01"])
+    assert (pinned(month.before, {})["from"], pinned(month.before, {})["to"]) == (["2026-02-01"], ["2026-03-01"])
     assert pinned(week.long, {"where": ["channel=sms"]})["from"] == ["2026-01-05"]
 
 

@@ -8,6 +8,7 @@ receiver took it, so it is not tried again.
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -19,7 +20,8 @@ from dropoff.notify.base import Carrier, Letter, NotSent
 from dropoff.notify.outbox import GIVE_UP, backoff
 from dropoff.notify.texts import inert
 from dropoff.periods import Period
-from dropoff.report.reports import Reports
+from dropoff.query import Params
+from dropoff.report.reports import File
 from dropoff.report.sent import Kept, Memory, Sending, begun, ended, report_id
 from dropoff.report.spans import pinned, spans
 from dropoff.report.value import Report, Runs
@@ -33,11 +35,23 @@ LEASE_SECONDS = 900.0
 BEAT_SECONDS = 20.0
 
 
+class Maker(Protocol):
+    """Who makes reports, and writes them."""
+
+    def report(self, params: Params) -> Report:
+        """A report as a value."""
+        ...
+
+    def written(self, report: Report, name: str) -> File:
+        """It as a file of a format."""
+        ...
+
+
 class Post:
     """Looks what is due, in a thread of its own. `link` gives what is put before the address of a report."""
 
     def __init__(
-        self, control: Control, reports: Reports, schedules: Sequence[Schedule], carriers: Sequence[Carrier],
+        self, control: Control, reports: Maker, schedules: Sequence[Schedule], carriers: Sequence[Carrier],
         holder: str, link: Callable[[], str], zone: ZoneInfo,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:  # fmt: skip
@@ -146,7 +160,7 @@ def failed(sending: Sending, failure: NotSent, now: datetime) -> Sending:
     return Sending(**{**vars(sending), **given})
 
 
-def letter_of(reports: Reports, made: Report, name: str, id: str, base: str, now: datetime) -> Letter:  # noqa: A002
+def letter_of(reports: Maker, made: Report, name: str, id: str, base: str, now: datetime) -> Letter:  # noqa: A002
     """A report as receivers get it: a few lines, the whole as Markdown, a link, and a file."""
     file = reports.written(made, name)
     summary = [_plain(runs) for runs in made.summary]
