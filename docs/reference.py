@@ -27,7 +27,7 @@ Json = Mapping[str, Any]
 def reference() -> str:
     """The page as it should be."""
     nowhere = cast("Any", None)  # only what is declared is read, nothing is asked
-    document = with_desk(api(nowhere, nowhere), cast("Desk", nowhere)).openapi()
+    document = with_desk(api(nowhere, nowhere, nowhere), cast("Desk", nowhere)).openapi()
     operations = [(method, path, op) for path, ops in document["paths"].items() for method, op in ops.items()]
     shared = next(op for _, path, op in operations if path == "/v1/funnel")["parameters"]
     parts = [HEAD, "## Parameters of every question", "", *_table([p for p in shared if p["name"] in COMMON])]
