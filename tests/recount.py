@@ -618,6 +618,19 @@ def _shown(one: Talk) -> Items:
             yield Item(at, Fraction(m.state == "attended"), known, beside=m.live and m.due is not None)
 
 
+def _attended(one: Talk) -> Items:
+    for m in one.meetings:
+        at = m.since if m.due is None else m.due
+        if m.state == "attended" and at + HOUR <= one.now:
+            yield Item(at, Fraction(1))
+
+
+def _paid(one: Talk) -> Items:
+    for m in one.said:
+        if m.event.price is not None:
+            yield Item(one.start, m.event.price[1], 0, m.event.price[0])
+
+
 def _felt(one: Talk) -> Items:
     scored = [m for m in one.by("prospect") if m.event["sentiment"] is not None]
     return (Item(m.event.at, _decimal(m.event["sentiment"]), 1) for m in scored)
@@ -700,6 +713,7 @@ COUNTS = {
     "bot_messages": _messages("bot"),
     "human_messages": _messages("prospect", "agent"),
     "meetings_booked": _booked,
+    "meetings_attended": _attended,
     "deals_closed": _won,
 }
 DISTINCT = {"leads": _leads(0), "qualified_leads": _leads(2)}
@@ -732,7 +746,7 @@ QUOTIENTS = {
     "touches_per_conversion": _per_talk(_touches, lambda one: one.times["converted"] is not None),
     "cost_per_meeting": _costs,
 }
-MONEY = {"revenue": _revenue}
+MONEY = {"revenue": _revenue, "cost": _paid}
 MEDIANS = {
     "response_time": _answers,
     "time_to_qualification": _time_to("qualified"),

@@ -458,6 +458,7 @@ def strict(shape):
         ("/api/v1/conversations", shapes.ConversationsAnswer),
         ("/api/v1/conversations?stage=responded&dropped=started&limit=1", shapes.ConversationsAnswer),
         ("/api/v1/sample", shapes.SampleAnswer),
+        ("/api/v1/executive", shapes.ExecutiveAnswer),
         ("/api/v1/alerts?coverage=1", shapes.AlertsAnswer),
         ("/api/v1/alerts/history", shapes.EpisodesAnswer),
         ("/api/v1/alerts/backtest?rule=fallbacks&from=2024-01-01&to=2024-01-02", shapes.BacktestAnswer),
@@ -476,7 +477,7 @@ def test_the_openapi_document_names_every_address_and_resolves(client):
     assert set(document["paths"]) == {
         "/v1/funnel", "/v1/dropoffs", "/v1/cohorts", "/v1/conversations", "/v1/conversations/{id}", "/v1/rejected",
         "/v1/metrics", "/v1/trend", "/v1/definitions", "/v1/query", "/v1/events", "/v1/segments", "/v1/explain",
-        "/v1/experiments", "/v1/experiments/plan", "/v1/patterns", "/v1/messages", "/v1/optimization",
+        "/v1/experiments", "/v1/experiments/plan", "/v1/patterns", "/v1/messages", "/v1/optimization", "/v1/executive",
         "/v1/sample", "/v1/report",
         "/v1/alerts", "/v1/alerts/history", "/v1/alerts/backtest", "/v1/alerts/silences", "/v1/alerts/silences/{id}",
         "/v1/alerts/acknowledgements", "/v1/alerts/acknowledgements/{id}",

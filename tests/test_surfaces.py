@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from dropoff.access import Access
 from dropoff.app import web
 from dropoff.cli import app as cli
-from dropoff.dashboard import formats
+from dropoff.dashboard import formats, verdicts
 from dropoff.demo import generate
 from dropoff.engine import Engine
 from dropoff.metrics import METRICS
@@ -23,6 +23,11 @@ from dropoff.settings import load
 END = datetime(2026, 6, 1, tzinfo=UTC)
 ZONE = "America/New_York"
 ASKED = {"from": "2026-03-01", "to": "2026-04-20", "timezone": ZONE, "where": "direction=inbound"}
+
+TARGETS = {
+    "response_rate": 0.99, "meetings_booked": {"value": 1, "per": "day"}, "opt_out_rate": 0.9, "fallback_rate": 0.5,
+    "revenue": {"value": 10, "currency": "CHF"},
+}  # fmt: skip
 
 _ASKED = "direction = 'inbound'"
 _SPAN = "BETWEEN '2026-03-01 05:00:00' AND '2026-04-20 03:59:59.999999'"  # midnights of New York
@@ -71,6 +76,7 @@ SELECTS = {
     "delivery_rate": _of_conversations(_share("delivered_bot_messages > 0"), "bot_messages > 0"),
     "delivered_response_rate": _of_conversations(_share("level >= 1"), "delivered_bot_messages > 0"),
     "meetings_booked": _of("meetings", "booked_at", "count(*)"),
+    "meetings_attended": _of("meetings", "coalesce(due_at, state_at)", "count(*)", "state = 'attended'"),
     "deals_closed": _of("deals", "won_at", "count(*)", "state = 'won'"),
     "revenue": _of("deals", "won_at", "sum(micros) / 1000000.0", "state = 'won' GROUP BY currency ORDER BY currency"),
     "meeting_show_rate": _of(
@@ -101,6 +107,10 @@ SELECTS = {
     "time_to_booking": _of_conversations("median(date_diff('microsecond', started_at, booked_at)) / 1000000.0"),
     "conversation_duration": _of_conversations("median(duration_seconds)", "status = 'closed'"),
     "touches_per_conversion": _of_conversations("avg(touches)", "converted_at IS NOT NULL"),
+    "cost": f"""
+        SELECT sum(r.cost_micros) / 1000000.0 FROM messages r JOIN conversations c ON c.id = r.conversation_id
+        WHERE {_ASKED} AND c.started_at {_SPAN} AND cost_currency IS NOT NULL
+        GROUP BY cost_currency ORDER BY cost_currency""",
     "cost_per_meeting": f"""
         SELECT sum(r.cost_micros) / 1000000.0 / (
           SELECT count(*) FROM meetings JOIN conversations c ON c.id = conversation_id
@@ -141,11 +151,21 @@ class Surfaces:
             for name in METRICS:
                 self.trends[name] = self._send("GET", "/api/v1/trend", params={**week, "metric": name}).json()
                 self.pages[name] = unescape(self._send("GET", "/trends", params={**week, "metric": name}).text)
+            self.executive = {
+                "python": json.loads(msgspec.json.encode(engine.analytics.executive(listed))),
+                "api": self._send("GET", "/api/v1/executive", params=ASKED).json(),
+            }
+            self.brief = unescape(self._send("GET", "/executive", params=ASKED).text)
         self.cli = self.ask("metrics")["metrics"]
+        self.executive["cli"] = self.ask("executive")
+        words = ["executive", *self.options(), "--data", str(self.data)]
+        self.told = CliRunner().invoke(cli, words, catch_exceptions=False, env={"COLUMNS": "1000"}).output
 
     def ask(self, *words):
-        options = [text for name, value in ASKED.items() for text in (f"--{name}", value)]
-        return said(*words, *options, "--data", str(self.data))
+        return said(*words, *self.options(), "--data", str(self.data))
+
+    def options(self):
+        return [text for name, value in ASKED.items() for text in (f"--{name}", value)]
 
     def _send(self, method, path, **more):
         async def send():
@@ -158,7 +178,10 @@ class Surfaces:
 
 @pytest.fixture(scope="module")
 def surfaces(tmp_path_factory):
-    return Surfaces(tmp_path_factory.mktemp("surfaces") / "data")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("DROPOFF_TARGETS", json.dumps(TARGETS))
+        patched.setenv("DROPOFF_ANNOTATIONS", json.dumps([{"at": "2026-04-02", "text": "<b>A fair</b>"}]))
+        yield Surfaces(tmp_path_factory.mktemp("surfaces") / "data")
 
 
 def of(rows, name):
@@ -228,3 +251,44 @@ def test_the_conversations_of_a_point_are_as_many(surfaces):
             name, _, value = part.partition("=")
             words += [f"--{name}", value.replace("%2F", "/")]
         assert said(*words)["total"] == point["value"]
+
+
+def _settled(answer):
+    """An answer without what depends on the minute in which it was asked."""
+    if isinstance(answer, dict):
+        moving = ("as_of", "follow_days", "until")
+        return {name: _settled(value) for name, value in answer.items() if name not in moving}
+    return [_settled(one) for one in answer] if isinstance(answer, list) else answer
+
+
+def test_the_executive_answer_is_the_same_everywhere(surfaces):
+    found = surfaces.executive
+    assert _settled(found["python"]) == _settled(found["api"]) == _settled(found["cli"])
+    rows = {(row["metric"], row.get("currency")): row for row in found["api"]["metrics"]}
+    for row in surfaces.api:
+        if (key := (row["metric"], row.get("currency"))) in rows:
+            assert {name: rows[key][name] for name in row if name != "segment"} == {
+                name: value for name, value in row.items() if name != "segment"
+            }
+    assert {name for name, _ in rows} >= {*TARGETS}
+    assert rows["revenue", "CHF"]["target"]["met"] is False
+    for (name, currency), row in rows.items():
+        assert (row["target"] is not None) == (name in TARGETS and currency in (None, "CHF")), name
+        points = surfaces.trends[name]["points"]
+        assert row["spark"] is not None
+        assert len(row["spark"]) == len(found["api"]["points"])
+        if METRICS[name].additive and row["unit"] == "count":
+            assert sum(row["spark"]) == sum(point["value"] for point in points) == row["value"]
+
+
+def test_the_executive_page_and_the_command_line_say_what_the_api_has(surfaces):
+    answer = surfaces.executive["api"]
+    assert [one["text"] for one in answer["annotations"]] == ["<b>A fair</b>"]
+    assert "<b>A fair" not in surfaces.brief.replace("<title><b>A fair</b></title>", "").partition("</svg>")[0]
+    for text in (surfaces.brief, surfaces.told):
+        for row in answer["metrics"]:
+            assert formats.measure(row) in text
+            assert row["target"] is None or verdicts.of_target(row) in text
+        for one in answer["changes"]:
+            assert verdicts.of_change(one, ZONE).partition(", each")[0] in text
+        assert answer["changes"] or verdicts.nothing(answer) in text

@@ -275,6 +275,16 @@ def cohorts(
     _print(_ask(data, "cohorts", params), json, _terminal().cohorts)
 
 
+@app.command()
+def executive(
+    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,
+    as_of: AsOf = None, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """A few metrics against target and the period before, and what changed by more than chance."""
+    params = _params(start, end, timezone, where, include_test, as_of=as_of)
+    _print(_ask(data, "executive", params), json, _terminal().executive)
+
+
 CompareFrom = Annotated[str | None, typer.Option("--compare-from", help="first day, or instant, of the other period")]
 CompareTo = Annotated[str | None, typer.Option("--compare-to", help="the day or instant after its last (exclusive)")]
 Follow = Annotated[str | None, typer.Option("--follow", help="how long conversations are followed, like 14d")]

@@ -169,6 +169,11 @@ _ALL = (
         beside=("unknown", where("state = 'booked' AND due_at IS NOT NULL AND past")),
     ),
     Metric(
+        "meetings_attended", "count", "activity", "up", "due_meetings",
+        "meetings that were due an hour ago or earlier and were attended, by their date",
+        where("state = 'attended' AND past"), additive=False,
+    ),
+    Metric(
         "sentiment_average", "score", "activity", "up", "messages", "mean over scored prospect messages",
         Total("sentiment", "sender = 'prospect'"),
         "count(sentiment) FILTER (WHERE sender = 'prospect')",
@@ -233,6 +238,10 @@ _ALL = (
         "touches_per_conversion", "ratio", "cohort", "down", "conversations",
         "bot and agent messages up to the win / converted",
         "sum(touches)", where("converted_at IS NOT NULL"), matures="converted",
+    ),
+    Metric(
+        "cost", "money", "cohort", "down", "costs", "what the messages of the conversations cost",
+        "sum(micros)", by_currency=True, additive=False, matures="responded",
     ),
     Metric(
         "cost_per_meeting", "money", "cohort", "down", "costs",

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dropoff.dashboard import advice, findings, formats, words
+from dropoff.dashboard import advice, findings, formats, verdicts, words
 from dropoff.dashboard.formats import visible
 
 Answer = Mapping[str, Any]
@@ -246,6 +246,30 @@ def trend(answer: Answer, console: Console) -> None:
 def _annotations(found: list[Answer], zone: str, console: Console) -> None:
     for one in found:
         console.print(Text(plain(f"{formats.instant(one['at'], zone)}: {one['text']}")))
+
+
+def executive(answer: Answer, console: Console) -> None:
+    """`dropoff executive`."""
+    _head(answer, console)
+    zone = answer["period"]["timezone"]
+    for row in answer["metrics"]:
+        currency = f", {plain(row['currency'])}" if row.get("currency") else ""
+        said = ", ".join(str(text) for text in _measured(row)[1:] if text not in ("", "–"))
+        head = f"{row['metric']}{currency}: {formats.measure(row)}"
+        console.print(Text(plain(f"{head} ({said})" if said else head), style="bold"))
+        young = [f"matured {formats.matured(row)}"] if row["immature"] and row.get("matured") else []
+        young += [f"projected {formats.projected(row)}"] if row["immature"] and row.get("projected") else []
+        target = [f"target: {verdicts.of_target(row)}"] if row["target"] else []
+        for text in (*young, *target, verdicts.of_previous(row)):
+            console.print(Text(plain(f"  {text}")))
+    console.print()
+    console.print(Text("what changed", style="bold"))
+    for one in answer["changes"]:
+        causes = "; ".join(verdicts.of_cause(cause, one) for cause in one["causes"])
+        console.print(Text(plain(f"{verdicts.of_change(one, zone)} {verdicts.why(one)} {causes}".rstrip())))
+    if not answer["changes"]:
+        console.print(Text(verdicts.nothing(answer)))
+    _annotations(answer["annotations"], zone, console)
 
 
 def cohorts(answer: Answer, console: Console) -> None:

@@ -16,6 +16,7 @@ from dropoff.analyse import (
     conversations,
     custom_funnel,
     dropoffs,
+    executive,
     experiments,
     explain,
     funnel,
@@ -49,6 +50,7 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "funnel": (*COMMON, "by", "name", "definition", "mode", "threshold", "interval"),
     "dropoffs": (*COMMON, "by", "name", "definition", "mode", "threshold", "sort", "explain"),
     "cohorts": (*COMMON, "stage", "interval"),
+    "executive": COMMON,
     "experiments": (*COMMON, "name", "goal", "horizon"),
     "experiments/plan": ("base", "effect", "power", "daily", "arms", "planned", "horizon"),
     "messages": (*COMMON, "rank", "position", "within", "limit"),
@@ -231,6 +233,13 @@ class Analytics:
         metric, (store, query) = self._metric(params), self._asked(params)
         interval = one(params, "interval") or "day"
         return _with_test(store, query, metrics.trend(store, query, metric, interval, self._young, self._marks))
+
+    def executive(self, params: Params) -> dict[str, Any]:
+        """A few metrics against target and the period before, and what changed."""
+        check_parameters("executive", params)
+        store, query = self._asked(params)
+        found = executive.answer(store, query, self._registry, self._targets, self._young, self._marks)
+        return _with_test(store, query, found)
 
     def segments(self, params: Params) -> dict[str, Any]:
         """One metric by segment, and which segments truly differ; on demand beside another period."""

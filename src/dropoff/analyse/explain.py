@@ -118,10 +118,9 @@ class Periods(NamedTuple):
 
 
 def _periods(store: Store, asked: Question) -> Periods:
-    query, before, metric, aged = asked
-    cells = _cells(store, replace(query, by=None, segments=()), asked)
-    both = _between(cells, NOW, BEFORE)
-    now, then = (_side(metric, one) for one in (both.of_a, both.of_b))
+    _, before, metric, aged = asked
+    both = pair_of(store, asked)
+    now, then = (side(metric, one) for one in (both.of_a, both.of_b))
     compared = compare(metric, both) if both.of_a.n and both.of_b.n else None
     return Periods(both, compared and compared.difference, {
         "period": before.to_dict(),
@@ -136,6 +135,11 @@ def _periods(store: Store, asked: Question) -> Periods:
     })  # fmt: skip
 
 
+def pair_of(store: Store, asked: Question) -> Pair:
+    """Both periods as a whole."""
+    return _between(_cells(store, replace(asked.query, by=None, segments=()), asked), NOW, BEFORE)
+
+
 def _between(cells: Cells, a: str, b: str) -> Pair:
     of_a, of_b = (cells.sums.get(name, _NOBODY) for name in (a, b))
     return pair(a, b, of_a, of_b, cells.between(a, b))
@@ -144,7 +148,8 @@ def _between(cells: Cells, a: str, b: str) -> Pair:
 _NOBODY = Clustered(0, 0, 0, 0, 0, 0)
 
 
-def _side(metric: Metric, sums: Clustered) -> dict[str, Any]:
+def side(metric: Metric, sums: Clustered) -> dict[str, Any]:
+    """A metric in one period, as answers have it."""
     found = found_of(metric, sums)
     return {
         "value": found.value, "numerator": sums.total, "denominator": sums.n, "interval": found.interval,
@@ -255,9 +260,9 @@ def _moves(asked: Question, cells: Cells, contacts: int, *, overlapping: bool) -
     rows = []
     for name in sorted({name[1:] for name in cells.sums}):
         both = _between(cells, NOW + name, BEFORE + name)
-        now, before = (_side(metric, one) for one in (both.of_a, both.of_b))
+        now, before = (side(metric, one) for one in (both.of_a, both.of_b))
         compared = compare(metric, both) if both.of_a.n and both.of_b.n else None
-        part, enough = added.get(name), now["enough"] and before["enough"]
+        part, enough = added.get(name), _is_enough(now, before)
         interval, p_value = _tested(part, contacts) if part else (None, None)
         rows.append({
             "dimension": query.by, "segment": name, "now": now, "before": before, "enough": enough,
@@ -269,6 +274,12 @@ def _moves(asked: Question, cells: Cells, contacts: int, *, overlapping: bool) -
             "where": where_of(query, name),
         })  # fmt: skip
     return rows
+
+
+def _is_enough(now: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """30 in both periods; a segment that one of them does not have at all, in the other."""
+    there = [one for one in (now, before) if one["denominator"]]
+    return bool(there) and all(one["enough"] for one in there)
 
 
 def _judged(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -299,7 +299,7 @@ def trend(
         "interval": interval,
         **now,
         "previous": {"period": before.period.to_dict(), **then},
-        "deploys": _deploys(store, query),
+        "deploys": deploys(store, query),
         "labellers": _labellers(store, query) if metric.name in LABELLED else [],
         "annotations": annotations.shown(marks, query.period, query.now),
     }
@@ -436,7 +436,7 @@ def _labellers(store: Store, query: Query) -> list[dict[str, Any]]:
     return [{"label_source": name or NONE, "at": instant(at)} for name, at in found[1:] if start <= at < end]
 
 
-def _deploys(store: Store, query: Query) -> list[dict[str, Any]]:
+def deploys(store: Store, query: Query) -> list[dict[str, Any]]:
     """When each bot version was first seen, where that lies in the period."""
     clause = select.Clause(store.dialect)
     rows = select.conversations(replace(query, by=None), clause, started=False)

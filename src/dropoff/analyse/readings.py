@@ -163,15 +163,24 @@ def at_one_age(metric: Metric, query: Query, aged: Aged | None) -> Written:
     def reading(clause: select.Clause) -> Reading:
         if follow is None:
             return as_it_stands(metric, query, since(cutoff))(clause)
+        x, n = share_within(metric, follow)
         rows = "SELECT *, started_at AS moment FROM c"
-        if metric.stages:
-            x, n = (_within(reached_at(stage), follow) for stage in metric.stages)
-            n = "true" if metric.stages[1] == "started" else n
-        else:
-            x, n = _within(_AT[metric.name], follow), "true"
         return Reading(rows, where(f"{x} AND {n}"), where(n), since(cutoff)(clause))
 
     return reading
+
+
+def share_within(metric: Metric, follow: int) -> tuple[str, str]:
+    """Of a metric that can be cut: which conversations have it within `follow` of their start, and which count."""
+    if not metric.stages:
+        return _within(_AT[metric.name], follow), "true"
+    x, n = (within(stage, follow) for stage in metric.stages)
+    return x, "true" if metric.stages[1] == "started" else n
+
+
+def within(stage: str, follow: int) -> str:
+    """Whether a conversation came to a stage within `follow` of its start."""
+    return _within(reached_at(stage), follow)
 
 
 def _within(at: str, follow: int) -> str:

@@ -339,6 +339,13 @@ def _of_comparisons(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
     periods = [Depends(_common), Depends(_of_periods)]
 
     @app.get(
+        "/v1/executive", response_model=shapes.ExecutiveAnswer, responses=refusals, dependencies=[Depends(_common)]
+    )
+    def executive(request: Request) -> Response:
+        """A few metrics against target and the period before, and what changed by more than chance."""
+        return _json(analytics.executive(params(request)))
+
+    @app.get(
         "/v1/segments", response_model=shapes.SegmentsAnswer, responses=refusals,
         dependencies=[*periods, Depends(_of_segments)],
     )  # fmt: skip

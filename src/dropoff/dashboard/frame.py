@@ -89,6 +89,10 @@ class Analytics(Protocol):
         """How many units an experiment needs."""
         ...
 
+    def executive(self, params: Params) -> dict:
+        """A few metrics: definition, interval, points, metrics, changes, deploys, annotations."""
+        ...
+
     def segments(self, params: Params) -> dict:
         """A metric by segment: definition, segments, best_performing, significant_differences, notes, compare."""
         ...

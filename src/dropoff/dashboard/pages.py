@@ -11,6 +11,7 @@ from dropoff.dashboard.alerts_page import Office, alerts_page, forms
 from dropoff.dashboard.cohorts import cohorts_page
 from dropoff.dashboard.conversations import conversation_page, conversations_page
 from dropoff.dashboard.dropoffs import dropoffs_page
+from dropoff.dashboard.executive import executive_page
 from dropoff.dashboard.experiments import experiments_page
 from dropoff.dashboard.frame import STATIC, Analytics, BuiltFiles, SecurityHeaders, error_page, render
 from dropoff.dashboard.funnel import funnel_page
@@ -45,6 +46,7 @@ def pages(analytics: Analytics, office: Office, shelf: Shelf) -> list[BaseRoute]
 
     return [
         route("/", funnel_page),
+        route("/executive", executive_page),
         route("/dropoffs", dropoffs_page),
         route("/optimization", optimization_page),
         route("/trends", trends_page),

@@ -2,6 +2,7 @@
 
 from dropoff.dashboard.shapes.alerts import AlertsAnswer, BacktestAnswer, EpisodesAnswer
 from dropoff.dashboard.shapes.common import Answer, Error, PeriodShape
+from dropoff.dashboard.shapes.executive import ExecutiveAnswer
 from dropoff.dashboard.shapes.experiments import ExperimentsAnswer, PlanAnswer
 from dropoff.dashboard.shapes.funnels import CohortsAnswer, DropOffsAnswer, FunnelAnswer
 from dropoff.dashboard.shapes.messages import MessagesAnswer
@@ -28,6 +29,7 @@ __all__ = [
     "DropOffsAnswer",
     "EpisodesAnswer",
     "Error",
+    "ExecutiveAnswer",
     "ExperimentsAnswer",
     "ExplainAnswer",
     "FunnelAnswer",

@@ -1,0 +1,124 @@
+"""The answer to executive."""
+
+from typing import NotRequired
+
+from typing_extensions import TypedDict
+
+from dropoff.analyse.answers import Matured, Projected
+from dropoff.dashboard.shapes.common import AnnotationShape, Answer, PeriodShape
+from dropoff.dashboard.shapes.metrics import DeployShape, MetricShape
+from dropoff.dashboard.shapes.segments import WeightShape
+
+
+class ChangeShape(TypedDict):
+    """A metric in both periods. `q_value` decides, over all that is shown; null where there is no test.
+
+    `follow_days`: how long each conversation is followed; those that began after `until` are left out. `n_now` and
+    `n_before` are of rates.
+    """
+
+    now: float | None
+    before: float | None
+    n_now: float | None
+    n_before: float | None
+    difference: float | None
+    interval: tuple[float, float] | None
+    p_value: float | None
+    q_value: float | None
+    test: str | None
+    follow_days: float | None
+    until: str | None
+
+
+class TargetShape(TypedDict):
+    """What is wanted, and of the period. `met` is null where that is not known; `by`: value, matured or projected.
+
+    `certain`: whether the interval leaves the target out; null without an interval.
+    """
+
+    value: float
+    per: str | None
+    scaled: float
+    met: bool | None
+    by: str | None
+    certain: bool | None
+
+
+class KeyMetricShape(TypedDict):
+    """A metric as `metrics` has it, with what it is held against; `spark`: its value in each of the answer's points.
+
+    From the point `immature_from` on it may still change.
+    """
+
+    metric: str
+    value: float | None
+    numerator: float | None
+    denominator: float | None
+    interval: tuple[float, float] | None
+    unit: str
+    clock: str
+    good: str
+    immature: bool
+    previous: MetricShape | None
+    change: ChangeShape | None
+    target: TargetShape | None
+    spark: list[float | None]
+    immature_from: int | None
+    currency: NotRequired[str | None]
+    amount: NotRequired[str | None]
+    n: NotRequired[int]
+    p50: NotRequired[float | None]
+    p90: NotRequired[float | None]
+    p99: NotRequired[float | None]
+    matured: NotRequired[Matured | None]
+    projected: NotRequired[Projected | None]
+    unknown: NotRequired[float | None]
+    labelled_share: NotRequired[float | None]
+
+
+class CauseShape(TypedDict):
+    """A segment that accounts for a part of a change. `now`, `before`: its own values."""
+
+    dimension: str
+    value: str
+    contribution: float
+    interval: tuple[float, float] | None
+    rate_effect: float
+    mix_effect: float
+    q_value: float
+    where: list[str] | None
+    now: float | None
+    before: float | None
+    weight: WeightShape | None
+
+
+class NewsShape(TypedDict):
+    """What changed by more than chance, and which segments account for it."""
+
+    metric: str
+    unit: str
+    good: str
+    clock: str
+    change: ChangeShape
+    causes: list[CauseShape]
+
+
+class ExecutiveDefinition(TypedDict):
+    """How both periods are compared. `previous`: as much of the period before as of this one has passed."""
+
+    follow: str
+    previous: PeriodShape
+    is_over: bool
+
+
+class ExecutiveAnswer(Answer):
+    """A few metrics against target and the period before; `points`: where the days or weeks of `spark` begin."""
+
+    definition: ExecutiveDefinition
+    test_conversations: int
+    interval: str
+    points: list[str]
+    metrics: list[KeyMetricShape]
+    changes: list[NewsShape]
+    deploys: list[DeployShape]
+    annotations: list[AnnotationShape]
