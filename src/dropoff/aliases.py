@@ -8,6 +8,18 @@ MAX_COMPONENT = 50
 
 def components(told: Iterable[list[str]]) -> dict[str, frozenset[str]]:
     """For each id the ids it is merged with, itself included. Components above `MAX_COMPONENT` are left unmerged."""
+    return {name: members for members in _members(told) if 1 < len(members) <= MAX_COMPONENT for name in members}
+
+
+def unmerged(told: Iterable[list[str]]) -> list[frozenset[str]]:
+    """The components that are left unmerged, the largest first."""
+    return sorted(
+        (found for found in _members(told) if len(found) > MAX_COMPONENT), key=lambda ids: (-len(ids), min(ids))
+    )
+
+
+def _members(told: Iterable[list[str]]) -> list[frozenset[str]]:
+    """The ids that are said to be one, a set each."""
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -22,7 +34,7 @@ def components(told: Iterable[list[str]]) -> dict[str, frozenset[str]]:
     members: dict[str, set[str]] = {}
     for name in parent:
         members.setdefault(root(name), set()).add(name)
-    return {name: frozenset(found) for found in members.values() if 1 < len(found) <= MAX_COMPONENT for name in found}
+    return [frozenset(found) for found in members.values()]
 
 
 def canonical(merged: dict[str, frozenset[str]]) -> dict[str, str]:

@@ -388,6 +388,17 @@ def messages(
     _print(_ask(data, "messages", params), json, _terminal().messages)
 
 
+@app.command()
+def operations(
+    interval: Annotated[str | None, typer.Option(help="hour, day, week or month [by the length of the period]")] = None,
+    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,
+    as_of: AsOf = None, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """How the bot is running: what stands out, what went wrong and why, how fast it answers, data health."""
+    params = _params(start, end, timezone, where, include_test, as_of=as_of, interval=interval)
+    _print(_ask(data, "operations", params), json, _terminal().operations)
+
+
 @experiments_app.command("show")
 def show_experiments(
     name: Annotated[str | None, typer.Argument(help="one experiment; default: all", show_default=False)] = None,
@@ -445,6 +456,13 @@ def list_conversations(
     message: Annotated[str | None, typer.Option(help="with --position: in which the bot said this there")] = None,
     position: Annotated[int | None, typer.Option(help="with --message: the how-manieth of the bot", min=1)] = None,
     intent: Annotated[str | None, typer.Option(help="with --message: with this intent of the bot")] = None,
+    trigger: Annotated[str | None, typer.Option(help="with a fallback that this triggered")] = None,
+    utterance: Annotated[str | None, typer.Option(help="in which the bot did not understand this")] = None,
+    error: Annotated[str | None, typer.Option(help="with an error of this kind")] = None,
+    escalation: Annotated[str | None, typer.Option(help="handed to a human first for this reason")] = None,
+    keyword: Annotated[str | None, typer.Option(help="that opted out first with this word")] = None,
+    opted_out_after: Annotated[str | None, typer.Option(help="that opted out after this intent of the bot")] = None,
+    health: Annotated[str | None, typer.Option(help="tied: whose path depends on a tie")] = None,
     limit: Annotated[int | None, typer.Option(help="how many [50]", min=1, max=1000)] = None,
     after: Annotated[str | None, typer.Option(help="the `next` of the page before")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="print the whole list as CSV")] = False,
@@ -459,6 +477,8 @@ def list_conversations(
     given |= {"experiment": experiment, "variant": variant, "goal": goal}
     given |= {"kind": kind, "group": group, "success": success, "cut": cut, "groups": groups, "steps": steps}
     given |= {"message": message, "position": position, "intent": intent}
+    given |= {"trigger": trigger, "utterance": utterance, "error": error, "escalation": escalation}
+    given |= {"keyword": keyword, "opted_out_after": opted_out_after, "health": health}
     params = _params(start, end, timezone, where, include_test, as_of=as_of, repeats=repeats, **given)
     params |= {"pattern": pattern} if pattern else {}
     if csv:

@@ -23,6 +23,7 @@ from dropoff.alerts.starters import configured
 from dropoff.alerts.values import Reader
 from dropoff.analyse.analytics import Analytics, no_past
 from dropoff.analyse.custom import registry
+from dropoff.analyse.health import Live
 from dropoff.control.base import Control
 from dropoff.errors import InvalidInput, Unavailable
 from dropoff.ingest import metrics
@@ -112,6 +113,7 @@ class Engine:
         # A store of one worker is known by its place, so that its worker may come back at once after a crash.
         self.name = secrets.token_hex(8) if self.shared else f"{socket.gethostname()}:{settings.data.resolve()}"
         self.imports = Imports(self.control, self.name)
+        self._since, self._seen = datetime.now(UTC), Counter[str]()
         known = registry(settings.metrics)
         self.outbox = Outbox(self.control, [receiver.name for receiver in settings.receivers], metrics.count_notice)
         if self.jobs.read or self.jobs.watch:
@@ -123,7 +125,7 @@ class Engine:
                 self.store, settings.timezone, test=settings.test, registry=known,
                 funnels=settings.funnels, maturity=settings.maturity, past=past,
                 planned=settings.experiments, wording=wording_rules(settings.wording), targets=settings.targets,
-                marks=settings.marks,
+                marks=settings.marks, live=self.live,
             )  # fmt: skip
             self.reports = Reports(self.ask, settings.timezone, settings.public_url)
             self.sent = Memory(self.control)
@@ -199,6 +201,14 @@ class Engine:
             return self._queue.lag() if self._queue else None
         return None
 
+    def live(self) -> Live:
+        """What this process knows of the data that no store keeps."""
+        lag, counts = self.lag(), (None,) * 4
+        if self.jobs.work:
+            counts = tuple(self._seen[name] for name in ("stored", "duplicate", "conflict", "dead"))
+        waits = (lag.events, lag.seconds) if lag else (None, None)
+        return Live(*waits, self._since if self.jobs.work else None, *counts)
+
     def standing(self) -> tuple[list[tuple[str, str, str, str]], dict[str, int]]:
         """For Prometheus: how alerts stand as rule, severity, segment and state, and how many notices wait for each
         receiver. Nothing of roles that have no business with alerts, nor while the control state is away."""
@@ -270,8 +280,10 @@ class Engine:
     def _count(self, tally: Tally) -> None:
         metrics.BATCH.observe(tally.events)
         metrics.STORED.inc(sum(tally.stored.values()))
+        self._seen["stored"] += sum(tally.stored.values())
         for (_, reason), count in tally.dropped.items():
             metrics.DROPPED.labels(reason).inc(count)
+            self._seen[reason] += count
         metrics.DEAD.inc(tally.dead)
         self.imports.add(tally)
 

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dropoff.dashboard import advice, findings, formats, verdicts, words
+from dropoff.dashboard import advice, findings, formats, health, verdicts, words
+from dropoff.dashboard import operations as operating
 from dropoff.dashboard.formats import visible
 
 Answer = Mapping[str, Any]
@@ -460,6 +461,40 @@ def _moved(title: str, moves: list[Answer], answer: Answer, console: Console) ->
     ]  # fmt: skip
     columns = {"segment": False, "now": True, "before": True, "by rate": True, "by mix": True, "together": True}
     table(title, columns | {"95 %": False, "": False}, rows, console)
+
+
+def operations(answer: Answer, console: Console) -> None:
+    """`dropoff operations`."""
+    _head(answer, console)
+    odd = [f"{part.name}, {text}" for part, text in operating.parts_said(answer)]
+    table("what stands out", {"": False}, [[text] for text in odd or ["nothing"]], console)
+    console.print()
+    _drop_offs("drop-offs", answer["funnel"], console)
+    console.print()
+    rates: list[list[object]] = [[part.name, *_measured(answer[part.key]["rate"])] for part in operating.PARTS]
+    table("rates", {"rate": False, "value": True, "95 %": False, "of": True, "": False}, rows=rates, console=console)
+    for part in operating.PARTS:
+        for name, heading, _ in part.lists:
+            rows: list[list[object]] = [
+                [operating.value_of(row), formats.number(row["count"]), rate(row["share"]),
+                 formats.number(row["conversations"])]
+                for row in answer[part.key][name][:_ROWS]
+            ]  # fmt: skip
+            console.print()
+            columns = {heading.lower(): False, "times": True, "share": False, "conversations": True}
+            table(part.name.lower(), columns, rows, console)
+    _response_times(answer["response_times"], answer, console)
+    rows = [[line.name, line.value, line.meaning] for line in health.lines(answer, {})]
+    console.print()
+    table("data health", {"": False, " ": True, "meaning": False}, rows, console)
+
+
+def _response_times(times: Answer, answer: Answer, console: Console) -> None:
+    console.print()
+    quantiles = ", ".join(f"{name} {formats.duration(times[name])}" for name in ("median", "p90", "p99"))
+    console.print(Text(f"response times: {quantiles} (n = {formats.number(times['n'])})"))
+    rows: list[list[object]] = [[one.name, formats.number(one.n)] for one in operating.bins(answer)]
+    table("", {"took": False, "answers": True}, rows, console)
 
 
 def messages(answer: Answer, console: Console) -> None:

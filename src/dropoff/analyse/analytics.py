@@ -20,8 +20,10 @@ from dropoff.analyse import (
     experiments,
     explain,
     funnel,
+    health,
     messages,
     metrics,
+    operations,
     optimization,
     own,
     patterns,
@@ -29,6 +31,7 @@ from dropoff.analyse import (
     sampling,
     segments,
     select,
+    troubles,
 )
 from dropoff.analyse.funnel import Definition
 from dropoff.analyse.remembered import Remembered
@@ -55,6 +58,7 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "experiments/plan": ("base", "effect", "power", "daily", "arms", "planned", "horizon"),
     "messages": (*COMMON, "rank", "position", "within", "limit"),
     "metrics": (*COMMON, "by", "metric"),
+    "operations": (*COMMON, "interval"),
     "trend": (*COMMON, "by", "metric", "interval"),
     "segments": (*COMMON, "metric", "by", "segment", "units", "compare", "compare_from", "compare_to", "follow"),
     "explain": (*COMMON, "metric", "by", "compare_from", "compare_to", "follow"),
@@ -63,7 +67,7 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "definitions": (),
     "conversations": (
         *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", *dropoffs.BEHIND, "limit",
-        "after", *experiments.BEHIND, *patterns.BEHIND, *messages.BEHIND,
+        "after", *experiments.BEHIND, *patterns.BEHIND, *messages.BEHIND, *troubles.BEHIND,
     ),
     "conversation": ("timezone", "as_of"),
     "sample": (*COMMON, *sampling.PARAMETERS),
@@ -125,6 +129,7 @@ class Analytics:
         wording: Sequence[Rule] = RULES,
         targets: Mapping[str, Sequence[Target]] = MappingProxyType({}),
         marks: Sequence[Mark] = (),
+        live: Callable[[], health.Live] = health.unknown,
     ) -> None:
         self._store = store
         self._timezone = timezone
@@ -138,6 +143,7 @@ class Analytics:
         self._wording = wording
         self._targets = targets
         self._marks = marks
+        self._live = live
         self._remembered = Remembered()
 
     def funnel(self, params: Params) -> dict[str, Any]:
@@ -208,6 +214,15 @@ class Analytics:
         check_parameters("messages", params)
         asked, (store, query) = messages.parse(params), self._asked(params)
         return _with_test(store, query, messages.answer(store, query, self._young, self._wording, asked))
+
+    def operations(self, params: Params) -> dict[str, Any]:
+        """How the bot is running, and whether its data is whole. What waits now is not asked of the past."""
+        check_parameters("operations", params)
+        live = self._live() if one(params, "as_of") is None else health.unknown()
+        store, query = self._asked(params)
+        interval = operations.interval_of(params, query)
+        found = operations.answer(store, query, self._young, interval, live)
+        return _with_test(store, query, found | {"annotations": annotations.shown(self._marks, query.period, query.now)})
 
     def plan(self, params: Params) -> dict[str, Any]:
         """How many units an experiment needs, and how long that takes."""
@@ -333,6 +348,8 @@ class Analytics:
             return patterns.behind(store, query, params, *way), patterns.described(*way)
         if message := messages.parse_behind(params):
             return messages.units(store, query, self._wording, message), messages.described(message)
+        if trouble := troubles.parse_behind(params):
+            return troubles.behind(store, query, trouble), troubles.described(trouble)
         name, chosen = self._chosen(params)
         if meant := dropoffs.parse_behind(params):
             _without_within(params)

@@ -340,7 +340,7 @@ def _points(
     nothing = Sums(Decimal(0), None if metric.denominator is None else Decimal(0))
     points = []
     for bucket, (key, start, end) in enumerate(buckets(query.period, interval)):
-        span = _span(start, end, query, wait_of(metric, waits))
+        span = span_of(start, end, query, wait_of(metric, waits))
         for segment, currency in sorted(lines):
             cell = Cell(segment, key, currency or None)
             row = describe(metric, cell, found.get(cell, nothing), waits.recorded)
@@ -348,7 +348,7 @@ def _points(
     return points
 
 
-def _span(start: datetime, end: datetime, query: Query, wait: Maturity | None) -> dict[str, Any]:
+def span_of(start: datetime, end: datetime, query: Query, wait: Maturity | None) -> dict[str, Any]:
     """The same as `part_of`, and whether it is old enough."""
     last = min(end, query.period.end)
     return part_of(start, end, query) | {"immature": wait is not None and last + wait.micros * MICROSECOND > query.now}

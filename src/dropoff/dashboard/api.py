@@ -110,6 +110,26 @@ def _of_listing(
     """As above."""
 
 
+def _of_troubles(
+    trigger: Annotated[str | None, Query(description="with a fallback in the period that this triggered")] = None,
+    utterance: Annotated[str | None, Query(description="in which the bot did not understand this")] = None,
+    error: Annotated[str | None, Query(description="with an error of this kind in the period")] = None,
+    escalation: Annotated[str | None, Query(description="handed to a human first for this reason")] = None,
+    keyword: Annotated[str | None, Query(description="that opted out first with this word")] = None,
+    opted_out_after: Annotated[str | None, Query(description="that opted out after this intent of the bot")] = None,
+    health: Annotated[str | None, Query(description="tied: whose path depends on a tie")] = None,
+) -> None:
+    """As above."""
+
+
+def _of_operations(
+    interval: Annotated[
+        str | None, Query(description="hour, day, week or month; default: by the length of the period")
+    ] = None,
+) -> None:
+    """As above."""
+
+
 def _of_cohorts(
     stage: Annotated[str | None, Query(description="a stage of the funnel sales; default: the last recorded")] = None,
     interval: Annotated[str | None, Query(description="day, week (default) or month")] = None,
@@ -272,7 +292,7 @@ def api(
         app.add_exception_handler(kind, refuse)
     refusals: Any = {status: {"model": shapes.Error} for status in (400, 401, 503)}
     of_metrics, of_trend, of_listing = ([Depends(_common), Depends(of)] for of in (_of_metrics, _of_trend, _of_listing))
-    of_listing += [Depends(_of_paths)]
+    of_listing += [Depends(_of_paths), Depends(_of_troubles)]
 
     @app.get("/v1/metrics", response_model=shapes.MetricsAnswer, responses=refusals, dependencies=of_metrics)
     def metrics(request: Request) -> Response:
@@ -283,6 +303,14 @@ def api(
     def trend(request: Request) -> Response:
         """One metric over time."""
         return _json(analytics.trend(params(request)))
+
+    @app.get(
+        "/v1/operations", response_model=shapes.OperationsAnswer, responses=refusals,
+        dependencies=[Depends(_common), Depends(_of_operations)],
+    )  # fmt: skip
+    def operations(request: Request) -> Response:
+        """How the bot is running, what stands out, and whether the data is whole."""
+        return _json(analytics.operations(params(request)))
 
     @app.get("/v1/definitions", response_model=shapes.DefinitionsAnswer, responses=refusals)
     def definitions(request: Request) -> Response:

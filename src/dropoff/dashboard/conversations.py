@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dropoff.analyse.troubles import BEHIND
 from dropoff.dashboard import formats, words
 from dropoff.dashboard.findings import chain
 from dropoff.dashboard.frame import COMMON, ONE, Analytics, Params, condition_chips, query, question, render, url
@@ -18,7 +19,7 @@ _OF_PATTERN = ("pattern", "kind", "group", "success", "cut", "groups", "steps", 
 _OF_MESSAGE = ("message", "position", "intent")
 _PARAMETERS = (
     *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", *_BEHIND, *_OF_EXPERIMENT,
-    *_OF_PATTERN, *_OF_MESSAGE, "limit", "after",
+    *_OF_PATTERN, *_OF_MESSAGE, *BEHIND, "limit", "after",
 )  # fmt: skip
 
 
@@ -57,6 +58,8 @@ def chips(params: Params) -> list[dict[str, str]]:
         "said": "The bot said", "last_intent": "Silent after", "instead": "Instead", "reason": "Meanwhile",
         "name": "Funnel", "mode": "Mode", "experiment": "Experiment", "variant": "Variant", "goal": "Came to",
         "message": "Message", "position": "Message number", "intent": "Intent",
+        "trigger": "Fallback", "utterance": "Not understood", "error": "Error", "escalation": "Handed over",
+        "keyword": "Opted out with", "opted_out_after": "Opted out after", "health": "Data health",
     }  # fmt: skip
     gone = {"stage": {"stage": None, "within": None}}  # without a stage nothing was reached within a time
     gone |= dict.fromkeys(("experiment", "variant"), dict.fromkeys(_OF_EXPERIMENT))

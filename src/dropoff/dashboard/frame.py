@@ -85,6 +85,10 @@ class Analytics(Protocol):
         """The bot's messages: definition, messages, best_performing, worst_performing, first_messages."""
         ...
 
+    def operations(self, params: Params) -> dict:
+        """How the bot is running: funnel, escalations, fallbacks, errors, response_times, opt_outs, health."""
+        ...
+
     def plan(self, params: Params) -> dict:
         """How many units an experiment needs."""
         ...

@@ -16,6 +16,7 @@ from dropoff.dashboard.experiments import experiments_page
 from dropoff.dashboard.frame import STATIC, Analytics, BuiltFiles, SecurityHeaders, error_page, render
 from dropoff.dashboard.funnel import funnel_page
 from dropoff.dashboard.messages import messages_page
+from dropoff.dashboard.operations import operations_page
 from dropoff.dashboard.optimization import optimization_page
 from dropoff.dashboard.patterns import patterns_page
 from dropoff.dashboard.reports_page import Shelf, reports_page
@@ -46,6 +47,7 @@ def pages(analytics: Analytics, office: Office, shelf: Shelf) -> list[BaseRoute]
 
     return [
         route("/", funnel_page),
+        route("/operations", operations_page),
         route("/executive", executive_page),
         route("/dropoffs", dropoffs_page),
         route("/optimization", optimization_page),

@@ -14,6 +14,7 @@ from dropoff.dashboard.shapes.metrics import (
     QueryAnswer,
     TrendAnswer,
 )
+from dropoff.dashboard.shapes.operations import OperationsAnswer
 from dropoff.dashboard.shapes.optimization import OptimizationAnswer
 from dropoff.dashboard.shapes.patterns import PatternsAnswer
 from dropoff.dashboard.shapes.sampling import SampleAnswer
@@ -35,6 +36,7 @@ __all__ = [
     "FunnelAnswer",
     "MessagesAnswer",
     "MetricsAnswer",
+    "OperationsAnswer",
     "OptimizationAnswer",
     "OwnQuery",
     "PatternsAnswer",
