@@ -222,7 +222,9 @@ class Analytics:
         store, query = self._asked(params)
         interval = operations.interval_of(params, query)
         found = operations.answer(store, query, self._young, interval, live)
-        return _with_test(store, query, found | {"annotations": annotations.shown(self._marks, query.period, query.now)})
+        return _with_test(
+            store, query, found | {"annotations": annotations.shown(self._marks, query.period, query.now)}
+        )
 
     def plan(self, params: Params) -> dict[str, Any]:
         """How many units an experiment needs, and how long that takes."""

@@ -47,7 +47,11 @@ def _now(health: Mapping, zone: str) -> list[Line]:
     waits = f"the oldest for {formats.duration(health['lag_seconds'])}" if health["lag_events"] else "nothing waits"
     return [
         Line("Last event received", formats.instant(health["last_received_at"], zone), "of all events there are"),
-        Line("Waiting in the queue", formats.number(health["lag_events"]), _ELSEWHERE if health["lag_events"] is None else waits),
+        Line(
+            "Waiting in the queue",
+            formats.number(health["lag_events"]),
+            _ELSEWHERE if health["lag_events"] is None else waits,
+        ),
         Line("Duplicates", formats.number(health["duplicates"]), f"equal copies, left out; {since}"),
         Line("Conflicts", formats.number(health["conflicts"]), f"other events with a known id, left out; {since}"),
         Line("Dead letters", formats.number(health["dead"]), f"accepted and not to be processed; {since}"),
