@@ -304,14 +304,6 @@ def api(
         """One metric over time."""
         return _json(analytics.trend(params(request)))
 
-    @app.get(
-        "/v1/operations", response_model=shapes.OperationsAnswer, responses=refusals,
-        dependencies=[Depends(_common), Depends(_of_operations)],
-    )  # fmt: skip
-    def operations(request: Request) -> Response:
-        """How the bot is running, what stands out, and whether the data is whole."""
-        return _json(analytics.operations(params(request)))
-
     @app.get("/v1/definitions", response_model=shapes.DefinitionsAnswer, responses=refusals)
     def definitions(request: Request) -> Response:
         """What every metric means."""
@@ -474,6 +466,14 @@ def _of_funnels(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
 
 
 def _operate(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
+    @app.get(
+        "/v1/operations", response_model=shapes.OperationsAnswer, responses=refusals,
+        dependencies=[Depends(_common), Depends(_of_operations)],
+    )  # fmt: skip
+    def operations(request: Request) -> Response:
+        """How the bot is running, what stands out, and whether the data is whole."""
+        return _json(analytics.operations(params(request)))
+
     @app.post("/v1/query", response_model=shapes.QueryAnswer, responses=refusals)
     def query(own: shapes.OwnQuery) -> Response:
         """One SELECT over the views: read-only, no files, 10 seconds, 10,000 rows."""
