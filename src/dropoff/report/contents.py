@@ -27,7 +27,8 @@ def contents(
     sections = [metrics, losses.section(answered, here), learned.anomalies(answered, spans.now)]
     if kind == "monthly":
         sections += [monthly.cohorts(answered, long), monthly.segments(answered, long)]
-    sections += [learned.learned(answered, long), _experiments(answered, kind, long, params)]
+    found, tests = learned.learned(answered, long)
+    sections += [found, _experiments(answered, kind, long, params), tests]
     sections.append(talks.section(answered, here))
     zone = ZoneInfo(spans.now.timezone)
     return Report(

@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from dropoff.dashboard import findings, formats
+from dropoff.analyse.stats import SIGNIFICANT
+from dropoff.dashboard import advice, findings, formats
 from dropoff.dashboard import words as names
 from dropoff.periods import Period
 from dropoff.query import Params
 from dropoff.report.value import Answered, Ask, Block, Bullets, Run, Runs, Section, note, paragraph, table, words
 
 _EACH = 3
+_TESTS = 5
 
 
 def anomalies(ask: Ask, period: Period) -> Section:
@@ -45,35 +47,36 @@ def _episode(found: Answered, place: int, zone: str) -> list[str | Run]:
     ]
 
 
-def learned(ask: Ask, long: Params) -> Section:
-    """Patterns, messages and objections of a longer time."""
-    patterns, messages = ask("patterns", long), ask("messages", long)
-    period = patterns.at("period")
+def learned(ask: Ask, long: Params) -> tuple[Section, Section]:
+    """What goes along with success in a longer time, and what to test next."""
+    found = ask("optimization", long)
+    period = found.at("period")
     zone = period["timezone"]
     days = f"{formats.day(period['from'], zone)} to {formats.last_day(period['to'], zone)}"
     groups = (
-        ("Where ways part", _said(patterns, "divergence_points", findings.of_point)),
-        ("What successful conversations do", _said(patterns, "successful", findings.of_pattern)),
-        ("What failed conversations do", _said(patterns, "failed", findings.of_pattern)),
-        ("Messages that do best", _messages(messages, "best_performing")),
-        ("Messages that do worst", _messages(messages, "worst_performing")),
-        ("Answers to objections", _answers(patterns)),
+        ("Where ways part", _said(found, findings.of_point, "divergence_points")),
+        ("What successful conversations do", _said(found, findings.of_pattern, "patterns", "successful")),
+        ("What failed conversations do", _said(found, findings.of_pattern, "patterns", "failed")),
+        ("Messages that do best", _messages(found, "best_messages")),
+        ("Messages that do worst", _messages(found, "worst_messages")),
+        ("Answers to objections", _answers(found)),
+        ("Segments that differ", _said(found, advice.of_segment, "segments")),
     )
     blocks: list[Block] = [note(f"Found in {days}: a short period holds too little.")]
-    for title, found in groups:
-        if found:
-            blocks += [paragraph(f"{title}:"), Bullets(tuple(found))]
+    for title, said in groups:
+        if said:
+            blocks += [paragraph(f"{title}:"), Bullets(tuple(said))]
     if len(blocks) == 1:
         blocks.append(note("Nothing is confirmed: what differs may be chance."))
-    return Section("Findings", (*blocks, note(findings.HONEST)))
+    return Section("Findings", (*blocks, note(findings.HONEST))), _tests(found)
 
 
-def _said(found: Answered, name: str, write: Callable[[Mapping], str]) -> list[Runs]:
-    return [words(found.run(write, name, place), ".") for place in range(min(_EACH, len(found.at(name))))]
+def _said(found: Answered, write: Callable[[Mapping], str], *at: str) -> list[Runs]:
+    return [words(found.run(write, *at, place), ".") for place in range(min(_EACH, len(found.at(*at))))]
 
 
 def _messages(found: Answered, name: str) -> list[Runs]:
-    definition = found.at("definition")
+    definition = found.at("messages")
 
     def write(row: Mapping) -> str:
         name, place = formats.message_name(row, 120), formats.message_place(row)
@@ -83,17 +86,39 @@ def _messages(found: Answered, name: str) -> list[Runs]:
 
 
 def _answers(found: Answered) -> list[Runs]:
-    """The best and the worst answer to each objection whose answers differ."""
+    """Of each objection the answers that differ from the others."""
     lines = []
     for place, one in enumerate(found.at("objections")):
-        differ = [i for i, row in enumerate(one["answers"]) if row["q_value"] is not None and row["q_value"] < 0.05]
-        for i in differ[:2]:
-            written = found.run(
-                lambda row, name=one["objection"]: findings.of_answer(name, row), "objections", place, "answers", i
-            )
-            q = found.run(lambda q: f"q = {q:.2g}", "objections", place, "answers", i, "q_value")
-            lines.append(words(written, ", ", q, "."))
+        for i, row in enumerate(one["answers"]):
+            if row["q_value"] is not None and row["q_value"] < SIGNIFICANT:
+
+                def write(row: Mapping, name: str = one["objection"]) -> str:
+                    return advice.of_answer(name, row)
+
+                lines.append(words(found.run(write, "objections", place, "answers", i), "."))
     return lines[: 2 * _EACH]
+
+
+def _tests(found: Answered) -> Section:
+    """What to test next, the most gain for each week first; what is too small to be found stands last."""
+    goal, tests = found.at("definition", "goal"), found.at("next_tests")
+    worth = [
+        words(found.run(lambda row: f"{advice.of_test(row)}. {advice.of_size(row, goal)}", "next_tests", place), ".")
+        for place, row in enumerate(tests)
+        if row["reason"] == "worth_it"
+    ]
+    small = [
+        words(
+            found.run(lambda row: f"{advice.of_test(row)}: {formats.number(row['weeks'])} weeks", "next_tests", place)
+        )
+        for place, row in enumerate(tests)
+        if row["reason"] == "too_small"
+    ]
+    blocks: list[Block] = [Bullets(tuple(worth[:_TESTS]))] if worth else [note("Nothing is large enough to be tested.")]
+    if small:
+        blocks += [paragraph("Too small to be found in time:"), Bullets(tuple(small[:_TESTS]))]
+    proof = "Half of what was seen is taken for plausible, and the rank is the gain for each week of testing."
+    return Section("What to test next", (*blocks, note(proof)))
 
 
 def experiments(ask: Ask, params: Params, *, whole: bool) -> Section:
