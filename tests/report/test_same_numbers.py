@@ -28,8 +28,8 @@ from dropoff.settings import load
 END = datetime(2026, 6, 1, tzinfo=UTC)
 ZONE = "America/New_York"
 ASKED = {
-    "weekly": {"from": ["2026-05-11"], "to": ["2026-05-18"], "where": ["channel=sms", "channel=chat"]},
-    "monthly": {"from": ["2026-04-01"], "to": ["2026-05-01"]},
+    "weekly": {"from": ["2026-04-24"], "to": ["2026-05-01"], "where": ["channel=sms", "channel=chat"]},
+    "monthly": {"from": ["2026-04-01"], "to": ["2026-05-01"], "where": ["channel=sms", "channel=chat"]},
 }
 
 
@@ -48,7 +48,7 @@ class World:
             self.pages = {path: self.send("GET", path).status_code for path in pages}
             self.shelf = self.send("GET", "/reports").text
             self.refused = self.send("GET", "/api/v1/report?kind=yearly").json()
-            self.fixed = [_fixed(engine) for _ in "ab"]
+            self.fixed = _fixed(engine)
             self._formats(engine)
 
     def _sources(self):
@@ -73,13 +73,14 @@ class World:
 
 
 def _fixed(engine):
-    """A report of one moment."""
+    """A report of one moment, twice."""
     analytics = Analytics(engine.store, ZONE, lambda: END)
 
     def ask(question, params):
         return {"episodes": []} if question == "alerts/history" else getattr(analytics, question)(params)
 
-    return Reports(ask, ZONE, None, lambda: END).file({"kind": ["weekly"], "where": ["channel=chat"]})
+    reports = Reports(ask, ZONE, None, lambda: END)
+    return [reports.file({"kind": ["weekly"], "where": ["channel=chat"]}) for _ in "ab"]
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +158,7 @@ def test_the_api_gives_each_format_as_a_file(world):
     for name, file in world.files.items():
         assert file.status_code == 200
         assert file.headers["content-type"] == FORMATS[name].media_type
-        assert f'filename="dropoff-weekly-2026-05-11.{name}"' in file.headers["content-disposition"]
+        assert f'filename="dropoff-weekly-2026-04-24.{name}"' in file.headers["content-disposition"]
         assert "script" not in file.headers["content-security-policy"]
     assert world.files["pdf"].content.startswith(b"%PDF")
     assert world.files["json"].json()["sections"][0]["title"] == "Key metrics"
@@ -171,4 +172,4 @@ def test_the_page_offers_the_last_ones(world):
 
 def test_the_command_line_writes_the_file_of_the_api(world):
     assert world.written == world.files["md"].text
-    assert world.written.startswith("# Weekly report, 2026-05-11 to 2026-05-17\n")
+    assert world.written.startswith("# Weekly report, 2026-04-24 to 2026-04-30\n")
