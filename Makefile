@@ -5,7 +5,7 @@ STATIC := src/dropoff/dashboard/static
 WEB := src/dropoff/dashboard/web
 WORKERS ?= 3
 
-.PHONY: demo test check format bench long build docs setup system lock clean
+.PHONY: demo test check format bench long build docs pictures setup system lock clean
 
 demo: setup                ## open a running dashboard on 20,000 generated conversations
 	$(BIN)/dropoff demo --data demo-data
@@ -37,6 +37,9 @@ build: setup               ## the wheels: dropoff and dropoff-client
 docs: setup                ## the reference renewed, and the site in dist/docs, without the network
 	$(BIN)/python docs/reference.py
 	$(BIN)/sphinx-build -q -W --keep-going docs dist/docs
+
+pictures: setup system      ## every page in both themes and sizes, of a demo of its own, into docs/images
+	$(BIN)/python docs/pictures.py
 
 setup: .venv/.ready $(STATIC)/.ready
 

@@ -35,7 +35,7 @@ export default defineConfig({
     rollupOptions: {
       input: {
         style: `${web}/style.css`,
-        filters: `${web}/filters.ts`,
+        page: `${web}/page.ts`,
         main: `${web}/main.ts`,
         docs: `${web}/docs.ts`,
       },

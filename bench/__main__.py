@@ -1,6 +1,6 @@
 """Dropoff against named peers, all in one run on one machine: trust the ratios more than the numbers.
 
-python -m bench [--quick] [--only ingest|worker|grown|stores|funnels|patterns|sizing|import|star] [--json FILE]
+python -m bench [--quick] [--only ingest|worker|grown|stores|funnels|patterns|pages|sizing|import|star] [--json FILE]
                 [--page docs/benchmarks.md]
 """
 
@@ -21,7 +21,7 @@ import polars
 from rich.console import Console
 from rich.table import Table
 
-from bench import funnels, grown, imports, ingest, patterns, sizing, stores, worker
+from bench import funnels, grown, imports, ingest, pages, patterns, sizing, stores, worker
 from bench.data import Timeline
 from bench.page import COLUMNS, cells, renewed
 from bench.rows import FULL, QUICK, Row
@@ -33,6 +33,7 @@ PARTS: dict[str, Callable[..., Iterable[Row]]] = {
     "stores": stores.measure,
     "funnels": funnels.measure,
     "patterns": patterns.measure,
+    "pages": pages.measure,
     "sizing": sizing.measure,
     "import": imports.measure,
     "star": lambda _plan, _timeline, folder: imports.star(folder),

@@ -480,7 +480,7 @@ def test_the_openapi_document_names_every_address_and_resolves(client):
         "/v1/experiments", "/v1/experiments/plan", "/v1/patterns", "/v1/messages", "/v1/optimization", "/v1/executive",
         "/v1/sample", "/v1/report",
         "/v1/alerts", "/v1/alerts/history", "/v1/alerts/backtest", "/v1/alerts/silences", "/v1/alerts/silences/{id}",
-        "/v1/alerts/acknowledgements", "/v1/alerts/acknowledgements/{id}",
+        "/v1/version", "/v1/operations", "/v1/alerts/acknowledgements", "/v1/alerts/acknowledgements/{id}",
     }  # fmt: skip
     assert document["servers"] == [{"url": "/api"}]
     door = document["paths"]["/v1/events"]["post"]

@@ -94,6 +94,7 @@ def test_channel_funnel_and_test_traffic(demo, page):
     by = demo.get("/api/v1/funnel?by=channel")["segments"]["sms"]
     assert stages(page) == as_page(by)
     assert page.locator("select[name=where]").input_value() == "channel=sms"
+    page.get_by_text("More filters").click()
     page.get_by_label("Include test traffic").check()
     apply(page)
     assert parameters(page)["include_test"] == ["1"]
@@ -228,7 +229,7 @@ def test_the_dark_theme_is_dark(demo, open_page):
 def test_without_scripts_the_tables_say_it_all(demo, open_page):
     page = open_page(java_script_enabled=False)
     page.goto(demo.url)
-    assert not page.locator(".chart").is_visible()
+    assert not page.locator(".plot").first.is_visible()
     api = demo.get("/api/v1/funnel")
     assert stages(page) == as_page(api)
     page.locator("select[name=where]").select_option("channel=sms")
@@ -319,7 +320,7 @@ def test_a_trend_with_the_keyboard_alone(demo, page):
 def test_a_trend_without_scripts_and_on_a_phone(demo, open_page):
     page = open_page(java_script_enabled=False, **PHONE)
     page.goto(f"{demo.url}/trends?metric=win_rate&interval=month")
-    assert not page.locator(".chart").is_visible()
+    assert not page.locator(".plot").first.is_visible()
     assert points(page) == as_points(demo.get("/api/v1/trend?metric=win_rate&interval=month"))
     page.locator("select[name=metric]").select_option("response_time")
     apply(page)

@@ -48,7 +48,7 @@ def test_without_scripts_the_tables_say_it_all(demo, open_page):
     page = open_page(java_script_enabled=False)
     page.goto(f"{demo.url}{PAGES[0]}")
     assert page.get_by_role("heading", name="Where both groups are").count() == 1
-    assert not page.locator(".chart").first.is_visible()
+    assert not page.locator(".plot").first.is_visible()
 
 
 @needs_axe

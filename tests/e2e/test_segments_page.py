@@ -85,7 +85,7 @@ def test_without_scripts_the_table_says_it_all(demo, open_page):
     page = open_page(java_script_enabled=False)
     page.goto(f"{demo.url}/segments?metric=response_rate&by=channel")
     assert values(page) == as_rows(demo.get("/api/v1/segments?metric=response_rate&by=channel"))
-    assert not page.locator(".chart").first.is_visible()
+    assert not page.locator(".plot").first.is_visible()
 
 
 @needs_axe

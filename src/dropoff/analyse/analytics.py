@@ -44,6 +44,7 @@ from dropoff.metrics import METRICS, Metric, named
 from dropoff.periods import parse_instant, parse_zone
 from dropoff.query import NO_TEST_RULES, Params, Query, TestTraffic, number, one, parse_query
 from dropoff.store.base import Store
+from dropoff.store.sql import PHYSICAL
 from dropoff.targets import Target
 from dropoff.wording import RULES, Rule
 
@@ -384,7 +385,16 @@ class Analytics:
             "timezone": self._timezone,
             "has_data": has_data,
             "funnels": list(self._funnels),
+            "metrics": [
+                {"metric": metric.name, "clock": metric.clock, "good": metric.good, "description": metric.description}
+                for metric in self._registry.values()
+            ],
+            "version": self.version(),
         }
+
+    def version(self) -> str:
+        """Another text once there are more events."""
+        return str(self._store.select(f"SELECT count(*) FROM {PHYSICAL['events']}").rows[0][0])
 
     def query(self, text: str) -> dict[str, Any]:
         """The rows of somebody's own SELECT."""

@@ -15,6 +15,7 @@ from dropoff.dashboard import formats
 from dropoff.dashboard.desk import Desk
 from dropoff.dashboard.formats import NONE, instant, span, visible
 from dropoff.dashboard.frame import SECURITY_HEADERS, Analytics, query, render, url
+from dropoff.dashboard.meanings import known
 from dropoff.dashboard.trends import inert, lines, trend_chart
 from dropoff.errors import DropoffError, InvalidInput, NotFound, Unavailable
 from dropoff.notify.outbox import Outbox
@@ -77,7 +78,8 @@ def alerts_page(
     now = desk.clock()
     standing = [alert.to_dict() for alert in alerts.check(now)]
     episodes = [msgspec.to_builtins(each) for each in alerts.history(limit=200)]
-    units = {row["metric"]: row["unit"] for row in analytics.definitions({})["metrics"]}
+    metrics = analytics.definitions({})["metrics"]
+    units = {row["metric"]: row["unit"] for row in metrics}
     named = {rule.name: rule for rule in alerts.rules}
     asked = query(request, ("rule",)).get("rule", [""])[0]
     chosen = named.get(asked) or named.get(_first(standing, episodes)) or next(iter(named.values()), None)
@@ -89,9 +91,13 @@ def alerts_page(
         "latest": {(each["name"], each["segment"]): each for each in reversed(episodes) if each["resolved"] is None},
         "episodes": [told(each, units, zone) for each in episodes if chosen and each["name"] == chosen.name][:_LATEST],
         "silences": desk.silences(), "acknowledgements": desk.acknowledgements(), "spans": SPANS,
-        "messages": messages(outbox, zone),
-        "chart": _chart(analytics, chosen, episodes, now) if chosen and chosen.metric in units else None,
+        "messages": messages(outbox, zone), "definitions": known(metrics),
+        "live": "now", "chart": None,
     }  # fmt: skip
+    if chosen and chosen.metric in units:
+        asked_for = _around(chosen, now)
+        page["chart"] = _chart(analytics, chosen, episodes, asked_for)
+        page["files"] = {"alerts": url("/trends", asked_for, format="csv", rows="trend")}
     return render("alerts.html", request, 400 if problem else 200, **page)
 
 
@@ -220,16 +226,20 @@ def _at(row: Any) -> datetime:
     return datetime.fromisoformat(row.point["from"])
 
 
-def _chart(
-    analytics: Analytics, rule: Any, episodes: Sequence[Mapping[str, Any]], now: datetime
-) -> Mapping[str, Any] | None:
-    """A week by the hour; of a rule with a window of days, five weeks by the day."""
+def _around(rule: Any, now: datetime) -> dict[str, list[str]]:
+    """The trend of a rule's metric: a week by the hour; of a rule with a window of days, five weeks by the day."""
     by_hour = rule.window < _HOURS
     begin = now - (timedelta(days=7) if by_hour else timedelta(days=35))
-    asked = {
+    return {
         "metric": [rule.metric], "interval": ["hour" if by_hour else "day"],
         "from": [begin.replace(minute=0, second=0, microsecond=0).isoformat()], "to": [now.isoformat()],
     }  # fmt: skip
+
+
+def _chart(
+    analytics: Analytics, rule: Any, episodes: Sequence[Mapping[str, Any]], asked: Mapping[str, list[str]]
+) -> Mapping[str, Any] | None:
+    """Its chart, with what the rule did."""
     try:
         answer = analytics.trend(asked)
     except DropoffError:  # the table says it all without it

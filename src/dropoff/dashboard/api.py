@@ -479,6 +479,11 @@ def _operate(app: FastAPI, analytics: Analytics, refusals: Any) -> None:
         """One SELECT over the views: read-only, no files, 10 seconds, 10,000 rows."""
         return _json(analytics.query(own["sql"]))
 
+    @app.get("/v1/version", response_model=shapes.VersionAnswer, responses=refusals)
+    def version() -> Response:
+        """Another text once there are more events: what a page asks before it asks for numbers again."""
+        return _json({"version": analytics.version()})
+
     @app.get("/v1/rejected", responses=refusals, dependencies=[Depends(_of_rejected)])
     def rejected(request: Request) -> Response:
         """Refused events, the newest first, and how many there are for each reason."""

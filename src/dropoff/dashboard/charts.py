@@ -94,7 +94,7 @@ def dot_chart(description: str, dots: Sequence[Dot], suffix: str, *, zero: bool 
     names = {"color": "var(--text)", "width": 190, "overflow": "truncate", "interval": 0}
     return {
         "baseOption": base(description) | {
-            "grid": {"left": 0, "right": 16, "top": 4, "bottom": 0, "outerBoundsMode": "same"},
+            "grid": {"left": 0, "right": 16, "top": 4, "bottom": 4, "outerBoundsMode": "same"},
             "xAxis": {
                 "type": "value", "scale": not zero, "axisLabel": _MUTED | {"formatter": f"{{value}}{suffix}"},
                 "splitLine": {"lineStyle": {"color": "var(--line)"}},

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from dropoff.analyse.troubles import BEHIND
 from dropoff.dashboard import formats, words
 from dropoff.dashboard.findings import chain
-from dropoff.dashboard.frame import COMMON, ONE, Analytics, Params, condition_chips, query, question, render, url
+from dropoff.dashboard.frame import COMMON, ONE, Analytics, Params, common_chips, query, question, render, url
 from dropoff.dashboard.funnel import with_one_funnel
 
 _BEHIND = ("passed", "said", "last_intent", "instead", "reason")
@@ -78,9 +78,7 @@ def chips(params: Params) -> list[dict[str, str]]:
         found.append({"text": f"Pattern: {chain(base['pattern'])}{group}", "url": url("/conversations", without)})
     if "definition" in base:
         found.append({"text": "Funnel: as defined", "url": url("/conversations", base, definition=None, **_NO_STAGE)})
-    found += condition_chips(base, "/conversations")
-    if "include_test" in base:
-        found.append({"text": "With test traffic", "url": url("/conversations", base, include_test=None)})
+    found += common_chips(base, "/conversations")
     if "from" in base or "to" in base:
         without = {name: texts for name, texts in base.items() if name not in ("from", "to")}
         found.append({"text": "Period", "url": url("/conversations", without)})

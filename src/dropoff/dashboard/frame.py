@@ -7,7 +7,7 @@ address with the exclusive `to`, so that `to` means one thing everywhere.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
@@ -26,9 +26,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dropoff.dashboard import formats, words
+from dropoff.dashboard.files import ROWS, csv_file, file_name
+from dropoff.dashboard.meanings import known
 from dropoff.dashboard.navigation import navigation
 from dropoff.errors import DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
-from dropoff.query import DIMENSIONS, MULTIPLE
+from dropoff.query import DIMENSIONS, MULTIPLE, PROPERTY
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -44,6 +46,9 @@ SECURITY_HEADERS = {
 }
 
 Params = Mapping[str, Sequence[str]]
+
+_LATELY = timedelta(days=7)
+"""So long after its end a period is still looked at for what comes late."""
 
 COMMON = ("from", "to", "timezone", "where", "include_test", "as_of")
 """The parameters that follow from page to page."""
@@ -122,7 +127,7 @@ class Analytics(Protocol):
         ...
 
     def filters(self) -> dict:
-        """What can be filtered by: channels, timezone, has_data, funnels of one's own."""
+        """What can be filtered by: channels, timezone, has_data, funnels of one's own; metrics; the store's version."""
         ...
 
 
@@ -143,19 +148,42 @@ def question(
     is there with and without an answer.
     """
     if "until" in request.query_params:
-        return _canonical(request, picked(params))
+        return _canonical(request, picked(_with_condition(request, params)))
+    # Asked before the answer: what comes in between is seen as new.
+    filters = analytics.filters()
     page = {
         "params": params,
-        "filters": analytics.filters(),
+        "filters": filters,
+        "definitions": known(filters["metrics"]),
         "answer": None,
         "error": None,
-        "chips": condition_chips(params, request.url.path),
+        "chips": common_chips(params, request.url.path),
     }
     try:
         answer = ask()
     except InvalidInput as error:
         return render(template, request, 400, **page | more | {"error": error})
-    return render(template, request, **page | more | {"answer": answer} | show(answer))
+    if request.query_params.get("format") == "csv":
+        return _file(request, params, answer)
+    page |= {"answer": answer, "files": _files(request, params), "file": file_name(request.url.path, params, answer)}
+    return render(template, request, **page | _live(params, answer, filters["version"]) | more | show(answer))
+
+
+def _file(request: Request, params: Params, answer: Mapping) -> Response:
+    path = request.url.path
+    return csv_file(path, request.query_params.get("rows", ""), answer, file_name(path, params, answer))
+
+
+def _files(request: Request, params: Params) -> dict[str, str]:
+    """Where the numbers of each chart of the page are."""
+    path = request.url.path
+    return {name: url(path, params, format="csv", rows=name) for name in ROWS.get(path, ())}
+
+
+def _live(params: Params, answer: Mapping, version: str) -> dict[str, str]:
+    """Which version of the store is shown, where a later one can change the page: its period is not long over."""
+    end, now = (datetime.fromisoformat(text) for text in (answer["period"]["to"], answer["as_of"]))
+    return {} if "as_of" in params or now - end > _LATELY else {"live": version}
 
 
 def error_page(request: Request, error: Exception) -> Response:
@@ -218,6 +246,17 @@ def condition_chips(params: Params, path: str) -> list[dict[str, str]]:
     return [{"text": formats.visible(text), "url": url(path, {**params, "where": others[text]})} for text in others]
 
 
+def common_chips(params: Params, path: str) -> list[dict[str, str]]:
+    """The conditions, the zone and the test traffic among the filters, likewise."""
+    found = condition_chips(params, path)
+    if "timezone" in params:
+        text = f"Time zone: {formats.visible(params['timezone'][0])}"
+        found.append({"text": text, "url": url(path, params, timezone=None)})
+    if "include_test" in params:
+        found.append({"text": "With test traffic", "url": url(path, params, include_test=None)})
+    return found
+
+
 def render(template: str, request: Request, status: int = 200, /, **context: Any) -> Response:
     """A page in the common frame."""
     context.setdefault("params", {})
@@ -273,6 +312,15 @@ class BuiltFiles(StaticFiles):
             response.headers["content-encoding"] = "gzip"
             response.headers["content-type"] = FileResponse(full_path).headers["content-type"]
         return response
+
+
+def _with_condition(request: Request, params: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The form's pair of fields `dimension` and `value` is one more condition."""
+    dimension, value = (request.query_params.get(name, "").strip() for name in ("dimension", "value"))
+    if not (dimension and value):
+        return params
+    condition = dimension + value if dimension == PROPERTY else f"{dimension}={value}"
+    return {**params, "where": [*params.get("where", ()), condition]}
 
 
 def _canonical(request: Request, params: dict[str, list[str]]) -> Response:

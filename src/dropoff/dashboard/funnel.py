@@ -10,7 +10,6 @@ from dropoff.dashboard import formats, funnel_trend, words
 from dropoff.dashboard.charts import funnel_chart
 from dropoff.dashboard.frame import COMMON, Analytics, Params, query, question, url
 from dropoff.funnels import EVENT
-from dropoff.metrics import RATES
 from dropoff.query import REST
 
 _PARAMETERS = (*COMMON, "name", "definition", "mode", "threshold", "by", "interval")
@@ -89,12 +88,8 @@ def segment_rows(answer: Mapping, params: Params, leads: bool = True) -> list[di
 
 
 def rate_rows(answer: Mapping) -> list[dict]:
-    """The named rates with what each is of, their fractions and intervals."""
-    return [
-        dict(zip(("above", "below"), RATES.get(name, ("", "")), strict=True))
-        | {"name": name, "value": number["value"], "rate": number}
-        for name, number in answer["numbers"].items()
-    ]
+    """The named rates with their fractions and intervals."""
+    return [{"name": name, "value": number["value"], "rate": number} for name, number in answer["numbers"].items()]
 
 
 def _counts(answer: Mapping) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -10,6 +11,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from dropoff.dashboard.alerts_page import Office, alerts_page, forms
 from dropoff.dashboard.cohorts import cohorts_page
 from dropoff.dashboard.conversations import conversation_page, conversations_page
+from dropoff.dashboard.definitions import definitions_page
 from dropoff.dashboard.dropoffs import dropoffs_page
 from dropoff.dashboard.executive import executive_page
 from dropoff.dashboard.experiments import experiments_page
@@ -29,6 +31,9 @@ def pages(analytics: Analytics, office: Office, shelf: Shelf) -> list[BaseRoute]
     """The routes of the dashboard. Endpoints are plain functions, which Starlette runs in its thread pool."""
     secured = [Middleware(SecurityHeaders)]
 
+    # Files of the build lie compressed already; what is made anew for each request is compressed lightly.
+    packed = [*secured, Middleware(GZipMiddleware, compresslevel=4)]
+
     def route(path: str, endpoint: Callable[[Analytics, Request], Response]) -> Route:
         def answer(request: Request) -> Response:
             request.state.firing = office.firing
@@ -37,7 +42,7 @@ def pages(analytics: Analytics, office: Office, shelf: Shelf) -> list[BaseRoute]
             except DropoffError as error:
                 return error_page(request, error)
 
-        return Route(path, answer, name=endpoint.__name__, middleware=secured)
+        return Route(path, answer, name=endpoint.__name__, middleware=packed)
 
     def alerts(_: Analytics, request: Request) -> Response:
         return alerts_page(office, analytics, request)
@@ -60,6 +65,7 @@ def pages(analytics: Analytics, office: Office, shelf: Shelf) -> list[BaseRoute]
         route("/conversations", conversations_page),
         route("/conversations/{id:path}", conversation_page),
         route("/alerts", alerts),
+        route("/definitions", definitions_page),
         *forms(office, analytics),
         route("/reports", reports),
         route("/login", login),

@@ -1,7 +1,7 @@
 """The JSON shapes of the API's answers, for its schema: what other programs rely on. Keys may be added."""
 
 from dropoff.dashboard.shapes.alerts import AlertsAnswer, BacktestAnswer, EpisodesAnswer
-from dropoff.dashboard.shapes.common import Answer, Error, PeriodShape
+from dropoff.dashboard.shapes.common import Answer, Error, PeriodShape, VersionAnswer
 from dropoff.dashboard.shapes.executive import ExecutiveAnswer
 from dropoff.dashboard.shapes.experiments import ExperimentsAnswer, PlanAnswer
 from dropoff.dashboard.shapes.funnels import CohortsAnswer, DropOffsAnswer, FunnelAnswer
@@ -46,4 +46,5 @@ __all__ = [
     "SampleAnswer",
     "SegmentsAnswer",
     "TrendAnswer",
+    "VersionAnswer",
 ]

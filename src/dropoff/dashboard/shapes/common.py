@@ -12,6 +12,12 @@ class Error(TypedDict):
     message: str
 
 
+class VersionAnswer(TypedDict):
+    """Which state of the store is shown."""
+
+    version: str
+
+
 class PeriodShape(TypedDict("PeriodShape", {"from": str, "to": str})):
     """The half-open period, instants in RFC 3339, and the zone its days are of."""
 

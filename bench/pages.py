@@ -1,0 +1,72 @@
+"""Pages: how long until something stands on the screen, until every chart is drawn, and what comes over the wire.
+
+Each page is opened by a browser on the same machine, once to warm up and then once a round, never from its cache.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from playwright.sync_api import Browser, sync_playwright
+
+from bench.data import Timeline
+from bench.processes import DROPOFF, Serving, run
+from bench.rows import Plan, Row
+from dropoff.dashboard.words import NAVIGATION
+
+CHROMIUM = Path("/usr/bin/chromium")
+MEASURES = """() => {
+  const of = (name) => performance.getEntriesByName(name)[0]?.startTime ?? 0;
+  const entries = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
+  return [of("first-contentful-paint"), of("dropoff:charts"), entries.reduce((sum, one) => sum + one.transferSize, 0)];
+}"""
+
+
+class Loaded(NamedTuple):
+    """A page: seconds to its first paint and until its charts are drawn (0: it has none), and its kilobytes."""
+
+    path: str
+    paint: float
+    charts: float
+    kilobytes: float
+
+
+def measure(plan: Plan, _: Timeline, folder: Path) -> Iterator[Row]:
+    """The slowest and the heaviest of all pages on the demo data."""
+    if not CHROMIUM.exists():
+        return
+    data = folder / "data"
+    events = folder / "events.ndjson"
+    events.write_text(run(*DROPOFF, "demo", "--generate-only", "--conversations", str(plan.conversations)))
+    run(*DROPOFF, "import", str(events), "--data", str(data))
+    command = [*DROPOFF, "serve", "--port", "0", "--data", str(data)]
+    with Serving(command, data) as server, sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        pages = [page.path for group in NAVIGATION for page in group.pages if page.path != "/api/docs"]
+        loaded = [one for path in pages if (one := load(browser, f"http://{server.address}", path, plan.rounds))]
+    kinds: Sequence[tuple[str, str, str, Callable[[Loaded], float]]] = (
+        ("first paint", "s", "≤ 0.3 s", lambda one: one.paint),
+        ("charts drawn", "s", "≤ 1 s", lambda one: one.charts),
+        ("over the wire", "kB", "≤ 300 kB", lambda one: one.kilobytes),
+    )
+    for work, unit, bar, value in kinds:
+        most = max(loaded, key=value)
+        rest = ", ".join(f"{one.path} {value(one):.2g}" for one in sorted(loaded, key=value, reverse=True)[1:4])
+        yield Row(f"{work}, worst of {len(loaded)} pages: {most.path}", unit, value(most), bar=bar, note=f"then {rest}")
+
+
+def load(browser: Browser, server: str, path: str, rounds: int) -> Loaded | None:
+    """The medians of a page; None where the server has none there."""
+    found = []
+    for _ in range(rounds + 1):
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        page = context.new_page()
+        answer = page.goto(server + path)
+        if not answer or not answer.ok:
+            return None
+        page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+        found.append(page.evaluate(MEASURES))
+        context.close()
+    paint, charts, size = (median(values) / 1000 for values in zip(*found[1:], strict=True))
+    return Loaded(path, paint, charts, size)

@@ -1,0 +1,11 @@
+// What every page does beside its charts. Without it everything can still be read, asked and sent.
+import { showBusy } from "./busy";
+import { followAddress, offerValues } from "./filters";
+import { keepFresh } from "./live";
+import { showTips } from "./tips";
+
+followAddress();
+offerValues();
+showBusy();
+showTips();
+keepFresh();
