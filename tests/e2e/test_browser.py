@@ -198,6 +198,7 @@ def addresses(demo):
         "/experiments?base=0.2&effect=0.05",
         "/experiments?name=first_message",
         "/conversations",
+        "/definitions",
         f"/conversations/{one}",
         "/api/docs",
         "/login",

@@ -8,16 +8,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import expect
 
+from dropoff.dashboard.words import NAVIGATION
 from dropoff.metrics import METRICS
 from looks import PHONE, overflow
 
 CHARTED = (
-    "/",
-    "/trends?metric=win_rate&interval=week",
-    "/segments?metric=booking_rate",
-    "/patterns?success=booked",
-    "/alerts",
-)
+    "/", "/operations", "/trends?metric=win_rate&interval=week", "/segments?metric=booking_rate",
+    "/patterns?success=booked", "/alerts",
+)  # fmt: skip
 KILOBYTES = 300
 
 
@@ -194,12 +192,15 @@ def test_on_paper(demo, open_page):
 
 
 def test_a_page_is_light(demo, open_page):
-    for path in (*CHARTED, "/definitions", "/dropoffs", "/messages", "/cohorts", "/experiments", "/conversations"):
+    pages = [page.path for group in NAVIGATION for page in group.pages if page.path != "/api/docs"]
+    for path in pages:
         page = open_page()
-        page.goto(demo.url + path)
+        assert page.goto(demo.url + path).ok
         sizes = page.evaluate(WEIGHT)
         assert sum(sizes.values()) / 1000 <= KILOBYTES, (path, sizes)
         assert overflow(page) <= 0
+        assert page.locator("header [aria-current='page']").count() == 1
+        page.context.close()
 
 
 WEIGHT = """() => Object.fromEntries(

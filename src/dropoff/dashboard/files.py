@@ -38,6 +38,12 @@ ROWS: Mapping[str, Mapping[str, Callable[[Answer], Rows]]] = {
         "time": lambda answer: answer["time_to_convert"]["histogram"] if "time_to_convert" in answer else [],
     },
     "/executive": {"metrics": lambda answer: answer["metrics"]},
+    "/operations": {
+        "stages": lambda answer: answer["funnel"]["stages"],
+        "fallbacks": lambda answer: answer["fallbacks"]["points"],
+        "errors": lambda answer: answer["errors"]["points"],
+        "times": lambda answer: answer["response_times"]["histogram"],
+    },
     "/trends": {"trend": lambda answer: answer["points"]},
     "/cohorts": {"cohorts": _cells},
     "/segments": {"segments": lambda answer: answer["segments"]},
