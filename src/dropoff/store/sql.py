@@ -201,8 +201,9 @@ FROM (
         owner = "coalesce('c' || conversation_id, 'p' || contact_id)"
         undone = "(SELECT owner, target FROM {})"
         stands = "SELECT * FROM r WHERE (owner, id) NOT IN {}"
-        # Most events are of conversations in which nothing was retracted: of those nobody has to read the ids.
-        plain = "conversation_id IS NOT NULL AND key NOT IN (SELECT key FROM r)"
+        # Most events are of conversations in which nothing was retracted: of those nobody has to read the ids. The few
+        # others are found by a condition each, as an engine reads all events for an OR.
+        named, stays = "conversation_id IS NOT NULL AND key", f"({owner}, id) NOT IN {undone.format('r3')}"
         return f"""(
   WITH r AS {self.once} (
     SELECT key, {owner} AS owner, id, {target} AS target
@@ -210,14 +211,13 @@ FROM (
   r1 AS ({stands.format(undone.format("r"))}),
   r2 AS ({stands.format(undone.format("r1"))}),
   r3 AS ({stands.format(undone.format("r2"))})
-  SELECT * FROM {PHYSICAL["events"]} WHERE {plain}
+  SELECT * FROM {PHYSICAL["events"]} WHERE {named} NOT IN (SELECT key FROM r)
   UNION ALL
-  SELECT e.* REPLACE (coalesce(e.conversation_id, a.conversation_id) AS conversation_id,
-    CASE WHEN e.conversation_id IS NULL THEN a.conversation_key ELSE e.key END AS key)
-  FROM (
-    SELECT * FROM {PHYSICAL["events"]}
-    WHERE (conversation_id IS NULL OR key IN (SELECT key FROM r)) AND ({owner}, id) NOT IN {undone.format("r3")}) e
-  LEFT JOIN {PHYSICAL["attributions"]} a ON e.conversation_id IS NULL AND a.key = e.key AND a.event_id = e.id)"""
+  SELECT * FROM {PHYSICAL["events"]} WHERE {named} IN (SELECT key FROM r) AND {stays}
+  UNION ALL
+  SELECT e.* REPLACE (a.conversation_id AS conversation_id, a.conversation_key AS key)
+  FROM (SELECT * FROM {PHYSICAL["events"]} WHERE conversation_id IS NULL AND {stays}) e
+  LEFT JOIN {PHYSICAL["attributions"]} a ON a.key = e.key AND a.event_id = e.id)"""
 
     def exposures(self, test: TestTraffic = NO_TEST_RULES) -> str:
         """Each standing exposure to a variant of an experiment, with the contact of its conversation, as a SELECT."""
