@@ -98,9 +98,9 @@ def answer(
     recorded = select.recorded_stages(store)
     waits = young.waits(store, query, recorded)
     context = Context(planned, waits, recorded, to_micros(query.now), asked.horizon)
-    names = {*units["experiment"], *((asked.name,) if asked.name else planned)}
     parts = {str(name): part for (name,), part in units.partition_by("experiment", as_dict=True).items()}
-    trials = [Trial.of(name, parts.get(name, units.clear()), context, asked.goals) for name in sorted(names)]
+    names = sorted({*parts, *((asked.name,) if asked.name else planned)})
+    trials = [Trial.of(name, parts.get(name, units.clear()), context, asked.goals) for name in names]
     return {
         "period": (_span(units, query) if whole else query.period).to_dict(),
         "as_of": instant(query.now),

@@ -52,7 +52,12 @@ def read(store: Store, query: Query, planned: Mapping[str, Experiment], name: st
     first = _first(_assigned(store, query, planned, name, told, talks), query)
     if query.where:
         first = first.join(_satisfying(store, query, by), on="talk", how="semi")
-    found = _with_lead_score(_followed(first, talks), told)
+    found = _followed(first, talks)
+    if found.is_empty():
+        nothing = ("lead_score", pl.Float64), ("complained", found.schema["at"]), ("sentiment", pl.Float64)
+        found = found.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in nothing)
+        return Read(found.with_columns(pl.col("experiment").cast(pl.String)), talks)
+    found = _with_lead_score(found, talks, store, by)
     found = _with_sentiment(_with_complaints(found, told, talks), talks, store, by)
     return Read(found.with_columns(pl.col("experiment").cast(pl.String)), talks)
 
@@ -70,19 +75,13 @@ def _talk(store: Store) -> str:
 
 
 def _told(store: Store, query: Query, by: str) -> pl.DataFrame:
-    """The events that stand and say something of units: exposures, complaints, and starts with a lead score.
-
-    `contact_id` only of those that name no conversation.
-    """
+    """The exposures and complaints that stand; `contact_id` only of those that name no conversation."""
     sql = store.dialect
-    experiment, score = (sql.json_text("facts", name) for name in ("experiment", "lead_score"))
     return store.frame(
         f"""SELECT event_type AS kind, CASE WHEN conversation_id IS NOT NULL THEN {by} END AS talk,
               CASE WHEN conversation_id IS NULL THEN contact_id END AS contact_id, timestamp AS at, variant,
-              {experiment} AS experiment, {sql.finite(score)} AS lead_score, {sql.is_test(query.test)} AS is_test
-            FROM {sql.standing_events()}
-            WHERE event_type IN ('experiment_exposed', 'complained')
-              OR (event_type = 'conversation_started' AND {score} IS NOT NULL)"""
+              {sql.json_text("facts", "experiment")} AS experiment, {sql.is_test(query.test)} AS is_test
+            FROM {sql.standing_events()} WHERE event_type IN ('experiment_exposed', 'complained')"""
     )
 
 
@@ -92,7 +91,8 @@ def _conversations(store: Store, query: Query, by: str) -> pl.DataFrame:
     rows = select.conversations(replace(query, where=(), by=None), clause, started=False)
     stages = ", ".join(f"{reached_at(stage)} AS {stage}" for stage in GOALS)
     found = store.frame(
-        f"""SELECT {_of_row(by)} AS talk, contact_id, {", ".join(DIMENSIONS)}, {stages}, opted_out_at AS opted_out
+        f"""SELECT {_of_row(by)} AS talk, contact_id, {", ".join(DIMENSIONS)}, {stages}, opted_out_at AS opted_out,
+              started_at
             FROM {rows}""",
         clause.parameters,
     ).with_row_index("unit")
@@ -195,7 +195,7 @@ def _satisfying(store: Store, query: Query, by: str) -> pl.DataFrame:
 def _followed(first: pl.DataFrame, talks: pl.DataFrame) -> pl.DataFrame:
     """What the conversations of each unit say of the time before and after its first exposure."""
     pairs = first.select("n", "unit", "at", pl.col("talk").alias("own")).join(
-        talks.drop(*DIMENSIONS, "contact_id"), on="unit", how="inner"
+        talks.drop(*DIMENSIONS, "contact_id", "started_at"), on="unit", how="inner"
     )
     at, is_other = pl.col("at"), pl.col("talk").ne_missing(pl.col("own"))
     marks = (*GOALS, "opted_out")
@@ -210,10 +210,17 @@ def _followed(first: pl.DataFrame, talks: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _with_lead_score(units: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+def _with_lead_score(units: pl.DataFrame, talks: pl.DataFrame, store: Store, by: str) -> pl.DataFrame:
     """With the last lead score that the first conversation was given at its start, at or before the exposure."""
-    starts = told.filter(pl.col("kind") == "conversation_started").select(
-        "talk", "lead_score", pl.col("at").alias("told_at")
+    clause, score = select.Clause(store.dialect), store.dialect.json_text("facts", "lead_score")
+    own = talks.join(units.select("talk"), on="talk", how="semi")
+    first, last = own["started_at"].min() or units["at"].min(), units["at"].max()
+    starts = store.frame(
+        f"""SELECT {by} AS talk, timestamp AS told_at, {store.dialect.finite(score)} AS lead_score
+            FROM {store.dialect.standing_events()}
+            WHERE event_type = 'conversation_started' AND conversation_id IS NOT NULL AND {score} IS NOT NULL
+              AND timestamp BETWEEN {clause.add(first)} AND {clause.add(last)}""",
+        clause.parameters,
     )
     known = (
         units.select("n", "at", "talk")
@@ -235,9 +242,13 @@ def _with_complaints(units: pl.DataFrame, told: pl.DataFrame, talks: pl.DataFram
 
 def _with_sentiment(units: pl.DataFrame, talks: pl.DataFrame, store: Store, by: str) -> pl.DataFrame:
     """With the mean sentiment of what the unit wrote within `WATCHED` of the exposure."""
+    clause = select.Clause(store.dialect)
+    first, last = units.select(first=pl.col("at").min(), last=pl.col("at").max()).row(0)
     scored = store.frame(
         f"""SELECT {by} AS talk, timestamp AS said_at, sentiment FROM {PHYSICAL["messages"]}
-            WHERE sender = 'prospect' AND sentiment IS NOT NULL"""
+            WHERE sender = 'prospect' AND sentiment IS NOT NULL
+              AND timestamp BETWEEN {clause.add(first)} AND {clause.add(last + WATCHED)}""",
+        clause.parameters,
     )
     soon = _since(scored, "said_at", units, talks).filter(pl.col("said_at") - pl.col("at") <= WATCHED)
     return units.join(soon.group_by("n").agg(pl.col("sentiment").mean()), on="n", how="left")
