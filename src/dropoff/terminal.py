@@ -267,7 +267,13 @@ def executive(answer: Answer, console: Console) -> None:
     console.print(Text("what changed", style="bold"))
     for one in answer["changes"]:
         causes = "; ".join(verdicts.of_cause(cause, one) for cause in one["causes"])
-        console.print(Text(plain(f"{verdicts.of_change(one, zone)} {verdicts.why(one)} {causes}".rstrip())))
+        said = (
+            verdicts.of_change(one, zone),
+            verdicts.of_day(one, answer["interval"], zone),
+            verdicts.why(one),
+            causes,
+        )
+        console.print(Text(plain(" ".join(text for text in said if text))))
     if not answer["changes"]:
         console.print(Text(verdicts.nothing(answer)))
     _annotations(answer["annotations"], zone, console)

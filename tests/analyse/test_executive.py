@@ -199,6 +199,23 @@ def test_only_what_adds_more_than_its_part_stands_out():
     assert executive.standing_out([move("a", 0.1, 0.01) | {"p_value": None}], 0.1) == []
 
 
+def point(day, x, n):
+    start = datetime(2024, 1, day, tzinfo=UTC)
+    return executive.Point(
+        start, start + timedelta(days=1), {"value": x / n if n else None, "numerator": x, "denominator": n}
+    )
+
+
+def test_a_day_without_which_nothing_would_have_changed():
+    calm = [point(day, 2, 100) for day in range(1, 10)]
+    found = executive.standing_apart([*calm, point(10, 60, 100)], 0.02)
+    assert found == {
+        "from": "2024-01-10T00:00:00Z", "to": "2024-01-11T00:00:00Z", "value": 0.6, "without": 0.02,
+    }  # fmt: skip
+    assert executive.standing_apart([point(day, 8, 100) for day in range(1, 11)], 0.02) is None
+    assert executive.standing_apart([point(1, 0, 0), point(2, 9, 10)], 0.02) is None
+
+
 @pytest.fixture(scope="module")
 def demo(engine, tmp_path_factory):
     made = world(tmp_path_factory.mktemp("demo"), engine, list(generate(1500, 7, END)), "2026-01-01", "2026-07-01", END)

@@ -96,11 +96,18 @@ def test_a_cause_leads_to_its_conversations_and_its_segment_in_both_periods():
     }  # fmt: skip
     one = {"metric": "response_rate", "unit": "share", "good": "up", "clock": "cohort", "change": CHANGE}
     gone = cause | {"value": "1.0", "now": None, "before": 0.5, "where": ["bot_version=1.0"]}
-    (found,) = executive.news(answer(changes=[{**one, "causes": [cause, gone]}]), {"where": ["channel=sms"]})
+    day = {"from": "2024-01-02T00:00:00Z", "to": "2024-01-03T00:00:00Z", "value": 0.9, "without": 0.52}
+    told = {**one, "causes": [cause, gone], "apart": day}
+    (found,) = executive.news(answer(changes=[told]), {"where": ["channel=sms"]})
+    assert found.day is not None
+    assert found.day.text.replace("\u00a0", " ") == "Without Tue 2024-01-02 (90.0 % then) it would be 52.0 %."
+    assert found.day.url == (
+        "/trends?where=channel=sms&metric=response_rate&interval=hour&from=2024-01-02&to=2024-01-03"
+    )
     assert [said.url for said in found.causes] == ["/conversations?where=bot_version=2.0", None]
     assert found.causes[0].text.replace("\u00a0", " ") == "Bot version 2.0: +8.0 pp (60.0 %, new)"
     assert found.url == (
         "/segments?where=channel=sms&metric=response_rate&by=bot_version&compare=previous&follow=2160m#periods"
     )
-    (count,) = executive.news(answer(changes=[{**one, "unit": "count", "causes": []}]), {})
+    (count,) = executive.news(answer(changes=[{**one, "unit": "count", "causes": [], "apart": None}]), {})
     assert count.url == "/segments?metric=response_rate&by=channel"

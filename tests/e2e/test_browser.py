@@ -189,6 +189,7 @@ def addresses(demo):
         "/?name=mission",
         "/?by=medium",
         f"/?{OWN}&interval=week&by=channel",
+        "/executive",
         "/dropoffs",
         "/dropoffs?name=mission&sort=volume&explain=started",
         "/trends",

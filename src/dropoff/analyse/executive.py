@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from math import erfc, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -39,6 +40,14 @@ Key = tuple[str, str]
 Rows = dict[Key, dict[str, Any]]
 
 
+class Point(NamedTuple):
+    """A day or week of a metric, and its value as `metrics` has it; None where it has not begun."""
+
+    start: datetime
+    end: datetime
+    row: Mapping[str, Any] | None
+
+
 def answer(
     store: Store, query: Query, registry: Mapping[str, Metric], targets: Mapping[str, Sequence[Target]], young: Young,
     marks: Sequence[Mark] = (),
@@ -64,11 +73,12 @@ def answer(
         "metrics": [
             _row(by_name[key[0]], row, query, waits)
             | {"previous": previous.get(key), "change": moved.get(key)}
-            | {"target": _target(by_name[key[0]], row, wanted.get(key), query, waits), "spark": lines[key]}
+            | {"target": _target(by_name[key[0]], row, wanted.get(key), query, waits)}
+            | {"spark": [point.row["value"] if point.row else None for point in lines[key]]}
             | {"immature_from": _immature_from(by_name[key[0]], query, interval, waits)}
             for key, row in rows.items()
         ],
-        "changes": _changes(store, query, by_name, moved, waits),
+        "changes": _changes(store, query, by_name, moved, lines, waits),
         "deploys": metrics.deploys(store, query),
         "annotations": annotations.shown(marks, query.period, query.now),
     }  # fmt: skip
@@ -157,45 +167,79 @@ def _met_so_far(value: float, wanted: float, good: str, *, is_done: bool) -> boo
 
 def _lines(
     store: Store, query: Query, shown: Sequence[Metric], rows: Rows, interval: str, waits: Waits
-) -> dict[Key, list[float | None]]:
-    """The value of each row in each day or week; null where there is none, or it has not begun."""
+) -> dict[Key, list[Point]]:
+    """The points of each row; of one that has not begun nothing is said."""
     found = metrics.measure(store, query, shown, metrics.bucket_of(store.dialect, interval, query.period.timezone))
     by_name, lines = {metric.name: metric for metric in shown}, {}
     for name, currency in rows:
         metric = by_name[name]
         nothing = Sums(Decimal(0), None if metric.denominator is None else Decimal(0))
         lines[name, currency] = [
-            None if start >= query.now else
-            metrics.describe(metric, cell, found[name].get(cell, nothing), waits.recorded)["value"]
-            for key, start, _ in metrics.buckets(query.period, interval)
+            Point(
+                start, end,
+                None if start >= query.now else
+                metrics.describe(metric, cell, found[name].get(cell, nothing), waits.recorded),
+            )
+            for key, start, end in metrics.buckets(query.period, interval)
             for cell in [Cell("", key, currency or None)]
         ]  # fmt: skip
     return lines
+
+
+def standing_apart(points: Sequence[Point], before: float) -> dict[str, Any] | None:
+    """Of a rate of what happened the day (or week) without which the change would be half as large, or less."""
+    known = [p for p in points if p.row is not None and p.row["denominator"]]
+    x, n = (sum(p.row[part] for p in known if p.row) for part in ("numerator", "denominator"))
+    found = None
+    for point in known:
+        rest = n - (point.row or {})["denominator"]
+        if not rest:
+            continue
+        without = (x - (point.row or {})["numerator"]) / rest
+        if found is None or abs(without - before) < abs(found["without"] - before):
+            ends = {"from": instant(point.start), "to": instant(point.end)}
+            found = {**ends, "value": (point.row or {})["value"], "without": without}
+    if found is None or abs(found["without"] - before) > abs(x / n - before) / 2:
+        return None
+    return found
 
 
 # what changed
 
 
 def _changes(
-    store: Store, query: Query, by_name: Mapping[str, Metric], moved: Mapping[Key, Mapping[str, Any]], waits: Waits
+    store: Store,
+    query: Query,
+    by_name: Mapping[str, Metric],
+    moved: Mapping[Key, Mapping[str, Any]],
+    lines: Mapping[Key, Sequence[Point]],
+    waits: Waits,
 ) -> list[dict[str, Any]]:
     """What changed by more than chance over the family of all that are shown, the surest first."""
     found = [(key, one) for key, one in moved.items() if one["q_value"] is not None and one["q_value"] < SIGNIFICANT]
     found.sort(key=lambda item: (item[1]["q_value"], item[0]))
     return [
         {"metric": name, "unit": by_name[name].unit, "good": by_name[name].good, "clock": by_name[name].clock}
-        | {"change": one, "causes": _causes(store, query, by_name[name], waits)}
-        for (name, _), one in found
+        | {"change": one, "causes": _causes(store, query, by_name[name], one, waits)}
+        | {"apart": standing_apart(lines[name, currency], one["before"]) if _is_of_events(by_name[name]) else None}
+        for (name, currency), one in found
     ]
 
 
-def _causes(store: Store, query: Query, metric: Metric, waits: Waits) -> list[dict[str, Any]]:
+def _is_of_events(metric: Metric) -> bool:
+    """Whether it is a rate that no age has a part in."""
+    return metric.clock == "activity" and metric.unit in ("share", "score", "ratio")
+
+
+def _causes(
+    store: Store, query: Query, metric: Metric, change: Mapping[str, Any], waits: Waits
+) -> list[dict[str, Any]]:
     """The segments that account for more of a change of a rate than their part of all, one of each dimension."""
     if metric.unit == "count":
         return []
-    why = explain.answer(store, progress.question(query, metric, waits))
+    moves = explain.moves(store, progress.question(query, metric, waits), change["contacts"])
     found: dict[str, dict[str, Any]] = {}
-    for row in standing_out(why["segments"], why["compare"]["change"] or 0.0):
+    for row in standing_out([row for rows in moves.values() for row in rows], change["difference"]):
         found.setdefault(row["dimension"], row)
     kept = ("contribution", "interval", "rate_effect", "mix_effect", "q_value", "where")
     return [

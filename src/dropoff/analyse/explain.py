@@ -252,6 +252,18 @@ def _tested(part: Part, contacts: int) -> tuple[Interval | None, float | None]:
     )
 
 
+def moves(store: Store, asked: Question, contacts: int) -> dict[str, list[dict[str, Any]]]:
+    """By dimension, of those with several values, what each adds to the change; `contacts`: how many in either period.
+
+    One statement.
+    """
+    found = {}
+    for dimension, cells in _of_dimensions(store, asked).items():
+        split = asked._replace(query=replace(asked.query, by=dimension))
+        found[dimension] = _moves(split, cells, contacts, overlapping=False)
+    return {dimension: rows for dimension, rows in found.items() if len(rows) > 1}
+
+
 def _moves(asked: Question, cells: Cells, contacts: int, *, overlapping: bool) -> list[dict[str, Any]]:
     """A row for each segment: its value in both periods, and, where none overlap, what it adds to the change."""
     metric, query = asked.metric, asked.query
@@ -313,15 +325,9 @@ def answer(store: Store, asked: Question) -> dict[str, Any]:
     if query.overlapping:
         raise InvalidInput("by", query.by, "a dimension of which a conversation has one value")
     whole = _periods(store, asked)
-    rows, dimensions = [], []
-    for dimension, cells in _of_dimensions(store, asked).items():
-        split = asked._replace(query=replace(query, by=dimension))
-        found = _moves(split, cells, whole.pair.joint.clusters, overlapping=False)
-        if len(found) > 1:
-            rows += found
-            dimensions.append({"dimension": dimension, **_effects(found)})
+    by_dimension = moves(store, asked, whole.pair.joint.clusters)
     sign = -1 if (whole.change or 0) < 0 else 1
-    judged = [row for row in _judged(rows) if row["contribution"]]
+    judged = [row for row in _judged([row for found in by_dimension.values() for row in found]) if row["contribution"]]
     ranked = sorted(judged, key=lambda row: (-abs(row["contribution"]), row["dimension"], row["segment"]))
     return {
         "period": query.period.to_dict(),
@@ -332,7 +338,7 @@ def answer(store: Store, asked: Question) -> dict[str, Any]:
         },
         "metric": metric.name,
         "compare": whole.answer,
-        "dimensions": dimensions,
+        "dimensions": [{"dimension": name, **_effects(found)} for name, found in by_dimension.items()],
         "segments": [row for row in ranked if row["contribution"] * sign > 0][:MOVES],
         "offsetting": [row for row in ranked if row["contribution"] * sign < 0][:MOVES],
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """Many shares of conversations in two periods at once: what contacts add to each, in one statement."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from dropoff.analyse import select
 from dropoff.analyse.contacts import BEFORE, NOW, Pair, Shared, head, pair
@@ -9,18 +10,13 @@ from dropoff.periods import Period
 from dropoff.query import Query
 from dropoff.store.base import Store
 
+if TYPE_CHECKING:
+    import numpy as np
+
 Counted = Callable[[select.Clause], tuple[str, str]]
 """Writes a share of conversations: which of those that count have it, and which count."""
 
 _SIDES = (NOW, BEFORE)
-_OF_SIDE = (
-    "count(*) FILTER (WHERE n{i}_{s} <> 0)", "sum(n{i}_{s})", "sum(x{i}_{s})", "sum(x{i}_{s} * x{i}_{s})",
-    "sum(x{i}_{s} * n{i}_{s})", "sum(n{i}_{s} * n{i}_{s})",
-)  # fmt: skip
-_OF_BOTH = (
-    *(f"sum({a}{{i}}_{NOW} * {b}{{i}}_{BEFORE})" for a in "xn" for b in "xn"),
-    f"count(*) FILTER (WHERE n{{i}}_{NOW} <> 0 AND n{{i}}_{BEFORE} <> 0)",
-)  # fmt: skip
 
 
 def read_pairs(
@@ -29,30 +25,35 @@ def read_pairs(
     """Shares of conversations in two periods, by name. One statement for all of them."""
     clause = select.Clause(store.dialect)
     begin = head(query, clause)
-    spans = [f"(moment >= {clause.add(select.naive(p.start))} AND moment < {clause.add(select.naive(p.end))})"
-             for p in (now, before)]  # fmt: skip
-    flags, sums, totals = [], [], []
+    spans = [
+        f"(moment >= {clause.add(select.naive(one.start))} AND moment < {clause.add(select.naive(one.end))})"
+        for one in (now, before)
+    ]
+    flags, sums = [], []
     for i, counted in enumerate(shares.values()):
         x, n = counted(clause)
-        flags += [f"CASE WHEN {n} THEN 1 ELSE 0 END AS n{i}", f"CASE WHEN {n} AND {x} THEN 1 ELSE 0 END AS x{i}"]
-        sums += [
-            f"coalesce(sum({part}{i}) FILTER (WHERE {side}), 0) AS {part}{i}_{side}"
-            for side in _SIDES for part in "xn"
-        ]  # fmt: skip
-        totals += [total.format(i=i, s=side) for side in _SIDES for total in _OF_SIDE]
-        totals += [total.format(i=i) for total in _OF_BOTH]
+        flags += [f"CASE WHEN {n} AND {x} THEN 1 ELSE 0 END AS x{i}", f"CASE WHEN {n} THEN 1 ELSE 0 END AS n{i}"]
+        sums += [f"coalesce(sum({part}{i}) FILTER (WHERE {side}), 0)" for side in _SIDES for part in "xn"]
     found = store.frame(
-        f"""{begin} SELECT {", ".join(f"coalesce({total}, 0) AS t{i}" for i, total in enumerate(totals))} FROM (
-              SELECT cluster, {", ".join(sums)} FROM (
-                SELECT cluster, {spans[0]} AS {NOW}, {spans[1]} AS {BEFORE}, {", ".join(flags)}
-                FROM (SELECT *, started_at AS moment FROM c) WHERE {" OR ".join(spans)})
-              GROUP BY cluster)""",
+        f"""{begin} SELECT {", ".join(f"CAST({one} AS DOUBLE) AS s{i}" for i, one in enumerate(sums))} FROM (
+              SELECT cluster, {spans[0]} AS {NOW}, {spans[1]} AS {BEFORE}, {", ".join(flags)}
+              FROM (SELECT *, started_at AS moment FROM c) WHERE {" OR ".join(spans)})
+            GROUP BY cluster""",
         clause.parameters,
-    ).row(0)
-    width = len(totals) // len(shares)
-    return {name: _pair_of(found[i * width : (i + 1) * width]) for i, name in enumerate(shares)}
+    ).to_numpy()
+    return {name: _pair(found[:, 4 * i : 4 * i + 4]) for i, name in enumerate(shares)}
 
 
-def _pair_of(totals: Sequence[float]) -> Pair:
-    now, before = (Clustered(int(part[0]), *map(float, part[1:])) for part in (totals[:6], totals[6:12]))
-    return pair(NOW, BEFORE, now, before, Shared(*map(float, totals[12:16]), clusters=int(totals[16])))
+def _pair(sums: "np.ndarray") -> Pair:
+    """Of what each contact adds: hits and size now, hits and size before."""
+    products, totals = sums.T @ sums, sums.sum(axis=0)
+    there = sums[:, (1, 3)] != 0
+    now, before = (
+        Clustered(
+            int(there[:, side].sum()), float(totals[n]), float(totals[x]), float(products[x, x]),
+            float(products[x, n]), float(products[n, n]),
+        )
+        for side, (x, n) in enumerate(((0, 1), (2, 3)))
+    )  # fmt: skip
+    both = (float(products[a, b]) for a in (0, 1) for b in (2, 3))
+    return pair(NOW, BEFORE, now, before, Shared(*both, clusters=int(there.all(axis=1).sum())))

@@ -59,7 +59,10 @@ def followed(query: Query, wait: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A metric now and before, and what is said of the difference. `until`: what began later is left out."""
+    """A metric now and before, and what is said of the difference. `until`: what began later is left out.
+
+    `contacts`: how many are in either period, of a rate.
+    """
 
     now: float | None
     before: float | None
@@ -68,6 +71,7 @@ class Change:
     compared: Comparison | None
     follow: int | None = None
     until: datetime | None = None
+    contacts: int | None = None
 
     def to_dict(self, q_value: float | None) -> dict[str, Any]:
         """As answers have it."""
@@ -76,7 +80,7 @@ class Change:
             "now": self.now, "before": self.before, "n_now": self.n_now, "n_before": self.n_before,
             "difference": found and found.difference, "interval": found and found.interval,
             "p_value": found and found.p_value, "q_value": q_value, "test": found.test if found else None,
-            "follow_days": None if self.follow is None else self.follow / (1440 * MINUTE),
+            "contacts": self.contacts, "follow_days": None if self.follow is None else self.follow / (1440 * MINUTE),
             "until": instant(self.until),
         }  # fmt: skip
 
@@ -146,7 +150,7 @@ def _rate(asked: explain.Question, both: Pair) -> Change:
     aged, newest = asked.aged, min(asked.query.period.end, asked.query.now)
     return Change(
         now["value"], before["value"], now["denominator"], before["denominator"], compared, aged and aged.follow,
-        aged.cutoff if aged is not None and aged.cutoff < newest else None,
+        aged.cutoff if aged is not None and aged.cutoff < newest else None, both.joint.clusters,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from dropoff.dashboard import formats, verdicts
 from dropoff.dashboard.formats import visible
 from dropoff.dashboard.frame import COMMON, Analytics, Params, common, query, question, url
 from dropoff.dashboard.sparks import Spark, spark
+from dropoff.dashboard.trends import end_of_link
 
 
 def executive_page(analytics: Analytics, request: Request) -> Response:
@@ -88,9 +89,10 @@ class Cause(NamedTuple):
 
 
 class News(NamedTuple):
-    """A change as a sentence, what stands before its causes, those, and where it is looked at."""
+    """A change as a sentence, the day that makes the most of it, what stands before its causes, those, and links."""
 
     text: str
+    day: Cause | None
     why: str
     causes: Sequence[Cause]
     url: str
@@ -102,12 +104,23 @@ def news(answer: Mapping, params: Params) -> list[News]:
     return [
         News(
             verdicts.of_change(one, zone),
+            _day(one, answer, params),
             verdicts.why(one),
             [Cause(verdicts.of_cause(cause, one), _listed(cause, params)) for cause in one["causes"]],
             _looked_at(one, params),
         )
         for one in answer["changes"]
     ]
+
+
+def _day(one: Mapping, answer: Mapping, params: Params) -> Cause | None:
+    """The day (week) that makes the most of a change, hour by hour (day by day)."""
+    if one["apart"] is None:
+        return None
+    zone, finer = answer["period"]["timezone"], {"day": "hour", "week": "day"}[answer["interval"]]
+    ends = {end: end_of_link(one["apart"][end], zone) for end in ("from", "to")}
+    link = url("/trends", common(params), metric=one["metric"], interval=finer, **ends)
+    return Cause(verdicts.of_day(one, answer["interval"], zone), link)
 
 
 def _listed(cause: Mapping, params: Params) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from dropoff.dashboard.formats import (
     NONE,
+    bucket,
     chance,
     duration,
     instant,
@@ -124,6 +125,15 @@ def of_cause(cause: Mapping, one: Mapping) -> str:
         there = f"{sides[0]}, new" if cause["before"] is None else f"{sides[1]} before, gone"
         return f"{name}: {added} ({there})"
     return f"{name}: {added} ({sides[1]} before, {sides[0]} now)"
+
+
+def of_day(one: Mapping, interval: str, timezone: str) -> str:
+    """The day or week that makes the most of a change; empty where none does."""
+    found = one["apart"]
+    if found is None:
+        return ""
+    name, value = bucket(found["from"], interval, timezone), side(found["value"], one)
+    return f"Without {name} ({value} then) it would be {side(found['without'], one)}."
 
 
 def why(one: Mapping) -> str:

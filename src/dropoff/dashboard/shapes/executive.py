@@ -13,8 +13,8 @@ from dropoff.dashboard.shapes.segments import WeightShape
 class ChangeShape(TypedDict):
     """A metric in both periods. `q_value` decides, over all that is shown; null where there is no test.
 
-    `follow_days`: how long each conversation is followed; those that began after `until` are left out. `n_now` and
-    `n_before` are of rates.
+    `follow_days`: how long each conversation is followed; those that began after `until` are left out. `n_now`,
+    `n_before` and `contacts` (in either period) are of rates.
     """
 
     now: float | None
@@ -26,6 +26,7 @@ class ChangeShape(TypedDict):
     p_value: float | None
     q_value: float | None
     test: str | None
+    contacts: int | None
     follow_days: float | None
     until: str | None
 
@@ -92,8 +93,18 @@ class CauseShape(TypedDict):
     weight: WeightShape | None
 
 
+class ApartShape(TypedDict("ApartShape", {"from": str, "to": str})):
+    """A day or week, its value, and that of the period without it."""
+
+    value: float | None
+    without: float
+
+
 class NewsShape(TypedDict):
-    """What changed by more than chance, and which segments account for it."""
+    """What changed by more than chance, and which segments account for it.
+
+    `apart`: of a rate of events the day or week without which the change would be half as large, or less.
+    """
 
     metric: str
     unit: str
@@ -101,6 +112,7 @@ class NewsShape(TypedDict):
     clock: str
     change: ChangeShape
     causes: list[CauseShape]
+    apart: ApartShape | None
 
 
 class ExecutiveDefinition(TypedDict):
