@@ -11,7 +11,6 @@ events already under their conversation. Dropoff answers from its own store, wit
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,8 @@ from importlib import import_module
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
+
+from bench.memory import peak_bytes
 
 Question = Callable[[], Sequence[int]]
 
@@ -207,10 +208,6 @@ def _reached(by_level: Sequence[int]) -> list[int]:
 PEERS: dict[str, type[Peer]] = {peer.__name__: peer for peer in (Dropoff, ChDB, DuckSQL, Pandas, Retentioneering)}
 
 
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def main() -> None:
     """Prepare, or answer until nobody asks any more."""
     kind, folder, what = sys.argv[1:]
@@ -225,7 +222,7 @@ def main() -> None:
         counts = [int(count) for count in questions[line.strip()]()]
         found = {"seconds": time.perf_counter() - begin, "cpu": time.process_time() - busy, "counts": counts}
         print(json.dumps(found), flush=True)
-    print(json.dumps({"peak": _peak_bytes()}), flush=True)
+    print(json.dumps({"peak": peak_bytes()}), flush=True)
 
 
 if __name__ == "__main__":

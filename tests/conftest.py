@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from brokers import ADDRESS, KAFKA_ADDRESS, NatsServer, kafka_mock
-from worlds import EMBEDDED, ENGINES, give_back
+from worlds import CHDB, EMBEDDED, ENGINES, give_back, in_memory
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -26,6 +26,20 @@ def _concerns(fixtures: tuple[str, ...], item: pytest.Item) -> bool:
 def engine(request: pytest.FixtureRequest) -> str:
     """What keeps the store: the test runs on each."""
     return request.param
+
+
+LONG = [pytest.mark.long, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module", params=[EMBEDDED, pytest.param(CHDB, marks=LONG)])
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """What keeps the one store of a module's engine and commands: the embedded one, in long runs ClickHouse's, too."""
+    place = tmp_path_factory.mktemp("kept")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == CHDB:
+            patch.setenv("DROPOFF_STORE", in_memory().at(place))
+        yield request.param
+    give_back(place)
 
 
 @pytest.fixture(scope="session")

@@ -141,7 +141,7 @@ def settled(value: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+def told(kept: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """A bot that is lost on one channel and was lost on all, as every surface tells it."""
     data, found = tmp_path_factory.mktemp("alerts") / "data", SimpleNamespace()
     with pytest.MonkeyPatch.context() as patch, receiving() as ops:

@@ -31,7 +31,7 @@ EVIL = '<script>alert("x")</script> \x1b[31m'
 
 
 @pytest.fixture(scope="module")
-def surfaces(tmp_path_factory):
+def surfaces(kept, tmp_path_factory):
     data = tmp_path_factory.mktemp("surfaces") / "data"
     found = {}
     with Engine(load(data=data)) as engine:

@@ -83,7 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def surfaces(folder: Path):
+def surfaces(kept: str, folder: Path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DROPOFF_CONFIG", str(folder / "dropoff.toml"))
         with Engine(load(data=folder / "data")) as engine:

@@ -25,7 +25,7 @@ ASKED = {"from": "2026-01-20", "to": "2026-06-01", "timezone": TIMEZONE, "succes
 
 
 @pytest.fixture(scope="module")
-def surfaces(tmp_path_factory):
+def surfaces(kept, tmp_path_factory):
     """What Python, API, page and command line say of 3,000 conversations, and the lists behind the first finding."""
     data = tmp_path_factory.mktemp("surfaces") / "data"
     with Engine(load(data=data)) as engine:

@@ -95,7 +95,7 @@ class Surfaces:
 
 
 @pytest.fixture(scope="module")
-def surfaces(tmp_path_factory):
+def surfaces(kept, tmp_path_factory):
     return Surfaces(tmp_path_factory.mktemp("surfaces") / "data")
 
 

@@ -177,7 +177,7 @@ class Surfaces:
 
 
 @pytest.fixture(scope="module")
-def surfaces(tmp_path_factory):
+def surfaces(kept, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("DROPOFF_TARGETS", json.dumps(TARGETS))
         patched.setenv("DROPOFF_ANNOTATIONS", json.dumps([{"at": "2026-04-02", "text": "<b>A fair</b>"}]))

@@ -160,8 +160,8 @@ def payload(events: Iterable[Dict], received_at: int = RECEIVED) -> bytes:
     return encode(intake.events)
 
 
-EMBEDDED = "duckdb"
-ENGINES = (EMBEDDED, "chdb")
+EMBEDDED, CHDB = "duckdb", "chdb"
+ENGINES = (EMBEDDED, CHDB)
 """What can keep a store, in this process."""
 
 

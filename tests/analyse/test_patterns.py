@@ -1,5 +1,6 @@
 """What differs between won and failed conversations: found where it is planted, and nowhere else."""
 
+import json
 import os
 from random import Random
 
@@ -268,6 +269,18 @@ def test_the_whole_answer(asked):
     assert answer["step_matrix"]["positions"] == list(range(1, 11))
     firsts = [row[0] for row in answer["step_matrix"]["a"]]
     assert sum(firsts) == n["successful"]
+
+
+_SEEN: dict[str, str] = {}
+
+
+def test_neither_the_order_of_arrival_nor_the_store_changes_a_number(asked, engine):
+    events = world(n=120)
+    mixed = Random(4).sample(events, len(events))
+    one, other = (json.dumps(asked(*each).patterns({}), sort_keys=True, default=list) for each in (events, mixed))
+    assert one == other
+    _SEEN[engine] = one
+    assert len(set(_SEEN.values())) == 1
 
 
 def test_the_lists_of_a_place_are_its_branches(asked):

@@ -39,7 +39,7 @@ _TABLES: tuple[dict[str, Any], ...] = (
     },
     {
         "name": "fallbacks", "metric": "fallback_rate", "condition": "exceeds", "threshold": 0.3,
-        "window": "30m", "severity": "high", "for": "2m", "keep_firing_for": "30m", "min_n": 20,
+        "window": "30m", "severity": "high", "for": "2m", "keep_firing_for": "30m", "min_n": 15,
         "description": "the bot does not understand",
     },
     {
