@@ -1,4 +1,4 @@
-"""A server with the engine of ClickHouse and a queue in NATS: all its surfaces give the numbers of the embedded one."""
+"""A server whose store is ClickHouse's engine: page, API and command line give the numbers of the embedded store."""
 
 import re
 from datetime import UTC, datetime
@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from brokers import NatsServer, name_of
 from dropoff.connect import connect
 from dropoff.demo import generate
 from dropoff.settings import load
@@ -47,9 +46,8 @@ def assert_same(one: Any, other: Any, where: str) -> None:
         assert one == other, where
 
 
-def test_every_surface_says_the_same_on_either_engine(tmp_path: Path, nats: NatsServer):
-    elsewhere = "--store", f"chdb://{tmp_path}/chdb", "--queue", f"nats://{nats.address}/{name_of(tmp_path)}"
-    ours, page = served(tmp_path / "one", *elsewhere)
+def test_every_surface_says_the_same_on_either_engine(tmp_path: Path):
+    ours, page = served(tmp_path / "one", "--store", f"chdb://{tmp_path}/chdb")
     theirs, other = served(tmp_path / "two")
     assert ours[0]["stages"][0]["count"] > 0
     for question, one, other_one in zip(QUESTIONS, ours, theirs, strict=True):
