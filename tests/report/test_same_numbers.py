@@ -143,6 +143,7 @@ def test_every_command_asks_what_the_number_is_from(world, kind, monkeypatch):
 
 def test_a_month_has_what_a_week_has_not(world):
     titles = {kind: [one.title for one in report.sections] for kind, report in world.reports.items()}
+    assert {"What changed", "What to test next", "Anomalies"} < set(titles["weekly"])
     assert {"Cohorts", "Segments", "Experiment portfolio"} == set(titles["monthly"]) - set(titles["weekly"])
     assert "only channel=sms" in world.reports["weekly"].subtitle
 

@@ -23,8 +23,8 @@ def contents(
         return Answered(question, asked, ask(question, asked))
 
     here, before, long = (pinned(period, params) for period in spans)
-    metrics, summary = numbers.section(answered, here, before)
-    sections = [metrics, losses.section(answered, here), learned.anomalies(answered, spans.now)]
+    sections, summary = numbers.sections(answered, here, before)
+    sections += [losses.section(answered, here), learned.anomalies(answered, spans.now, here)]
     if kind == "monthly":
         sections += [monthly.cohorts(answered, long), monthly.segments(answered, long)]
     found, tests = learned.learned(answered, long)
@@ -51,8 +51,7 @@ def _days(spans: Spans, zone: str) -> str:
 
 def _subtitle(spans: Spans, params: Params, now: datetime) -> str:
     zone = spans.now.timezone
-    before = f"{formats.day(spans.before.start, zone)} to {formats.last_day(spans.before.end, zone)}"
-    said = [f"Before: {before}", f"days of {zone}", f"made {formats.instant(now, zone)}"]
+    said = [f"Days of {zone}", f"made {formats.instant(now, zone)}"]
     said += [f"only {formats.visible(text)}" for text in params.get("where", ())]
     said += ["as of " + formats.visible(text) for text in params.get("as_of", ())]
     said += ["test traffic included"] if params.get("include_test") else []

@@ -5,8 +5,9 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from dropoff.analyse.stats import SIGNIFICANT
-from dropoff.dashboard import advice, findings, formats
+from dropoff.dashboard import advice, findings, formats, operations
 from dropoff.dashboard import words as names
+from dropoff.dashboard.frame import common
 from dropoff.periods import Period
 from dropoff.query import Params
 from dropoff.report.value import Answered, Ask, Block, Bullets, Run, Runs, Section, note, paragraph, table, words
@@ -15,8 +16,24 @@ _EACH = 3
 _TESTS = 5
 
 
-def anomalies(ask: Ask, period: Period) -> Section:
-    """The alerts that fired in the period."""
+def anomalies(ask: Ask, period: Period, now: Params) -> Section:
+    """The days that stand out, and the alerts that fired in the period."""
+    odd = _unusual(ask("operations", now))
+    return Section("Anomalies", (*(odd or [note("No day stands out.")]), *_alerts(ask, period)))
+
+
+def _unusual(found: Answered) -> list[Block]:
+    lines = []
+    for part in operations.PARTS:
+        for place, span in enumerate(found.at(part.key, "unusual")):
+            page = operations.narrowed(span, found.answer, common(found.params))
+            said = found.run(lambda one, key=part.key: operations.said(key, one), part.key, "unusual", place, page=page)
+            more = f"; mostly {operations.most(span)}" if span["leading"] else ""
+            lines.append(words(f"{operations.when(span, found.answer)}: ", said, f"{more}."))
+    return [Bullets(tuple(lines))] if lines else []
+
+
+def _alerts(ask: Ask, period: Period) -> list[Block]:
     found, zone = ask("alerts/history", {"limit": ["1000"]}), ZoneInfo(period.timezone)
     inside = [
         place
@@ -24,14 +41,14 @@ def anomalies(ask: Ask, period: Period) -> Section:
         if period.start <= datetime.fromisoformat(one["fired"]) < period.end
     ]
     if not inside:
-        return Section("Anomalies", (note("No alert fired in this period."),))
+        return [note("No alert fired.")]
     columns = {"fired": False, "resolved": False, "alert": False, "severity": False, "value": True, "usually": False}
     rows = [_episode(found, place, zone.key) for place in reversed(inside)]
     moved = [words(formats.visible(text)) for place in inside for text in found.at("episodes", place)["moved"][:_EACH]]
-    blocks: list[Block] = [table("", columns, rows)]
+    blocks: list[Block] = [table("Alerts that fired", columns, rows)]
     if moved:
         blocks += [paragraph("What moved most when they fired:"), Bullets(tuple(dict.fromkeys(moved)))]
-    return Section("Anomalies", tuple(blocks))
+    return blocks
 
 
 def _episode(found: Answered, place: int, zone: str) -> list[str | Run]:

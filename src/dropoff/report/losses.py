@@ -52,7 +52,7 @@ def _explained(found: Answered, place: int) -> list[Block]:
     """What is known of a drop-off; nothing where too few were at the stage."""
     drop = found.at("drop_offs", place)
     why = drop["explanation"]
-    if why is None or formats.is_small(why["lost"] + why["went_on"]) or not why["lost"]:
+    if why is None or formats.is_small(why["lost"] + why["went_on"]) or _mostly_open(why):
         return []
     at = ("drop_offs", place, "explanation")
     lists = {"dropped": [drop["from"]], **{k: v for k, v in found.params.items() if k != "sort"}}
@@ -63,6 +63,12 @@ def _explained(found: Answered, place: int) -> list[Block]:
     )  # fmt: skip
     told = (_last_words(found, at, why), _instead(found, at, why), _reasons(found, at, why), _segments(found, at, why))
     return [Paragraph(head), Bullets(tuple(line for line in told if line))]
+
+
+def _mostly_open(why: dict[str, Any]) -> bool:
+    """Whether hardly anybody is lost for good yet: then there is nothing to explain."""
+    still = sum(one["share"]["numerator"] for one in why["instead"] if one["what"] == "open")
+    return still * 2 >= why["lost"]
 
 
 def _joined(lead: str, parts: list[Runs]) -> Runs:

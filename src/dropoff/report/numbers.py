@@ -1,80 +1,140 @@
-"""The section of numbers: the key metrics of the period beside those of the period before, and what changed."""
+"""The sections of numbers: the key metrics against their targets and the period before, and what changed."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from dropoff.dashboard import formats
+from dropoff.dashboard import formats, verdicts
+from dropoff.dashboard.frame import common, url
+from dropoff.query import Params
 from dropoff.report.links import trend_page
-from dropoff.report.value import Answered, Ask, Block, Run, Runs, Section, note, table, words
+from dropoff.report.value import Answered, Ask, Block, Bullets, Run, Runs, Section, note, paragraph, table, words
 
-RESULTS = (
-    "conversations_started", "leads", "qualified_leads", "meetings_booked", "deals_closed", "revenue",
-    "response_rate", "qualification_rate", "booking_rate", "meeting_show_rate", "win_rate",
-)  # fmt: skip
 CONDUCT = (
     "automation_rate", "escalation_rate", "fallback_rate", "error_rate", "opt_out_rate", "response_time", "csat",
     "sentiment_average",
 )  # fmt: skip
 """How the bot does its work."""
-_COLUMNS = {"metric": False, "value": True, "95 %": False, "of": True, "matured": False, "before": True, "": False}
+_TOLD = ("conversations_started", "qualified_leads", "meetings_booked", "response_rate", "win_rate")
+"""What a message tells of a report."""
+_COLUMNS = {
+    "metric": False, "value": True, "95 %": False, "of": True, "before": True, "change": True, "q": True,
+    "in the end": False,
+}  # fmt: skip
+_OF_CONDUCT = {"metric": False, "value": True, "95 %": False, "of": True, "before": True, "": False}
 
 
-def section(ask: Ask, now: Mapping[str, Any], before: Mapping[str, Any]) -> tuple[Section, tuple[Runs, ...]]:
-    """The section, and its first lines for a message."""
-    here, there = (ask("metrics", params) for params in (now, before))
+def sections(ask: Ask, now: Params, before: Params) -> tuple[list[Section], tuple[Runs, ...]]:
+    """The sections, and the first lines for a message."""
+    found = ask("executive", now)
+    zone, previous = found.at("period", "timezone"), found.at("definition", "previous")
+    wanted = any(row["target"] for row in found.at("metrics"))
+    columns = _COLUMNS | ({"target": False} if wanted else {})
+    dates = f"{formats.day(previous['from'], zone)} to {formats.last_day(previous['to'], zone)}"
     blocks: list[Block] = [
-        table("Results", _COLUMNS, _rows(here, there, RESULTS)),
-        table("How the bot works", _COLUMNS, _rows(here, there, CONDUCT)),
-        note("Rates between stages are of the conversations that began in the period: some of them still go on."),
+        table("Results", columns, [_row(found, place, wanted) for place in range(len(found.at("metrics")))]),
+        note(
+            f"Before: {dates}. Rates are compared at one age: in both periods counts what conversations did within the "
+            "same time of their start; the value itself is of all that is known now. A change is more than chance with "
+            "q below 0.05; money is not tested."
+        ),
+        _conduct(ask, now, before),
     ]
-    return Section("Key metrics", tuple(blocks)), _summary(here, there)
+    return [Section("Key metrics", tuple(blocks)), _changed(found, zone)], _summary(found)
 
 
-def _rows(here: Answered, there: Answered, names: tuple[str, ...]) -> list[list[str | Run]]:
-    rows: list[list[str | Run]] = []
-    for place in _places(here, names):
-        row, other = here.at("metrics", place), _same(there, here.at("metrics", place))
-        page = trend_page(here.params, row["metric"])
-        before = trend_page(there.params, row["metric"])
+def _row(found: Answered, place: int, wanted: bool) -> list[str | Run]:
+    row, at = found.at("metrics", place), ("metrics", place)
+    page = trend_page(found.params, row["metric"])
+    cells: list[str | Run] = [
+        _name(row),
+        found.run(formats.measure, *at, page=page),
+        formats.interval(row["interval"]) if row["interval"] else "",
+        found.run(formats.basis, *at, page=page) if formats.sample(row) is not None else "",
+        *_since(found, place, page),
+        _in_the_end(found, place, page) if row["immature"] else "",
+    ]
+    return [*cells, found.run(verdicts.of_target, *at, page=page) if row["target"] else ""] if wanted else cells
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return formats.label(row["metric"]) + (f", {formats.visible(row['currency'])}" if row.get("currency") else "")
+
+
+def _since(found: Answered, place: int, page: str) -> list[str | Run]:
+    """The value before at the same age, the difference, and how sure that is."""
+    row, at = found.at("metrics", place), ("metrics", place, "change")
+    if row["change"] is None or row["change"]["difference"] is None:
+        return [formats.NONE, "", ""]
+    return [
+        found.run(lambda value: verdicts.side(value, row), *at, "before", page=page),
+        found.run(lambda one: verdicts.apart(one, row), *at, page=page),
+        found.run(lambda q: "" if q is None else formats.chance(q), *at, "q_value", page=page),
+    ]
+
+
+def _in_the_end(found: Answered, place: int, page: str) -> str | Run:
+    """What a young rate comes to: projected, else matured."""
+    row = found.at("metrics", place)
+    if row.get("projected"):
+        return found.run(lambda one: formats.projected({"projected": one}), "metrics", place, "projected", page=page)
+    if row.get("matured"):
+        return found.run(lambda one: formats.matured({"matured": one}), "metrics", place, "matured", page=page)
+    return "still grows"
+
+
+def _conduct(ask: Ask, now: Params, before: Params) -> Block:
+    here, there = (ask("metrics", {**params, "metric": list(CONDUCT)}) for params in (now, before))
+    rows = []
+    for place, row in enumerate(here.at("metrics")):
+        then = trend_page(_without_metric(there.params), row["metric"])
+        page = trend_page(_without_metric(here.params), row["metric"])
         rows.append([
             formats.label(row["metric"]),
             here.run(formats.measure, "metrics", place, page=page),
             formats.interval(row["interval"]) if row["interval"] else "",
-            here.run(formats.basis, "metrics", place, page=page) if row["denominator"] is not None else "",
-            here.run(_matured, "metrics", place, "matured", page=page) if row.get("matured") else "",
-            formats.NONE if other is None else there.run(formats.measure, "metrics", other, page=before),
+            here.run(formats.basis, "metrics", place, page=page) if formats.sample(row) is not None else "",
+            there.run(formats.measure, "metrics", place, page=then),
             formats.remarks(row),
         ])  # fmt: skip
-    return rows
+    return table("How the bot works", _OF_CONDUCT, rows)
 
 
-def _places(here: Answered, names: tuple[str, ...]) -> list[int]:
-    """Where the metrics stand in the answer; money stands there once for each currency."""
-    rows = here.at("metrics")
-    return [place for name in names for place, row in enumerate(rows) if row["metric"] == name]
+def _without_metric(params: Params) -> Params:
+    return {name: texts for name, texts in params.items() if name != "metric"}
 
 
-def _same(there: Answered, row: Mapping[str, Any]) -> int | None:
-    """Where the same metric stands, in the same currency."""
-    key = (row["metric"], row.get("currency"))
-    found = [place for place, one in enumerate(there.at("metrics")) if (one["metric"], one.get("currency")) == key]
-    return found[0] if found else None
+def _changed(found: Answered, zone: str) -> Section:
+    """A sentence for each change, and what accounts for it."""
+    blocks: list[Block] = []
+    for place, one in enumerate(found.at("changes")):
+        at = ("changes", place)
+        page = url("/trends", common(found.params), metric=one["metric"])
+        said = found.run(lambda given: verdicts.of_change(given, zone), *at, page=page)
+        blocks.append(paragraph(said, f" {verdicts.why(one)}".rstrip()))
+        causes = [
+            words(
+                found.run(
+                    lambda given, of=one: verdicts.of_cause(given, of), *at, "causes", i, page=_listed(found, one, i)
+                )
+            )
+            for i in range(len(one["causes"]))
+        ]
+        blocks += [Bullets(tuple(causes))] if causes else []
+    return Section("What changed", tuple(blocks) if blocks else (note(verdicts.nothing(found.answer)),))
 
 
-def _summary(here: Answered, there: Answered) -> tuple[Runs, ...]:
-    names = ("conversations_started", "qualified_leads", "meetings_booked", "response_rate")
+def _listed(found: Answered, one: Mapping[str, Any], place: int) -> str | None:
+    """The conversations of a cause, where conditions can say which."""
+    where = one["causes"][place]["where"]
+    return None if where is None else url("/conversations", {**common(found.params), "where": where})
+
+
+def _summary(found: Answered) -> tuple[Runs, ...]:
     lines = []
-    for place in _places(here, names):
-        row = here.at("metrics", place)
-        other = _same(there, row)
-        page = trend_page(here.params, row["metric"])
-        value = here.run(formats.measure, "metrics", place, page=page)
-        before = formats.NONE if other is None else there.run(
-            formats.measure, "metrics", other, page=trend_page(there.params, row["metric"])
-        )  # fmt: skip
-        lines.append(words(f"{formats.label(row['metric'])}: ", value, " (before: ", before, ")"))
+    for name in _TOLD:
+        for place, row in enumerate(found.at("metrics")):
+            if row["metric"] == name:
+                value = found.run(formats.measure, "metrics", place)
+                since = found.run(verdicts.of_previous, "metrics", place)
+                lines.append(words(f"{_name(row)}: ", value, "; ", since))
     return tuple(lines)
-
-
-def _matured(found: Mapping[str, Any]) -> str:
-    return formats.matured({"matured": found})

@@ -1,9 +1,10 @@
 """Which period a report is about: the last whole week or month, unless one is asked for."""
 
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from dropoff.analyse.metrics import period_before
 from dropoff.errors import InvalidInput
 from dropoff.periods import Period, midnight, parse_period
 from dropoff.query import Params, one
@@ -14,7 +15,7 @@ LOOK_BACK = timedelta(days=84)
 
 
 class Spans(NamedTuple):
-    """The period, the one before it, and the longer one in which findings are looked for."""
+    """The period, as many days before it, and the longer time in which findings are looked for."""
 
     now: Period
     before: Period
@@ -35,44 +36,20 @@ def spans(kind: Kind, params: Params, now: datetime, zone: ZoneInfo) -> Spans:
         raise InvalidInput("to" if end is None else "from", None, "given with the other end")
     if start is not None and end is not None:
         period = parse_period(start, end, zone.key)
-        return _of(period, _before(kind, period, zone), zone)
+        return _of(period, zone)
     today = now.astimezone(zone).date()
     last = today - timedelta(days=today.weekday()) if kind == "weekly" else today.replace(day=1)
-    first = _earlier(kind, last)
-    return _of(_days(first, last, zone), _days(_earlier(kind, first), first, zone), zone)
-
-
-def _earlier(kind: Kind, day: date) -> date:
-    """The first day of the week or month before the one that begins with `day`."""
-    return day - timedelta(days=7) if kind == "weekly" else (day - timedelta(days=1)).replace(day=1)
-
-
-def _before(kind: Kind, period: Period, zone: ZoneInfo) -> Period:
-    """Of a whole month the month before, of anything else as much time."""
-    first, last = (moment.astimezone(zone) for moment in (period.start, period.end))
-    if first != _midnight(first, zone) or last != _midnight(last, zone):
-        return Period(period.start - (period.end - period.start), period.start, zone.key)
-    if kind == "monthly" and first.day == 1 and last.date() == _next_month(first.date()):
-        return _days(_earlier(kind, first.date()), first.date(), zone)
-    return _days(first.date() - (last.date() - first.date()), first.date(), zone)
-
-
-def _next_month(day: date) -> date:
-    return (day + timedelta(days=31)).replace(day=1)
+    first = last - timedelta(days=7) if kind == "weekly" else (last - timedelta(days=1)).replace(day=1)
+    return _of(Period(midnight(first, zone), midnight(last, zone), zone.key), zone)
 
 
 def _midnight(moment: datetime, zone: ZoneInfo) -> datetime:
     return midnight(moment.date(), zone).astimezone(zone)
 
 
-def _days(first: date, last: date, zone: ZoneInfo) -> Period:
-    return Period(midnight(first, zone), midnight(last, zone), zone.key)
-
-
-def _of(period: Period, before: Period, zone: ZoneInfo) -> Spans:
-    end = period.end.astimezone(zone)
-    first = midnight(end.date() - LOOK_BACK, zone)
-    return Spans(period, before, Period(min(first, period.start), period.end, zone.key))
+def _of(period: Period, zone: ZoneInfo) -> Spans:
+    first = midnight(period.end.astimezone(zone).date() - LOOK_BACK, zone)
+    return Spans(period, period_before(period), Period(min(first, period.start), period.end, zone.key))
 
 
 def written(moment: datetime, zone: ZoneInfo) -> str:
