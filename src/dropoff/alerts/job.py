@@ -8,6 +8,7 @@ import structlog
 
 from dropoff.alerts.backtest import coverage
 from dropoff.alerts.evaluate import EVERY, Alerts, Evaluator
+from dropoff.background import Background
 
 log = structlog.get_logger()
 
@@ -16,37 +17,22 @@ SETTLED = 30
 """After so many evaluations, a minute, the start of the server is over."""
 
 
-class Job:
+class Job(Background):
     """Evaluates every two seconds until it is stopped. What fails is logged, and tried again at the next turn.
 
     Once, when the server has started, it says how often each rule had enough data, and which window would have.
     """
 
     def __init__(self, evaluator: Evaluator, alerts: Alerts) -> None:
+        super().__init__("alerts")
         self._evaluator = evaluator
         self._alerts = alerts
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
 
-    @property
-    def alive(self) -> bool:
-        """It has not ended."""
-        return self._thread.is_alive()
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Finish the evaluation that is going on, and end."""
-        self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Evaluate, again and again."""
         every, turns = EVERY.total_seconds(), 0
-        self._stop.wait(every)  # the start of a server comes first
-        while not self._stop.is_set():
+        self.stopping.wait(every)  # the start of a server comes first
+        while not self.stopping.is_set():
             begin, turns = time.monotonic(), turns + 1
             try:
                 self._evaluator.evaluate(datetime.now(UTC))
@@ -55,12 +41,12 @@ class Job:
             if turns == SETTLED:
                 # Beside the evaluation, which must not wait for it.
                 threading.Thread(target=self._say_coverage, name="coverage", daemon=True).start()
-            self._stop.wait(max(0.0, every - (time.monotonic() - begin)))
+            self.stopping.wait(max(0.0, every - (time.monotonic() - begin)))
 
     def _say_coverage(self) -> None:
         reader, now = self._alerts.reader, datetime.now(UTC)
         for rule in self._alerts.rules:
-            if self._stop.is_set():
+            if self.stopping.is_set():
                 return
             try:
                 (found,) = coverage(reader, [rule], now)

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from dropoff.background import Background
 from dropoff.control.base import Control
 from dropoff.errors import DropoffError, Unavailable
 from dropoff.notify import silences
@@ -24,7 +25,7 @@ TIDY_SECONDS = 3600.0
 STOP_SECONDS = 3.0
 
 
-class Delivery:
+class Delivery(Background):
     """Plans in one thread, and sends in a thread of its own for each receiver: one that hangs delays nobody else.
 
     `holder` is who takes the lease; what `link` gives is put before the links in messages.
@@ -34,28 +35,16 @@ class Delivery:
         self, control: Control, outbox: Outbox, notifiers: Sequence[Notifier], holder: str, link: Callable[[], str],
         zone: ZoneInfo, clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:  # fmt: skip
+        super().__init__("notify")
         self._control, self._outbox, self._holder, self._link, self._zone = control, outbox, holder, link, zone
         self._notifiers = {notifier.name: notifier for notifier in notifiers}
         self._clock = clock
         self._sending: dict[str, threading.Thread] = {}
         self._tidied = float("-inf")
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
-
-    @property
-    def alive(self) -> bool:
-        """The planning thread has not ended."""
-        return self._thread.is_alive()
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
 
     def stop(self) -> None:
         """End; what is being sent has three seconds to come to its mark, and is sent again otherwise."""
-        self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        super().stop()
         end = time.monotonic() + STOP_SECONDS
         for thread in self._sending.values():
             thread.join(max(0.0, end - time.monotonic()))
@@ -83,8 +72,9 @@ class Delivery:
                 if found.send:
                     self._begin(receiver, found.send)
 
-    def _run(self) -> None:
-        while not self._stop.wait(BEAT_SECONDS):
+    def run(self) -> None:
+        """Plan, again and again."""
+        while not self.stopping.wait(BEAT_SECONDS):
             try:
                 self.beat()
             except Unavailable as error:

@@ -5,7 +5,6 @@ Who finds one that was begun and has not ended knows that a process was killed i
 receiver took it, so it is not tried again.
 """
 
-import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -13,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from dropoff.background import Background
 from dropoff.control.base import Control
 from dropoff.dashboard.frame import url
 from dropoff.errors import Conflict, DropoffError, InvalidInput, Unavailable
@@ -47,7 +47,7 @@ class Maker(Protocol):
         ...
 
 
-class Post:
+class Post(Background):
     """Looks what is due, in a thread of its own. `link` gives what is put before the address of a report."""
 
     def __init__(
@@ -55,28 +55,12 @@ class Post:
         holder: str, link: Callable[[], str], zone: ZoneInfo,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:  # fmt: skip
+        super().__init__("reports")
         self._control, self._reports, self._schedules, self._holder = control, reports, schedules, holder
         self._link, self._zone, self._clock = link, zone, clock
         self._memory = Memory(control)
         self._carriers = {carrier.name: carrier for carrier in carriers}
         check_receivers(schedules, list(self._carriers))
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reports", daemon=True)
-
-    @property
-    def alive(self) -> bool:
-        """It has not ended."""
-        return self._thread.is_alive()
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Finish what is being sent, and end."""
-        self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join()
 
     def beat(self) -> None:
         """Look once, and send what is due. Raises `Unavailable`."""
@@ -89,8 +73,9 @@ class Post:
             if due > self._memory.since(schedule.kind, now):
                 self._send(schedule, spans(schedule.kind, {}, due, self._zone).now)
 
-    def _run(self) -> None:
-        while not self._stop.wait(BEAT_SECONDS):
+    def run(self) -> None:
+        """Look what is due, again and again."""
+        while not self.stopping.wait(BEAT_SECONDS):
             try:
                 self.beat()
             except Unavailable as error:
@@ -104,7 +89,7 @@ class Post:
         for receiver in schedule.receivers or self._carriers:
             start = period.to_dict()["from"]
             kept = self._memory.get(report_id(schedule.kind, start, receiver))
-            if self._stop.is_set() or not self._is_due(kept):
+            if self.stopping.is_set() or not self._is_due(kept):
                 continue
             made = made or self._reports.report({"kind": [schedule.kind], **pinned(period, {})})
             self._attempt(schedule, made, receiver, kept)

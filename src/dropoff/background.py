@@ -1,0 +1,31 @@
+"""Work that goes on beside everything else, in a thread of its own, until it is stopped."""
+
+import threading
+from abc import ABC, abstractmethod
+
+
+class Background(ABC):
+    """A thread that begins with `start` and ends after `stop`; `name` is what it is called in a list of threads."""
+
+    def __init__(self, name: str) -> None:
+        self.stopping = threading.Event()
+        self._thread = threading.Thread(target=self.run, name=name, daemon=True)
+
+    @abstractmethod
+    def run(self) -> None:
+        """The work: returns soon after `stopping` is set."""
+
+    @property
+    def alive(self) -> bool:
+        """It has not ended."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what is going on, and end."""
+        self.stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
