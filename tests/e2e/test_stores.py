@@ -1,4 +1,4 @@
-"""A server whose store is ClickHouse's engine: page, API and command line give the numbers of the embedded store."""
+"""Served with the engine of ClickHouse, and with NATS as well: all surfaces give the numbers of the embedded parts."""
 
 import re
 from datetime import UTC, datetime
@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from brokers import NatsServer, name_of
 from dropoff.connect import connect
 from dropoff.demo import generate
 from dropoff.settings import load
@@ -46,8 +47,13 @@ def assert_same(one: Any, other: Any, where: str) -> None:
         assert one == other, where
 
 
-def test_every_surface_says_the_same_on_either_engine(tmp_path: Path):
-    ours, page = served(tmp_path / "one", "--store", f"chdb://{tmp_path}/chdb")
+@pytest.mark.parametrize(
+    "queue", ["embedded", pytest.param("nats", marks=[pytest.mark.long, pytest.mark.timeout(900)])]
+)
+def test_every_surface_says_the_same_on_either_engine(tmp_path: Path, queue: str, nats: NatsServer):
+    address = f"nats://{nats.address}/{name_of(tmp_path)}" if queue == "nats" else queue
+    elsewhere = "--store", f"chdb://{tmp_path}/chdb", "--queue", address
+    ours, page = served(tmp_path / "one", *elsewhere)
     theirs, other = served(tmp_path / "two")
     assert ours[0]["stages"][0]["count"] > 0
     for question, one, other_one in zip(QUESTIONS, ours, theirs, strict=True):
