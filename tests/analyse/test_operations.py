@@ -1,7 +1,7 @@
 """Operations: what stands out, what was behind what went wrong, how long answers took, and data health."""
 
 from contextlib import ExitStack, closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from dropoff.aliases import MAX_COMPONENT, unmerged
 from dropoff.analyse.analytics import Analytics
 from dropoff.analyse.health import Live
-from dropoff.analyse.operations import EDGES, LISTED
+from dropoff.analyse.operations import EDGES, FRESH, LISTED
 from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Share
 from dropoff.analyse.troubles import LONGEST, NOTHING
 from dropoff.analyse.unusual import TIMES, spans
 from dropoff.errors import InvalidInput
+from dropoff.process.fold import Rules
+from dropoff.process.worker import Worker
+from dropoff.queue.sqlite import SqliteQueue
 from worlds import (
     START,
     drain,
@@ -23,6 +26,7 @@ from worlds import (
     event,
     fallback,
     give_back,
+    open_store,
     opted_out,
     payload,
     received,
@@ -272,6 +276,23 @@ def test_what_only_the_process_knows_is_not_asked_of_the_past(tmp_path):
     then = analytics.operations({**PERIOD, "as_of": ["2024-02-20"]})["health"]
     assert [then[name] for name in Live._fields] == [None] * len(Live._fields)
     store.close()
+
+
+def test_an_answer_stands_for_a_moment_and_what_is_new_is_seen_after_a_minute(tmp_path):
+    clock, waits = [NOW], [Live(0)]
+    with closing(open_store(tmp_path)) as store, closing(SqliteQueue(tmp_path / "queue.db")) as queue:
+        analytics = Analytics(store, "UTC", lambda: clock[0], live=lambda: waits[0])
+        first = analytics.operations(PERIOD)
+        lines = payload([started(), fallback(2)])
+        queue.append(lines, lines.count(b"\n")).result()
+        assert Worker(queue, store, Rules()).step(0)
+        waits[0] = Live(5)
+        at_once = analytics.operations(PERIOD)
+        clock[0] += FRESH + timedelta(seconds=1)
+        later = analytics.operations(PERIOD)
+    assert at_once == first | {"health": first["health"] | {"lag_events": 5}}
+    assert [row["count"] for row in later["fallbacks"]["triggers"]] == [1]
+    assert later["as_of"] > first["as_of"]
 
 
 @given(st.lists(st.lists(st.integers(0, 300).map(str), min_size=2, max_size=40), max_size=12))

@@ -222,10 +222,9 @@ class Analytics:
         live = self._live() if one(params, "as_of") is None else health.unknown()
         store, query = self._asked(params)
         interval = operations.interval_of(params, query)
-        found = operations.answer(store, query, self._young, interval, live)
-        return _with_test(
-            store, query, found | {"annotations": annotations.shown(self._marks, query.period, query.now)}
-        )
+        found = operations.answer(store, query, self._young, interval, live, self._remembered)
+        marks = annotations.shown(self._marks, query.period, query.now)
+        return msgspec.to_builtins(found | {"annotations": marks})
 
     def plan(self, params: Params) -> dict[str, Any]:
         """How many units an experiment needs, and how long that takes."""

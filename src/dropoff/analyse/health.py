@@ -43,15 +43,18 @@ def unknown() -> Live:
     return Live()
 
 
-def answer(store: Store, query: Query, live: Live) -> dict[str, Any]:
-    """All counts. Of events, contact events and labels those of all traffic count, whatever the query filters."""
+def fresh(store: Store, live: Live) -> dict[str, Any]:
+    """What changes without any event being stored."""
+    return live._asdict() | {"since": instant(live.since)} | _rejected(store)
+
+
+def answer(store: Store, query: Query) -> dict[str, Any]:
+    """What the store has kept. Of events, contact events and labels those of all traffic count, whatever the query
+    filters."""
     parts: Sequence[Callable[[Store, Query], dict[str, Any]]] = (
-        _events, _conversations, _contact_events, _contacts, _rejected, _labels, _money,
+        _events, _conversations, _contact_events, _contacts, _labels, _money,
     )  # fmt: skip
-    found = live._asdict() | {"since": instant(live.since)}
-    for part in parts:
-        found |= part(store, query)
-    return found
+    return {name: value for part in parts for name, value in part(store, query).items()}
 
 
 def _span(query: Query, clause: select.Clause, column: str = "timestamp") -> str:
@@ -124,7 +127,7 @@ def _contacts(store: Store, _: Query) -> dict[str, Any]:
     }
 
 
-def _rejected(store: Store, _: Query) -> dict[str, Any]:
+def _rejected(store: Store) -> dict[str, Any]:
     """Refused events by reason, of those that are still kept: their own time may be what was wrong with them."""
     rows = store.select(f"SELECT reason, count(*) FROM {PHYSICAL['rejected_events']} GROUP BY 1 ORDER BY 2 DESC, 1")
     return {"rejected": dict(rows.rows)}

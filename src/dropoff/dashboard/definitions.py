@@ -13,6 +13,7 @@ from dropoff.query import DIMENSIONS
 
 TERMS: Mapping[str, Mapping[str, str]] = {
     "Executive": words.EXECUTIVE_TERMS,
+    "Operations": words.OPERATION_TERMS,
     "Operations": operations.TERMS,
     "Optimization": words.OPTIMIZATION_TERMS,
     "Funnel": words.TERMS,

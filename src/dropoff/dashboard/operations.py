@@ -7,30 +7,13 @@ from typing import Any, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dropoff.dashboard import formats
+from dropoff.dashboard import formats, words
 from dropoff.dashboard.charts import HOLLOW, funnel_chart, inert, marks, over_time, short
 from dropoff.dashboard.frame import COMMON, Analytics, Params, common, query, question, url
 from dropoff.dashboard.health import lines
 from dropoff.dashboard.trends import MOST_DOTS, end_of_link
 
 _PARAMETERS = (*COMMON, "interval")
-
-TERMS = {
-    "Stands out": "At least twice the usual share (the median of the hours or days), and more than chance beside all "
-    "others together: q below 0.05 (Benjamini–Hochberg). Fewer than 30 say nothing.",
-    "Mostly": "Of what there is the most more in this time than otherwise.",
-    "Fallbacks and errors": "Bot turns with one, of all bot turns, by when they happened. One turn can have several: "
-    "so the times below can be more than the turns above.",
-    "Escalations and opt-outs": "Of the conversations that started in the period. Reason and word are the first ones.",
-    "Said before": "The intent of the bot's last message before the opt-out. (none): a message without an intent; "
-    "(nothing): it had said nothing.",
-    "Share": "Of all that are counted in this list, with its 95 % interval (Wilson).",
-    "Conversations": "Those in which it was so: a click shows them. One can stand under several.",
-    "Immature": "Some conversations of the period are so young that it may still happen to them: the rate can rise.",
-    "Response time": "From the prospect's last message to the bot's first one after it, by when the bot answered. The "
-    "bounds of the bars are fixed, each two to three times the one before.",
-    "Test traffic": "Conversations marked as tests are left out unless included above. Data health counts all events.",
-}
 
 
 class Part(NamedTuple):
@@ -61,7 +44,7 @@ def operations_page(analytics: Analytics, request: Request) -> Response:
     params = query(request, _PARAMETERS)
     return question(
         analytics, request, "operations.html", params, lambda: analytics.operations(params),
-        lambda answer: shown(answer, common(params)), terms=TERMS,
+        lambda answer: shown(answer, common(params)), terms=words.OPERATION_TERMS,
     )  # fmt: skip
 
 

@@ -284,6 +284,23 @@ PATTERN_TERMS = {
     "Test traffic": TERMS["Test traffic"],
 }
 
+OPERATION_TERMS = {
+    "Stands out": "At least twice the usual share (the median of the hours or days), and more than chance beside all "
+    "others together: q below 0.05 (Benjamini–Hochberg). Fewer than 30 say nothing.",
+    "Mostly": "Of what there is the most more in this time than otherwise.",
+    "Fallbacks and errors": "Bot turns with one, of all bot turns, by when they happened. One turn can have several: "
+    "so the times below can be more than the turns above.",
+    "Escalations and opt-outs": "Of the conversations that started in the period. Reason and word are the first ones.",
+    "Said before": "The intent of the bot's last message before the opt-out. (none): a message without an intent; "
+    "(nothing): it had said nothing.",
+    "Share": "Of all that are counted in this list, with its 95 % interval (Wilson).",
+    "Conversations": "Those in which it was so: a click shows them. One can stand under several.",
+    "Immature": "Some conversations of the period are so young that it may still happen to them: the rate can rise.",
+    "Response time": "From the prospect's last message to the bot's first one after it, by when the bot answered. The "
+    "bounds of the bars are fixed, each two to three times the one before.",
+    "Test traffic": f"{TERMS['Test traffic']} Data health counts all events.",
+}
+
 MESSAGE_TERMS = {
     "Message": "The variant under which the bot sent it, else its text with names, numbers and links replaced.",
     "Place": "The how-manieth message of the bot it is, and what the bot meant by it (its intent). Messages of one "
