@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dropoff.dashboard import operations, words
+from dropoff.dashboard import words
 from dropoff.dashboard.frame import Analytics, render
 from dropoff.dashboard.meanings import DIMENSION_MEANINGS, UNITS, wait
 from dropoff.metrics import RATES
@@ -14,7 +14,6 @@ from dropoff.query import DIMENSIONS
 TERMS: Mapping[str, Mapping[str, str]] = {
     "Executive": words.EXECUTIVE_TERMS,
     "Operations": words.OPERATION_TERMS,
-    "Operations": operations.TERMS,
     "Optimization": words.OPTIMIZATION_TERMS,
     "Funnel": words.TERMS,
     "Drop-offs": words.DROP_OFF_TERMS,

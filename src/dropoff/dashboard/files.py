@@ -37,12 +37,6 @@ ROWS: Mapping[str, Mapping[str, Callable[[Answer], Rows]]] = {
         "funnel-trend": lambda answer: answer["trend"]["points"] if "trend" in answer else [],
         "time": lambda answer: answer["time_to_convert"]["histogram"] if "time_to_convert" in answer else [],
     },
-    "/operations": {
-        "stages": lambda answer: answer["funnel"]["stages"],
-        "fallbacks": lambda answer: answer["fallbacks"]["points"],
-        "errors": lambda answer: answer["errors"]["points"],
-        "times": lambda answer: answer["response_times"]["histogram"],
-    },
     "/executive": {"metrics": lambda answer: answer["metrics"]},
     "/operations": {
         "stages": lambda answer: answer["funnel"]["stages"],
