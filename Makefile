@@ -11,7 +11,7 @@ demo: setup                ## open a running dashboard on 20,000 generated conve
 	$(BIN)/dropoff demo --data demo-data
 
 test: setup system         ## everything the tests need, then the tests
-	.ci/in-memory $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not long"
+	.ci/in-memory $(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long"
 
 check: setup               ## format, lint, types, import contract
 	$(BIN)/ruff format --check .
