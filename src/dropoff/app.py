@@ -24,6 +24,7 @@ from dropoff.access import Access
 from dropoff.dashboard.alerts_page import Office
 from dropoff.dashboard.api import api, params
 from dropoff.dashboard.desk import Desk, with_desk
+from dropoff.dashboard.filters import Filters, with_filters
 from dropoff.dashboard.pages import login_page, pages, safe_path
 from dropoff.dashboard.reports_page import Shelf
 from dropoff.engine import Engine
@@ -52,11 +53,13 @@ def web(engine: Engine, reader: Access) -> Callable[..., Awaitable[None]]:
     if jobs.read:
         desk = Desk(engine.control, [rule.name for rule in engine.alerts.rules], settings.zone)
         shelf = Shelf(engine.reports.file, engine.reports.shown, settings.reports, engine.sent.all, settings.zone)
+        filters = Filters(engine.control)
+        asked = api(engine.analytics, engine.of_alerts.ask, engine.reports.file)
         routes += [
             *_for_readers(engine),
             _login(reader),
-            *pages(engine.analytics, Office(desk, engine.alerts, engine.outbox), shelf),
-            Mount("/api", with_desk(api(engine.analytics, engine.of_alerts.ask, engine.reports.file), desk)),
+            *pages(engine.analytics, Office(desk, engine.alerts, engine.outbox), shelf, filters),
+            Mount("/api", with_filters(with_desk(asked, desk), filters)),
         ]
     site = Starlette(
         routes=routes, exception_handlers={HTTPException: problem, DropoffError: problem, Exception: problem}

@@ -455,7 +455,6 @@ def list_conversations(
     repeats: Annotated[str | None, typer.Option(help="with --pattern: kept or merged")] = None,
     message: Annotated[str | None, typer.Option(help="with --position: in which the bot said this there")] = None,
     position: Annotated[int | None, typer.Option(help="with --message: the how-manieth of the bot", min=1)] = None,
-    intent: Annotated[str | None, typer.Option(help="with --message: with this intent of the bot")] = None,
     trigger: Annotated[str | None, typer.Option(help="with a fallback that this triggered")] = None,
     utterance: Annotated[str | None, typer.Option(help="in which the bot did not understand this")] = None,
     error: Annotated[str | None, typer.Option(help="with an error of this kind")] = None,
@@ -463,9 +462,18 @@ def list_conversations(
     keyword: Annotated[str | None, typer.Option(help="that opted out first with this word")] = None,
     opted_out_after: Annotated[str | None, typer.Option(help="that opted out after this intent of the bot")] = None,
     health: Annotated[str | None, typer.Option(help="tied: whose path depends on a tie")] = None,
+    text: Annotated[str | None, typer.Option(help="words, or phrases in quotes, that are said in it")] = None,
+    intent: Annotated[str | None, typer.Option(help="with this intent; with --message: of that one")] = None,
+    objection: Annotated[str | None, typer.Option(help="with this objection")] = None,
+    outcome: Annotated[str | None, typer.Option(help="with this outcome: converted, lost, dropped, …")] = None,
+    ending: Annotated[str | None, typer.Option(help="with this ending: converted, lost, dropped, …")] = None,
+    status: Annotated[str | None, typer.Option(help="open or closed")] = None,
+    contact_id: Annotated[str | None, typer.Option(help="of this contact")] = None,
+    id: Annotated[str | None, typer.Option(help="the one with this id")] = None,  # noqa: A002
     limit: Annotated[int | None, typer.Option(help="how many [50]", min=1, max=1000)] = None,
     after: Annotated[str | None, typer.Option(help="the `next` of the page before")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="print the whole list as CSV")] = False,
+    save: Annotated[str | None, typer.Option(help="also save these filters, under this name")] = None,
     name: Name = None, definition: Definition = None, mode: Mode = None, start: From = None, end: To = None,
     timezone: Zone = None, where: WhereOption = None, include_test: Test = False, as_of: AsOf = None,
     data: Data = None, json: Json = False,
@@ -476,11 +484,15 @@ def list_conversations(
     given |= {"name": name, "definition": _json_of(definition), "mode": mode}
     given |= {"experiment": experiment, "variant": variant, "goal": goal}
     given |= {"kind": kind, "group": group, "success": success, "cut": cut, "groups": groups, "steps": steps}
-    given |= {"message": message, "position": position, "intent": intent}
+    given |= {"message": message, "position": position, "text": text, "intent": intent, "objection": objection}
+    given |= {"outcome": outcome, "ending": ending, "status": status, "contact_id": contact_id, "id": id}
     given |= {"trigger": trigger, "utterance": utterance, "error": error, "escalation": escalation}
     given |= {"keyword": keyword, "opted_out_after": opted_out_after, "health": health}
     params = _params(start, end, timezone, where, include_test, as_of=as_of, repeats=repeats, **given)
     params |= {"pattern": pattern} if pattern else {}
+    if save is not None:
+        with _filters(data) as filters:
+            filters.save(save, params, _who())
     if csv:
         if json:
             raise InvalidInput("csv", True, "left out with json")
@@ -535,6 +547,18 @@ def report(
     path = output or Path(name)
     path.write_bytes(body)
     Console(stderr=True, highlight=False).print(str(path), markup=False, soft_wrap=True)
+
+
+@conversations_app.command("filters")
+def list_filters(
+    remove: Annotated[str | None, typer.Option(help="remove the one with this name")] = None,
+    data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """The saved filters of the list. One is saved by `conversations list … --save NAME`."""
+    with _filters(data) as filters:
+        if remove is not None:
+            filters.remove(remove)
+        _print({"filters": _builtins(filters.all())}, json, _terminal().filters)
 
 
 Rules = Annotated[Path | None, typer.Option("--rules", help="rules in a TOML or JSON file [those of the project]")]
@@ -690,6 +714,15 @@ def _desk(data: Path | None) -> Any:
     names = [rule.name for rule in configured(settings, registry(settings.metrics))]
     with _control(data) as control:
         yield Desk(control, names, settings.zone)
+
+
+@contextmanager
+def _filters(data: Path | None) -> Any:
+    """Saved filters, which rest in the control state, too."""
+    from dropoff.dashboard.filters import Filters
+
+    with _control(data) as control:
+        yield Filters(control)
 
 
 def _builtins(value: Any) -> Any:

@@ -690,6 +690,14 @@ def conversations(answer: Answer, console: Console) -> None:
     names = ("id", "channel", "started_at", "stage", "outcome", "message_count")
     rows: list[list[object]] = [[c[name] for name in names] for c in answer["conversations"]]
     table(f"{formats.number(answer['total'])} conversations", dict.fromkeys(names, False), rows, console)
+    said: list[list[object]] = [
+        [c["id"], c["hit"]["position"], c["hit"]["sender"], c["hit"]["text"]]
+        for c in answer["conversations"]
+        if c.get("hit")
+    ]
+    if said:
+        console.print()
+        table("where it was said", {"id": False, "message": True, "who": False, "text": False}, said, console)
     if answer["next"]:
         console.print(Text(f"more: --after {answer['next']}", style="dim"))
 
@@ -699,10 +707,11 @@ def conversation(answer: Answer, console: Console) -> None:
     facts: list[list[object]] = [
         [name, formats.plain(value)]
         for name, value in answer.items()
-        if name not in ("messages", "events") and value not in (None, [], {}, "")
+        if name not in ("messages", "events", "funnel", "neighbours") and value not in (None, [], {}, "")
     ]
     table("conversation", {"fact": False, "value": False}, facts, console)
     console.print()
+    _standing(answer, console)
     said: list[list[object]] = [
         [m["position"], m["timestamp"], m["sender"], m["intent"] or "", m["content"]] for m in answer["messages"]
     ]
@@ -733,6 +742,25 @@ def sample(answer: Answer, console: Console) -> None:
             console.print(Text(plain(f"{one['id']}  {', '.join(facts)}")))
             for line in one["lines"]:
                 console.print(Text(plain(f"  {line['position']:>3} {line['sender']}: {line['content'] or ''}")))
+
+
+def _standing(answer: Answer, console: Console) -> None:
+    reached: list[list[object]] = [
+        [one["stage"], one["at"] or "implied", formats.duration(one["seconds"])]
+        for one in answer["funnel"]["stages"]
+        if one["reached"]
+    ]
+    table("stages", {"stage": False, "reached": False, "after the start": True}, reached, console)
+    console.print(Text(findings.next_step(answer), style="dim"))
+    console.print()
+    alike: list[list[object]] = [
+        [name, one["id"], len(one["shared"]), one["channel"], one["started_at"], one["outcome"]]
+        for name, one in answer["neighbours"].items()
+        if one is not None
+    ]
+    columns = {"": False, "id": False, "steps in common": True, "channel": False, "started": False, "outcome": False}
+    table("most alike", columns, alike, console)
+    console.print()
 
 
 def imported(answer: Answer, console: Console) -> None:
@@ -826,3 +854,12 @@ def silences(answer: Answer, console: Console) -> None:
                 for one in answer[name]
             ]
             table(name, columns, rows, console)
+
+
+def filters(answer: Answer, console: Console) -> None:
+    """`dropoff conversations filters`."""
+    rows: list[list[object]] = [
+        [one["name"], " ".join(f"{key}={text}" for key, texts in one["params"].items() for text in texts), one["by"]]
+        for one in answer["filters"]
+    ]
+    table("saved filters", {"name": False, "filters": False, "by": False}, rows, console)

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from dropoff.dashboard import conversation as of_one
 from dropoff.dashboard import conversations, frame, pages
 from dropoff.errors import InvalidInput, NotFound, Unauthorized, Unavailable
 
@@ -117,15 +118,16 @@ def test_each_filter_can_be_removed_alone():
 def test_messages_and_events_stand_in_their_order_by_local_day():
     conversation = {
         "messages": [
-            {"id": "m1", "timestamp": "2024-01-15T10:00:00Z"},
-            {"id": "m2", "timestamp": "2024-01-15T23:30:00Z"},
+            {"id": "m1", "event_id": "e3", "content": "x", "timestamp": "2024-01-15T10:00:00Z"},
+            {"id": "m2", "event_id": "e4", "content": None, "timestamp": "2024-01-15T23:30:00Z"},
         ],
         "events": [
             {"id": "e3", "event_type": "message_sent", "timestamp": "2024-01-15T10:00:00Z"},
             {"id": "e2", "event_type": "qualified", "timestamp": "2024-01-15T11:00:00.5+01:00"},
             {"id": "e1", "event_type": "conversation_started", "timestamp": "2024-01-15T10:00:00Z"},
+            {"id": "e0", "event_type": "message_sent", "timestamp": "2024-01-15T10:00:01Z"},
         ],
     }
-    days = conversations.timeline(conversation, "Europe/Berlin")
+    days = of_one.timeline(conversation, "Europe/Berlin")
     ids = [(day, [item[item["kind"]]["id"] for item in items]) for day, items in days]
-    assert ids == [("2024-01-15", ["e1", "m1", "e2"]), ("2024-01-16", ["m2"])]
+    assert ids == [("2024-01-15", ["e1", "m1", "e2", "e0"]), ("2024-01-16", ["m2"])]

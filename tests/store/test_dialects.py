@@ -29,6 +29,7 @@ FUNCTIONS = [
     "arg_max",
     "isfinite",
     "ends_with",
+    "regexp_matches",
     "TRY_CAST",
     "toUnixTimestamp64Micro",
     "fromUnixTimestamp64Micro",
@@ -146,6 +147,12 @@ def test_quantiles_are_interpolated(store: Store):
     levels = (0.1, 0.5, 0.9, 0.99)
     assert one(store, store.dialect.quantiles("v", levels), f"({rows})") == pytest.approx([1.4, 4, 13.1, 16.16])
     assert not one(store, store.dialect.quantiles("v", levels), f"(SELECT * FROM ({rows}) WHERE v > 99)")
+
+
+def test_patterns_are_those_of_re2(store: Store):
+    d = store.dialect
+    for text, found in {"Straße": True, "STRAßE": True, "strasse": False}.items():
+        assert bool(one(store, d.matches(d.literal(text), d.literal("(?i)raß")))) == found
 
 
 def test_texts_are_compared_alike(store: Store):

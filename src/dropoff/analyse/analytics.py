@@ -29,10 +29,12 @@ from dropoff.analyse import (
     patterns,
     plans,
     sampling,
+    search,
     segments,
     select,
     troubles,
 )
+from dropoff.analyse.conversations import Listed
 from dropoff.analyse.funnel import Definition
 from dropoff.analyse.remembered import Remembered
 from dropoff.analyse.young import Young
@@ -68,7 +70,7 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "definitions": (),
     "conversations": (
         *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", *dropoffs.BEHIND, "limit",
-        "after", *experiments.BEHIND, *patterns.BEHIND, *messages.BEHIND, *troubles.BEHIND,
+        "after", *experiments.BEHIND, *patterns.BEHIND, "message", "position", *troubles.BEHIND, *search.PARAMETERS,
     ),
     "conversation": ("timezone", "as_of"),
     "sample": (*COMMON, *sampling.PARAMETERS),
@@ -322,10 +324,10 @@ class Analytics:
         check_parameters("conversations", params)
         (_, chosen), (store, query) = self._chosen(params), self._of_list(params)
         limit, after = int(number(params, "limit", conversations.LIMIT, 1, 1000)), one(params, "after")
-        if (found := self._ids(store, query, params)) is None:
+        if (listed := self._listed(store, query, params)) is None:
             assert isinstance(chosen, Definition)  # noqa: S101
             return conversations.listing(store, query, chosen, **_wanted(params), limit=limit, after=after)
-        return conversations.listing_of(store, _of_units(query, params), *found, limit=limit, after=after)
+        return conversations.listing_of(store, _of_units(query, params), listed, limit=limit, after=after)
 
     def all_conversations(self, params: Params) -> Iterator[list[dict[str, Any]]]:
         """The whole list of conversations, some rows at a time. What is wrong with the question is raised at once."""
@@ -334,13 +336,28 @@ class Analytics:
             if (text := one(params, name)) is not None:
                 raise InvalidInput(name, text, "left out: an export is the whole list")
         (_, chosen), (store, query) = self._chosen(params), self._of_list(params)
-        if (found := self._ids(store, query, params)) is None:
+        if (listed := self._listed(store, query, params)) is None:
             assert isinstance(chosen, Definition)  # noqa: S101
             return conversations.export(store, query, chosen, **_wanted(params))
-        return conversations.export_of(store, _of_units(query, params), found[0])
+        return conversations.export_of(store, _of_units(query, params), listed)
 
     def _of_list(self, params: Params) -> tuple[Store, Query]:
         return self._of_all_time(params) if one(params, "experiment") is not None else self._asked(params)
+
+    def _listed(self, store: Store, query: Query, params: Params) -> Listed | None:
+        """The conversations that are meant; None where a condition says it."""
+        wanted, found = search.parse(params), self._ids(store, query, params)
+        if found is not None:
+            listed = conversations.began(store, *found)
+            if wanted is None:
+                return listed
+            matching = search.matching(store, _of_units(query, params), wanted, started=False)
+            return listed.with_what(matching, wanted)
+        if wanted is None:
+            return None
+        _, chosen = self._chosen(params)
+        assert isinstance(chosen, Definition)  # noqa: S101
+        return conversations.searched(store, query, chosen, wanted, **_wanted(params))
 
     def _ids(self, store: Store, query: Query, params: Params) -> tuple[list[str], str] | None:
         """The ids of the conversations that are meant, and which they are; None where a condition says it."""

@@ -5,13 +5,14 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
-from dropoff.analyse import select
+from dropoff.analyse import neighbours, search, select
 from dropoff.analyse.answers import instant
 from dropoff.analyse.funnel import Definition
+from dropoff.analyse.search import Search
 from dropoff.errors import InvalidInput, NotFound
 from dropoff.periods import MICROSECOND, parse_duration
 from dropoff.query import Query
@@ -29,6 +30,39 @@ COLUMNS = (
     "stage", "ending", "outcome", "status", "sentiment_trend", "first_response_seconds", "escalated",
     "fallback_count", "is_test",
 )  # fmt: skip
+
+
+class Listed(NamedTuple):
+    """The conversations of a list: `rows` of `id` and `started_at`, and `text` says which they are.
+
+    `started`: all of them began in the period. `terms` are looked for in what was said in them.
+    """
+
+    rows: pl.DataFrame
+    text: str
+    started: bool = False
+    terms: tuple[str, ...] = ()
+
+    def with_what(self, found: pl.DataFrame, wanted: Search) -> "Listed":
+        """Only those that are looked for, too."""
+        text = f"{self.text.removesuffix('.')}; {search.described(wanted)}."
+        return Listed(self.rows.join(found, on="id", how="semi"), text, self.started, wanted.terms)
+
+
+def began(store: Store, ids: Collection[str], text: str) -> Listed:
+    """These conversations, whenever they began."""
+    every = store.frame(f"SELECT id, started_at FROM {PHYSICAL['conversations']}")
+    return Listed(every.join(pl.DataFrame({"id": list(ids)}, {"id": pl.String}), on="id", how="semi"), text)
+
+
+def searched(
+    store: Store, query: Query, funnel: Definition, wanted: Search, *,
+    stage: str | None = None, within: str | None = None, dropped: str | None = None,
+) -> Listed:  # fmt: skip
+    """Those of a query, as `listing` has them, with what is looked for."""
+    condition = _condition(store, funnel, stage, within, dropped)
+    text = f"{_definition(stage, within, dropped).removesuffix('.')} {search.described(wanted)}."
+    return Listed(search.matching(store, query, wanted, condition), text, started=True, terms=wanted.terms)
 
 
 def listing(
@@ -84,10 +118,10 @@ def export(
     return _pages(store, query, _condition(store, funnel, stage, within, dropped))
 
 
-def export_of(store: Store, query: Query, ids: Collection[str]) -> Iterator[list[dict[str, Any]]]:
-    """All rows of these conversations, some at a time, whenever they began."""
-    wanted = frozenset(ids)
-    for page in _pages(store, query, "true", started=False):
+def export_of(store: Store, query: Query, listed: Listed) -> Iterator[list[dict[str, Any]]]:
+    """All rows of these conversations, some at a time."""
+    wanted = frozenset(listed.rows["id"])
+    for page in _pages(store, query, "true", started=listed.started):
         if kept := [row for row in page if row["id"] in wanted]:
             yield kept
 
@@ -123,24 +157,26 @@ def _spans(
 
 
 def listing_of(
-    store: Store, query: Query, ids: Sequence[str], text: str, *, limit: int = LIMIT, after: str | None = None
+    store: Store, query: Query, listed: Listed, *, limit: int = LIMIT, after: str | None = None
 ) -> dict[str, Any]:
-    """The same of these conversations, whenever they began; `text` says which they are."""
-    every = store.frame(f"SELECT id, started_at FROM {PHYSICAL['conversations']}")
-    wanted = every.join(pl.DataFrame({"id": ids}, {"id": pl.String}), on="id", how="semi")
-    left = wanted
+    """The same of these conversations. Where terms are looked for each has its `hit`: where they first stand."""
+    left = listed.rows
     if after is not None:
         moment, last = _open_cursor(after)
         at = pl.col("started_at")
-        left = wanted.filter((at < moment) | ((at == moment) & (pl.col("id") < last)))
+        left = left.filter((at < moment) | ((at == moment) & (pl.col("id") < last)))
     shown = left.sort(["started_at", "id"], descending=True).head(limit + 1)["id"].to_list()
     found = _rows_of(store, query, shown)
+    page = [_present(row) for row in found[:limit]]
+    if listed.terms:
+        hits = search.hits(store, [row["id"] for row in page], listed.terms)
+        page = [row | {"hit": hits.get(row["id"])} for row in page]
     return {
         "period": query.period.to_dict(),
         "as_of": instant(query.now),
-        "definition": {"text": text},
-        "conversations": [_present(row) for row in found[:limit]],
-        "total": len(wanted),
+        "definition": {"text": listed.text},
+        "conversations": page,
+        "total": len(listed.rows),
         "next": _cursor(found[limit - 1]) if len(found) > limit else None,
     }
 
@@ -209,7 +245,8 @@ def _open_cursor(text: str) -> tuple[datetime, str]:
 
 
 def show(store: Store, conversation_id: str, query: Query) -> dict[str, Any]:
-    """One conversation: its `ConversationMetrics`, its messages and all its events. Raises `NotFound`."""
+    """One conversation: its `ConversationMetrics`, its messages, all its events, where it stands in the funnel, and the
+    won and the failed one that began most like it. Raises `NotFound`."""
     clause = select.Clause(store.dialect)
     source = clause.sql.derived(clause.add(select.naive(query.now)))
     of = f"key = {clause.add(key_of(conversation_id))} AND"
@@ -222,6 +259,8 @@ def show(store: Store, conversation_id: str, query: Query) -> dict[str, Any]:
         **_present(found[0]),
         "messages": _messages(store, conversation_id),
         "events": _events(store, conversation_id),
+        "funnel": neighbours.standing(found[0]),
+        "neighbours": neighbours.nearest(store, query, found[0]),
     }
 
 

@@ -119,7 +119,7 @@ class Behind(NamedTuple):
 def parse_behind(params: Params) -> Behind | None:
     """The message whose conversations are meant; None where none is."""
     message, position, intent = one(params, "message"), _position(params), one(params, "intent")
-    if message is None and position is None and intent is None:
+    if message is None and position is None:  # an intent alone is looked for in every message
         return None
     if message is None or position is None:
         missing = "position" if message is not None else "message"

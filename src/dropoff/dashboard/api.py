@@ -102,10 +102,24 @@ def _of_listing(
     group: Annotated[str | None, Query(description="with pattern: successful or failed")] = None,
     message: Annotated[str | None, Query(description="with position: in which the bot said this there")] = None,
     position: Annotated[str | None, Query(description="with message: the how-manieth message of the bot")] = None,
-    intent: Annotated[str | None, Query(description="with message: with this intent of the bot")] = None,
     limit: Annotated[str | None, Query(description="1 to 1000; default 50")] = None,
     after: Annotated[str | None, Query(description="`next` of the page before")] = None,
     format: Annotated[str | None, Query(description="json (default), or csv: the whole list")] = None,  # noqa: A002
+) -> None:
+    """As above."""
+
+
+def _of_search(
+    text: Annotated[
+        str | None, Query(description="words, or phrases in quotes, that are said in it; case and accents are alike")
+    ] = None,
+    intent: Annotated[str | None, Query(description="of any message; with message: of that one")] = None,
+    objection: Annotated[str | None, Query(description="that was raised")] = None,
+    outcome: Annotated[str | None, Query(description="converted, lost, …, dropped, open")] = None,
+    ending: Annotated[str | None, Query(description="converted, lost, opted_out, disqualified, dropped")] = None,
+    status: Annotated[str | None, Query(description="open or closed")] = None,
+    contact_id: Annotated[str | None, Query(description="the contact's id")] = None,
+    id: Annotated[str | None, Query(description="the conversation's own id")] = None,  # noqa: A002
 ) -> None:
     """As above."""
 
@@ -292,7 +306,7 @@ def api(
         app.add_exception_handler(kind, refuse)
     refusals: Any = {status: {"model": shapes.Error} for status in (400, 401, 503)}
     of_metrics, of_trend, of_listing = ([Depends(_common), Depends(of)] for of in (_of_metrics, _of_trend, _of_listing))
-    of_listing += [Depends(_of_paths), Depends(_of_troubles)]
+    of_listing += [Depends(_of_paths), Depends(_of_troubles), Depends(_of_search)]
 
     @app.get("/v1/metrics", response_model=shapes.MetricsAnswer, responses=refusals, dependencies=of_metrics)
     def metrics(request: Request) -> Response:

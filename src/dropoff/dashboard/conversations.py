@@ -1,53 +1,90 @@
-"""The pages of the conversations: the list behind a number, and one of them with all that happened."""
+"""The page of conversations: those behind a number, and those that are looked for."""
 
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.analyse.troubles import BEHIND
-from dropoff.dashboard import formats, words
+from dropoff.dashboard import formats
+from dropoff.dashboard.filters import REFUSED, Filters
 from dropoff.dashboard.findings import chain
-from dropoff.dashboard.frame import COMMON, ONE, Analytics, Params, common_chips, query, question, render, url
+from dropoff.dashboard.frame import (
+    COMMON,
+    Analytics,
+    Params,
+    common_chips,
+    conversation_url,
+    query,
+    question,
+    url,
+)
 from dropoff.dashboard.funnel import with_one_funnel
+from dropoff.store.sql import OUTCOMES
 
 _BEHIND = ("passed", "said", "last_intent", "instead", "reason")
 _OF_EXPERIMENT = ("experiment", "variant", "goal")
 _OF_PATTERN = ("pattern", "kind", "group", "success", "cut", "groups", "steps", "repeats")
 _OF_MESSAGE = ("message", "position", "intent")
+_FACTS = ("objection", "outcome", "ending", "status", "contact_id", "id")
 _PARAMETERS = (
     *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", *_BEHIND, *_OF_EXPERIMENT,
-    *_OF_PATTERN, *_OF_MESSAGE, *BEHIND, "limit", "after",
+    *_OF_PATTERN, *_OF_MESSAGE, *BEHIND, "text", *_FACTS, "limit", "after",
 )  # fmt: skip
 
 
-def conversations_page(analytics: Analytics, request: Request) -> Response:
-    """`/conversations`: the conversations behind a number."""
+def conversations_page(analytics: Analytics, filters: Filters, request: Request) -> Response:
+    """`/conversations`: the conversations behind a number, or those that are looked for; and the saved filters."""
     params = query(request, _PARAMETERS)
-    whole = {name: texts for name, texts in params.items() if name not in ("limit", "after")}
-    export = url("/api/v1/conversations", whole, format="csv")
+    kept = {name: texts for name, texts in params.items() if name not in ("limit", "after")}
+    refused = REFUSED.get(request.query_params.get("refused", ""))
+
+    def show(answer: dict) -> dict[str, Any]:
+        return {
+            "export": url("/api/v1/conversations", kept, format="csv"),
+            "rows": [Row.of(row, params) for row in answer["conversations"]],
+            "saved": [(each.name, url("/conversations", each.params), each.params == kept) for each in filters.all()],
+            "kept": url("", kept).removeprefix("?"),
+            "refused": refused,
+        }
+
     return question(
-        analytics, request, "conversations.html", params, lambda: analytics.conversations(params),
-        lambda _: {"export": export}, picked=with_one_funnel, chips=chips(params),
+        analytics, request, "conversations.html", params, lambda: analytics.conversations(params), show,
+        picked=with_one_funnel, chips=chips(params), outcomes=OUTCOMES,
     )  # fmt: skip
 
 
-def conversation_page(analytics: Analytics, request: Request) -> Response:
-    """`/conversations/{id}`: the facts, the transcript, and everything else that happened."""
-    params = query(request, ONE)
-    conversation = analytics.conversation(request.path_params["id"] or request.query_params.get("id", ""), params)
-    timezone = params.get("timezone", [analytics.filters()["timezone"]])[0]
-    return render(
-        "conversation.html",
-        request,
-        params=params,
-        conversation=conversation,
-        timezone=timezone,
-        facts=fact_rows(conversation),
-        days=timeline(conversation, timezone),
-    )
+class Row(NamedTuple):
+    """A row of the list: its facts, its address, and the part of a message in which something was found."""
+
+    facts: Mapping[str, Any]
+    url: str
+    found: list[tuple[str, bool]]
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any], params: Params) -> "Row":
+        """With the words that were looked for going along."""
+        address, hit = conversation_url(facts["id"], params), facts.get("hit")
+        if hit is None:
+            return cls(facts, address, [])
+        return cls(facts, url(*parts(address), text=params["text"][0]), pieces(hit["text"], hit["marks"]))
+
+
+def parts(address: str) -> tuple[str, dict[str, list[str]]]:
+    """An address of ours as its path and its parameters."""
+    path, _, text = address.partition("?")
+    return path, parse_qs(text)
+
+
+def pieces(text: str, marks: Iterable[Sequence[int]]) -> list[tuple[str, bool]]:
+    """A text cut where something was found: each part, and whether it is what was looked for."""
+    found, last = [], 0
+    for start, end in marks:
+        found += [(text[last:start], False), (text[start:end], True)]
+        last = end
+    return [(part, marked) for part, marked in [*found, (text[last:], False)] if part]
 
 
 def chips(params: Params) -> list[dict[str, str]]:
@@ -57,7 +94,9 @@ def chips(params: Params) -> list[dict[str, str]]:
         "stage": "Reached", "within": "Before the age of", "dropped": "Dropped after", "passed": "Went on after",
         "said": "The bot said", "last_intent": "Silent after", "instead": "Instead", "reason": "Meanwhile",
         "name": "Funnel", "mode": "Mode", "experiment": "Experiment", "variant": "Variant", "goal": "Came to",
-        "message": "Message", "position": "Message number", "intent": "Intent",
+        "message": "Message", "position": "Message number", "text": "Said", "intent": "Intent",
+        "objection": "Objection", "outcome": "Outcome", "ending": "Ending", "status": "Status",
+        "contact_id": "Contact", "id": "Conversation",
         "trigger": "Fallback", "utterance": "Not understood", "error": "Error", "escalation": "Handed over",
         "keyword": "Opted out with", "opted_out_after": "Opted out after", "health": "Data health",
     }  # fmt: skip
@@ -66,7 +105,7 @@ def chips(params: Params) -> list[dict[str, str]]:
     gone |= dict.fromkeys(("message", "position"), dict.fromkeys(_OF_MESSAGE))
     found = [
         {
-            "text": f"{names[name]}: {formats.label(text)}",
+            "text": f"{names[name]}: {formats.visible(text) if name in _AS_TYPED else formats.label(text)}",
             "url": url("/conversations", base, **gone.get(name, {name: None})),
         }
         for name in names
@@ -85,48 +124,7 @@ def chips(params: Params) -> list[dict[str, str]]:
     return found
 
 
+_AS_TYPED = ("text", "contact_id", "id")
+
 # Those of one funnel are not those of another.
 _NO_STAGE: dict[str, None] = dict.fromkeys(("stage", "within", "dropped", "mode", *_BEHIND))
-
-
-def fact_rows(conversation: Mapping) -> list[tuple[str, str, Any]]:
-    """(label, format, value) for each fact worth a line; facts unknown here come last, in plain form."""
-    known = {fact.name for fact in words.FACTS} | words.HIDDEN_FACTS
-    rows = [
-        (fact.label, fact.kind, conversation.get(fact.name))
-        for fact in words.FACTS
-        if fact.always or conversation.get(fact.name) not in (None, [], "")
-    ]
-    others = [(name, value) for name, value in conversation.items() if name not in known]
-    return rows + [
-        (formats.label(name), _kind(name), value) for name, value in others if value not in (None, [], {}, "")
-    ]
-
-
-def timeline(conversation: Mapping, timezone: str) -> list[tuple[str, list[dict]]]:
-    """Messages and other events in the order in which they happened, by local day."""
-    items = [{"kind": "event", "event": event} | _when(event) for event in conversation["events"] if _is_marked(event)]
-    items += [{"kind": "message", "message": message} | _when(message) for message in conversation["messages"]]
-    days: dict[str, list[dict]] = {}
-    for item in sorted(items, key=_happened):
-        days.setdefault(formats.day(item["at"], timezone), []).append(item)
-    return list(days.items())
-
-
-def _kind(name: str) -> str:
-    if name.endswith("_at"):
-        return "instant"
-    return "duration" if name.endswith("_seconds") else "plain"
-
-
-def _is_marked(event: Mapping) -> bool:
-    return event["event_type"] not in words.MESSAGE_EVENTS
-
-
-def _when(item: Mapping) -> dict:
-    return {"at": datetime.fromisoformat(item["timestamp"])}
-
-
-def _happened(item: Mapping) -> tuple:
-    starts = item["kind"] == "event" and item["event"]["event_type"] == words.STARTED
-    return item["at"], 0 if starts else 1 if item["kind"] == "message" else 2

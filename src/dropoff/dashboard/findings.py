@@ -1,8 +1,8 @@
-"""Patterns in plain words, for page and terminal."""
+"""Patterns, and where a conversation stands, in plain words: for page and terminal."""
 
 from collections.abc import Mapping, Sequence
 
-from dropoff.dashboard.formats import number, percent, points, span, visible
+from dropoff.dashboard.formats import label, number, percent, points, span, visible
 
 HONEST = (
     "What goes along with success need not cause it: each finding was made in one half of the contacts and confirmed "
@@ -67,3 +67,16 @@ def of_answer(objection: str, row: Mapping) -> str:
         f"After {step(row['answer'])} to “{visible(objection).replace('_', ' ')}” {percent(alive['value'])} "
         f"(n = {number(alive['denominator'])}) went on"
     )
+
+
+def next_step(conversation: Mapping) -> str:
+    """What comes next in the funnel and what it takes, or why nothing does."""
+    following = conversation["funnel"]["next"]
+    if following is None:
+        return "It reached the last stage."
+    stage = label(following["stage"])
+    event = label(following["event"]).lower()
+    ending = conversation["ending"]
+    if ending is not None and ending != "converted":
+        return f"It ended as {label(ending).lower()} before {stage.lower()}: no event “{event}” came."
+    return f"Next is {stage.lower()}: the event “{event}” has not come."

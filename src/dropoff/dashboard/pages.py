@@ -8,9 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
+from dropoff.dashboard import filters as saved
 from dropoff.dashboard.alerts_page import Office, alerts_page, forms
 from dropoff.dashboard.cohorts import cohorts_page
-from dropoff.dashboard.conversations import conversation_page, conversations_page
+from dropoff.dashboard.conversation import conversation_page
+from dropoff.dashboard.conversations import conversations_page
 from dropoff.dashboard.definitions import definitions_page
 from dropoff.dashboard.dropoffs import dropoffs_page
 from dropoff.dashboard.executive import executive_page
@@ -27,7 +29,7 @@ from dropoff.dashboard.trends import trends_page
 from dropoff.errors import DropoffError
 
 
-def pages(analytics: Analytics, office: Office, shelf: Shelf) -> list[BaseRoute]:
+def pages(analytics: Analytics, office: Office, shelf: Shelf, filters: saved.Filters) -> list[BaseRoute]:
     """The routes of the dashboard. Endpoints are plain functions, which Starlette runs in its thread pool."""
     secured = [Middleware(SecurityHeaders)]
 
@@ -50,6 +52,9 @@ def pages(analytics: Analytics, office: Office, shelf: Shelf) -> list[BaseRoute]
     def reports(_: Analytics, request: Request) -> Response:
         return reports_page(shelf, request)
 
+    def conversations(_: Analytics, request: Request) -> Response:
+        return conversations_page(analytics, filters, request)
+
     return [
         route("/", funnel_page),
         route("/operations", operations_page),
@@ -62,12 +67,13 @@ def pages(analytics: Analytics, office: Office, shelf: Shelf) -> list[BaseRoute]
         route("/cohorts", cohorts_page),
         route("/experiments", experiments_page),
         route("/messages", messages_page),
-        route("/conversations", conversations_page),
+        route("/conversations", conversations),
         route("/conversations/{id:path}", conversation_page),
         route("/alerts", alerts),
         route("/definitions", definitions_page),
         *forms(office, analytics),
         route("/reports", reports),
+        *saved.forms(filters),
         route("/login", login),
         route("/api/docs", api_docs),
         Mount("/static/assets", BuiltFiles(directory=STATIC / "assets"), middleware=secured, name="static"),

@@ -11,6 +11,7 @@ from dropoff.dashboard.charts import base, inert
 from dropoff.dashboard.findings import step
 from dropoff.dashboard.formats import label, number, percent, points
 from dropoff.dashboard.frame import COMMON, Analytics, Params, common, query, question, url
+from dropoff.dashboard.sides import Side, around
 from dropoff.dashboard.words import STAGES
 from dropoff.errors import NotFound
 
@@ -21,8 +22,6 @@ _STAGES = {name: label(name) for name in ("converted", *(n for n in STAGES if n 
 
 ROWS = 10
 """So many rows are shown before the rest is folded away."""
-BEFORE, AFTER = 5, 5
-"""So many messages of a transcript are shown before the place where ways part, and after it."""
 NODES = 6  # of a position of the flow: the others together
 _OTHER, _END = "(other)", "(end)"
 
@@ -92,16 +91,6 @@ def point(row: Mapping, params: Params, place: int) -> Point:
     return Point(row, findings.of_point(row), branches, url("/patterns", params, point=str(place)) + "#sides")
 
 
-class Side(NamedTuple):
-    """One way at a place, by an example. `messages`: each with whether the ways part there. `others`: more examples."""
-
-    name: str
-    outcome: str
-    id: str
-    messages: list[tuple[Mapping, bool]]
-    others: list[tuple[str, str]]
-
-
 def sides(analytics: Analytics, row: Mapping, params: Params) -> list[Side]:
     """A transcript of either way around the place: a won one of the better way, a failed one of the other."""
     better = row["difference"] > 0
@@ -124,8 +113,7 @@ def _side(analytics: Analytics, name: str, examples: Sequence[tuple[Mapping, str
     except NotFound:  # it was retracted meanwhile
         messages = []
     at = example["position"] or 0
-    shown = [(one, one["position"] == at) for one in messages if at - BEFORE <= one["position"] <= at + AFTER]
-    return Side(name, outcome, example["id"], shown, [(one["id"], why) for one, why in examples[1:]])
+    return Side(name, outcome, example["id"], around(messages, at), [(one["id"], why) for one, why in examples[1:]])
 
 
 class Cell(NamedTuple):

@@ -385,7 +385,7 @@ FACTS = (
 # Shown elsewhere on the page of a conversation, or the same as another fact.
 HIDDEN_FACTS = frozenset(
     {"id", "messages", "events", "human_messages", "ending", "path", "period", "as_of", "definition"}
+    | {"funnel", "neighbours"}
 )
 
 STARTED = "conversation_started"
-MESSAGE_EVENTS = frozenset({"message_sent", "message_received"})

@@ -88,6 +88,10 @@ class Dialect(ABC):
         """Whether a text has a part."""
 
     @abstractmethod
+    def matches(self, text: str, pattern: str) -> str:
+        """Whether a text has a part that matches a pattern of RE2."""
+
+    @abstractmethod
     def ends_with(self, text: str, end: str) -> str:
         """Whether a text, in lower case, ends so."""
 
@@ -296,6 +300,9 @@ class DuckDB(Dialect):
     def contains(self, text: str, part: str) -> str:
         return f"contains({text}, {part})"
 
+    def matches(self, text: str, pattern: str) -> str:
+        return f"regexp_matches({text}, {pattern})"
+
     def ends_with(self, text: str, end: str) -> str:
         return f"ends_with(lower({text}), {end})"
 
@@ -377,6 +384,9 @@ class ClickHouse(Dialect):
 
     def contains(self, text: str, part: str) -> str:
         return f"position({text}, {part}) > 0"
+
+    def matches(self, text: str, pattern: str) -> str:
+        return f"match({text}, {pattern})"
 
     def ends_with(self, text: str, end: str) -> str:
         return f"endsWith(lowerUTF8({text}), {end})"

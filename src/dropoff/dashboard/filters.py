@@ -1,0 +1,147 @@
+"""Saved filters of the list of conversations, for page, API and command line."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, NotRequired
+from urllib.parse import parse_qs
+
+import msgspec
+from fastapi import FastAPI
+from fastapi import Path as InPath
+from pydantic import ConfigDict, with_config
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+from typing_extensions import TypedDict
+
+from dropoff.analyse.analytics import check_parameters
+from dropoff.control import saved
+from dropoff.control.base import Control
+from dropoff.control.saved import Saved
+from dropoff.dashboard.frame import SECURITY_HEADERS, error_page, url
+from dropoff.dashboard.shapes import Error
+from dropoff.errors import DropoffError, InvalidInput, NotFound
+
+PATH = "/conversations"
+_NOT_KEPT = ("limit", "after")
+REFUSED = {
+    "name": "A name has 1 to 64 printable characters, and no other filter has it.",
+    "params": "There must be a filter to save, of at most 8,000 characters.",
+}
+"""What the page says of a filter that was not saved. Its address names the reason: it never brings a text along."""
+
+
+class FilterShape(TypedDict):
+    """A saved filter: the parameters of `/v1/conversations`, each with all its values."""
+
+    name: str
+    params: dict[str, list[str]]
+    by: str
+    at: datetime
+
+
+@with_config(ConfigDict(extra="forbid"))
+class NewFilter(TypedDict):
+    """A name that no other filter has, and the parameters."""
+
+    name: str
+    params: dict[str, list[str]]
+    by: NotRequired[str]
+
+
+class FiltersAnswer(TypedDict):
+    """All of them, by name."""
+
+    filters: list[FilterShape]
+
+
+class Filters:
+    """One for page, API and command line. Raises what `dropoff.control.saved` does, and `InvalidInput` for a parameter
+    that the list of conversations does not have."""
+
+    def __init__(self, control: Control, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._control, self._clock = control, clock
+
+    def all(self) -> list[Saved]:
+        """All of them, by name."""
+        return saved.saved(self._control)
+
+    def save(self, name: str, params: Mapping[str, Sequence[str]], by: str = "") -> Saved:
+        """Keep the parameters under a name. The place in the list is not kept."""
+        kept = {key: [text for text in texts if text] for key, texts in params.items() if key not in _NOT_KEPT}
+        kept = {key: texts for key, texts in kept.items() if texts}
+        check_parameters("conversations", kept)
+        return saved.save(self._control, name, kept, by, self._clock())
+
+    def remove(self, name: str) -> None:
+        """Forget one."""
+        saved.remove(self._control, name)
+
+
+def with_filters(app: FastAPI, filters: Filters) -> FastAPI:
+    """The API, with saved filters."""
+    refusals: Any = {status: {"model": Error} for status in (400, 401, 503)}
+
+    @app.get("/v1/filters", response_model=FiltersAnswer, responses=refusals)
+    def list_filters() -> Response:
+        """The saved filters of the list of conversations."""
+        return _json({"filters": filters.all()})
+
+    @app.post("/v1/filters", response_model=FilterShape, responses=refusals)
+    def save_filter(given: NewFilter) -> Response:
+        """Save one under a name that is still free."""
+        return _json(filters.save(given["name"], given["params"], given.get("by", "")))
+
+    @app.delete(
+        "/v1/filters/{name:path}", status_code=204,
+        responses=refusals | {404: {"model": Error}, 204: {"description": "Removed"}},
+    )  # fmt: skip
+    def remove_filter(name: Annotated[str, InPath(description="its name")]) -> Response:
+        """Remove one."""
+        filters.remove(name)
+        return Response(status_code=204)
+
+    return app
+
+
+def forms(filters: Filters) -> list[Route]:
+    """What the forms of the page do; afterwards the list is shown again, as it was."""
+
+    def save(given: Mapping[str, str]) -> None:
+        filters.save(given.get("name", ""), _params(given))
+
+    def remove(given: Mapping[str, str]) -> None:
+        filters.remove(given.get("name", ""))
+
+    return [_form("save", save), _form("remove", remove)]
+
+
+def _form(name: str, act: Callable[[Mapping[str, str]], None]) -> Route:
+    async def answer(request: Request) -> Response:
+        if request.method == "GET":  # after a login, or from the address of a page that showed a mistake
+            return RedirectResponse(PATH, 303, SECURITY_HEADERS)
+        given = {key: text.strip() for key, text in (await request.form()).items() if isinstance(text, str)}
+        try:
+            await run_in_threadpool(act, given)
+        except NotFound:
+            pass  # somebody else was faster
+        except InvalidInput as error:
+            return RedirectResponse(_back(given, error.name), 303, SECURITY_HEADERS)
+        except DropoffError as error:
+            return error_page(request, error)
+        return RedirectResponse(_back(given), 303, SECURITY_HEADERS)
+
+    return Route(f"/filters/{name}", answer, methods=["GET", "POST"])
+
+
+def _params(given: Mapping[str, str]) -> dict[str, list[str]]:
+    return parse_qs(given.get("query", ""), keep_blank_values=True)
+
+
+def _back(given: Mapping[str, str], refusal: str | None = None) -> str:
+    return url(PATH, _params(given), refused=refusal) + "#filters"
+
+
+def _json(value: Any) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")
