@@ -380,10 +380,10 @@ class Analytics:
         return custom_funnel.units(store, query, chosen, stage, dropped), custom_funnel.listed(name, stage, dropped)
 
     def conversation(self, conversation_id: str, params: Params = MappingProxyType({})) -> dict[str, Any]:
-        """One conversation with its messages and events."""
+        """One conversation with its messages, its events, and the two that began most like it."""
         check_parameters("conversation", params)
         store, query = self._asked(params)
-        return conversations.show(store, conversation_id, query)
+        return conversations.show(store, conversation_id, query, alike=True)
 
     def sample(self, params: Params) -> dict[str, Any]:
         """A few conversations to read: successful and failed ones, unlike one another."""

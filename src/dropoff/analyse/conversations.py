@@ -244,9 +244,11 @@ def _open_cursor(text: str) -> tuple[datetime, str]:
         raise InvalidInput("after", text, "the 'next' of the page before") from None
 
 
-def show(store: Store, conversation_id: str, query: Query) -> dict[str, Any]:
-    """One conversation: its `ConversationMetrics`, its messages, all its events, where it stands in the funnel, and the
-    won and the failed one that began most like it. Raises `NotFound`."""
+def show(store: Store, conversation_id: str, query: Query, *, alike: bool = False) -> dict[str, Any]:
+    """One conversation: its `ConversationMetrics`, its messages, all its events, and where it stands in the funnel.
+
+    `alike`: also the won and the failed one that began most like it. Raises `NotFound`.
+    """
     clause = select.Clause(store.dialect)
     source = clause.sql.derived(clause.add(select.naive(query.now)))
     of = f"key = {clause.add(key_of(conversation_id))} AND"
@@ -260,8 +262,7 @@ def show(store: Store, conversation_id: str, query: Query) -> dict[str, Any]:
         "messages": _messages(store, conversation_id),
         "events": _events(store, conversation_id),
         "funnel": neighbours.standing(found[0]),
-        "neighbours": neighbours.nearest(store, query, found[0]),
-    }
+    } | ({"neighbours": neighbours.nearest(store, query, found[0])} if alike else {})
 
 
 def _own_events(clause: select.Clause, conversation_id: str) -> str:
