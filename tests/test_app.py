@@ -479,7 +479,7 @@ def test_the_openapi_document_names_every_address_and_resolves(client):
         "/v1/funnel", "/v1/dropoffs", "/v1/cohorts", "/v1/conversations", "/v1/conversations/{id}", "/v1/rejected",
         "/v1/metrics", "/v1/trend", "/v1/definitions", "/v1/query", "/v1/events", "/v1/segments", "/v1/explain",
         "/v1/experiments", "/v1/experiments/plan", "/v1/patterns", "/v1/messages", "/v1/optimization", "/v1/executive",
-        "/v1/sample", "/v1/report",
+        "/v1/sample", "/v1/report", "/v1/filters", "/v1/filters/{name}",
         "/v1/alerts", "/v1/alerts/history", "/v1/alerts/backtest", "/v1/alerts/silences", "/v1/alerts/silences/{id}",
         "/v1/version", "/v1/operations", "/v1/alerts/acknowledgements", "/v1/alerts/acknowledgements/{id}",
     }  # fmt: skip
