@@ -1,5 +1,6 @@
 """What Apprise sends, to a real server on the loopback."""
 
+import base64
 import json
 from zoneinfo import ZoneInfo
 
@@ -7,11 +8,11 @@ import pytest
 from pydantic import SecretStr
 
 from dropoff.errors import InvalidInput
-from dropoff.notify.base import Message, NotSent
+from dropoff.notify.base import Letter, Message, NotSent
 from dropoff.notify.chat import AppriseNotifier
 from dropoff.notify.texts import text
 from dropoff.receivers import Receiver
-from notices import notice
+from notices import NOON, notice
 from receiver import always, receiving, silence
 
 WORD = "hunter2hunter2"
@@ -57,3 +58,15 @@ def test_a_service_that_hangs_is_left_in_time():
 def test_an_address_that_apprise_does_not_know_is_refused_and_not_shown():
     with pytest.raises(InvalidInput, match=r"receivers.team.url == '…', must be an address that Apprise knows"):
         AppriseNotifier(Receiver(name="team", kind="apprise", url=SecretStr(f"nonsense://{WORD}")))
+
+
+def test_a_report_comes_with_its_file():
+    file = ("r.html", "text/html", b"<p>all of it")
+    letter = Letter("i", "report.weekly", NOON, "Weekly report", "https://d.example/x", "Leads: 3", "# all", {}, file)
+    with receiving() as server:
+        notifier(server.url).deliver(letter)
+        (post,) = server.posts
+    sent = json.loads(post.body)
+    assert (sent["title"], sent["message"]) == ("Weekly report", "Leads: 3")
+    (attached,) = sent["attachments"]
+    assert (attached["filename"], base64.b64decode(attached["base64"])) == ("r.html", b"<p>all of it")

@@ -110,7 +110,7 @@ def _changed(found: Answered, zone: str) -> Section:
         at = ("changes", place)
         page = url("/trends", common(found.params), metric=one["metric"])
         said = found.run(lambda given: verdicts.of_change(given, zone), *at, page=page)
-        blocks.append(paragraph(said, f" {verdicts.why(one)}".rstrip()))
+        blocks.append(paragraph(said, *_without(found, place, zone), f" {verdicts.why(one)}".rstrip()))
         causes = [
             words(
                 found.run(
@@ -121,6 +121,14 @@ def _changed(found: Answered, zone: str) -> Section:
         ]
         blocks += [Bullets(tuple(causes))] if causes else []
     return Section("What changed", tuple(blocks) if blocks else (note(verdicts.nothing(found.answer)),))
+
+
+def _without(found: Answered, place: int, zone: str) -> list[str | Run]:
+    """The day that makes the most of a change, where one does."""
+    interval, one = found.at("interval"), found.at("changes", place)
+    if one["apart"] is None:
+        return []
+    return [" ", found.run(lambda given: verdicts.of_day(given, interval, zone), "changes", place)]
 
 
 def _listed(found: Answered, one: Mapping[str, Any], place: int) -> str | None:

@@ -51,7 +51,7 @@ class Reports:
     @property
     def shown(self) -> list[str]:
         """The formats for people that can be made here."""
-        return ["html", "md", *(["pdf"] if find_spec("typst") else [])]
+        return ["html", *(["pdf"] if find_spec("typst") else []), "md"]
 
     def file(self, params: Params) -> File:
         """The report `kind` as a file of `format`, of the last whole week or month unless `from` and `to` say so."""
