@@ -52,7 +52,7 @@ def demo(conversations: str) -> Iterator[str]:
     program = Path(sys.executable).with_name("dropoff")
     with tempfile.TemporaryDirectory() as data:
         command = [program, "demo", "--data", data, "--port", "0", "--no-browser", "--conversations", conversations]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
             assert server.stdout
             found = next((line for line in server.stdout if "The funnel:" in line), None)
             try:
