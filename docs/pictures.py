@@ -29,7 +29,7 @@ MOST = 1800
 """Pixels of a page that are shown: what is below is more of the same."""
 QUALITY = 72
 MOST_BYTES = 6_000_000
-ASKED = {"/experiments": "/experiments?name=first_message"}
+ASKED = {"/experiments": "/experiments?name=first_message", "/patterns": "/patterns?success=booked"}
 """Pages that say more when they are asked for one thing."""
 
 
