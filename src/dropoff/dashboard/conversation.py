@@ -11,6 +11,7 @@ from dropoff.analyse import wanted
 from dropoff.dashboard import findings, formats, words
 from dropoff.dashboard.charts import inert, over_time
 from dropoff.dashboard.conversations import parts, pieces
+from dropoff.dashboard.files import OF_ONE, csv_file, slug
 from dropoff.dashboard.frame import ONE, Analytics, Params, conversation_url, query, render, url
 from dropoff.dashboard.sides import Side, around
 from dropoff.errors import InvalidInput, NotFound
@@ -25,8 +26,12 @@ def conversation_page(analytics: Analytics, request: Request) -> Response:
     """`/conversations/{id}`; `text` is marked in what was said, `beside` names the neighbour that stands beside it."""
     params = query(request, (*ONE, "text", "beside"))
     known = {name: texts for name, texts in params.items() if name in ONE}
+    filters = analytics.filters()
     conversation = analytics.conversation(request.path_params["id"] or request.query_params.get("id", ""), known)
-    timezone = params.get("timezone", [analytics.filters()["timezone"]])[0]
+    file = slug("dropoff", "conversation", conversation["id"])
+    if request.query_params.get("format") == "csv":
+        return csv_file(OF_ONE, request.query_params.get("rows", ""), conversation, file)
+    timezone = params.get("timezone", [filters["timezone"]])[0]
     said = "".join(params.get("text", []))
     points = scored(conversation["messages"], timezone)
     here = url(*parts(conversation_url(conversation["id"], params)), **({"text": said} if said else {}))
@@ -45,6 +50,9 @@ def conversation_page(analytics: Analytics, request: Request) -> Response:
         sides=sides(analytics, conversation, params, known),
         beside={name: url(*parts(here), beside=name) + "#sides" for name in GROUPS},
         parted=in_common(conversation, params),
+        file=file,
+        files={"sentiment": url(*parts(here), format="csv", rows="sentiment")},
+        live=filters["version"] if conversation["status"] == "open" and "as_of" not in params else None,
     )
 
 

@@ -27,9 +27,16 @@ def _cells(answer: Answer) -> Rows:
     ]
 
 
+def _said(conversation: Answer) -> Rows:
+    names = ("position", "timestamp", "sender", "intent", "sentiment", "response_seconds")
+    return [{name: message[name] for name in names} for message in conversation["messages"]]
+
+
 def _comparisons(answer: Answer) -> Rows:
     return [{"experiment": one["experiment"], **row} for one in answer["experiments"] for row in one["comparisons"]]
 
+
+OF_ONE = "/conversations/{id}"
 
 ROWS: Mapping[str, Mapping[str, Callable[[Answer], Rows]]] = {
     "/": {
@@ -48,6 +55,7 @@ ROWS: Mapping[str, Mapping[str, Callable[[Answer], Rows]]] = {
     "/cohorts": {"cohorts": _cells},
     "/segments": {"segments": lambda answer: answer["segments"]},
     "/experiments": {"differences": _comparisons},
+    OF_ONE: {"sentiment": _said},
     "/patterns": {"flow": lambda answer: answer["flow"]},
 }
 """By page, what each of its charts is drawn of."""
@@ -68,9 +76,12 @@ def file_name(path: str, params: Mapping[str, Sequence[str]], answer: Answer) ->
     period = answer["period"]
     said = [path.strip("/") or "funnel", *(params.get(name, [""])[0] for name in ("name", "metric", "by", "stage"))]
     days = [day(period["from"], period["timezone"]), last_day(period["to"], period["timezone"])]
-    return "_".join(
-        filter(None, (re.sub(r"[^A-Za-z0-9-]+", "_", text)[:40].strip("_") for text in ["dropoff", *said, *days]))
-    )
+    return slug("dropoff", *said, *days)
+
+
+def slug(*texts: str) -> str:
+    """A name that any disk takes."""
+    return "_".join(filter(None, (re.sub(r"[^A-Za-z0-9-]+", "_", text)[:40].strip("_") for text in texts)))
 
 
 def flat_lines(rows: Rows) -> Iterator[bytes]:
