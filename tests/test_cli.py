@@ -1,3 +1,4 @@
+import csv
 import io
 import json
 import os
@@ -8,6 +9,7 @@ import sys
 import time
 import urllib.request
 from contextlib import closing, redirect_stderr, redirect_stdout
+from pathlib import Path
 from unittest.mock import patch
 
 import duckdb
@@ -213,6 +215,23 @@ def test_import_counts_and_knows_duplicates(tmp_path, file):
     assert second == {"read": 2 * n, "accepted": 0, "duplicates": 2 * n, "rejected": 0, "reasons": {}}
     after = dropoff("funnel", "--data", data, "--json").json
     assert {**before, "as_of": 0} == {**after, "as_of": 0}
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_rows_with_numbers_for_ids_are_imported_once(tmp_path, form):
+    blocks = {
+        language: (Path(__file__).parents[1] / "docs/import.md")
+        .read_text()
+        .split(f"```{language}\n")[2]
+        .split("```")[0]
+        for language in ("csv", "toml")
+    }
+    rows, mapping, data = tmp_path / f"rows.{form}", tmp_path / "map.toml", tmp_path / "data"
+    records = [{**row, "id": int(row["id"])} for row in csv.DictReader(io.StringIO(blocks["csv"]))]
+    rows.write_text(blocks["csv"] if form == "csv" else json.dumps(records))
+    mapping.write_text(blocks["toml"])
+    counts = [dropoff("import", rows, "--map", mapping, "--data", data, "--json").json for _ in "12"]
+    assert [(each["accepted"], each["duplicates"]) for each in counts] == [(5, 0), (0, 5)]
 
 
 def test_import_keeps_the_good_and_names_the_bad(tmp_path, file):

@@ -1,13 +1,20 @@
+import json
+import subprocess
+import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 from reading import Import
 
-from dropoff.errors import InvalidInput
+from dropoff.errors import InvalidEvent, InvalidInput
 from dropoff.sources import load_mapping, parse_mapping
+from dropoff.sources.columns import of_records, of_table, text_of
 from dropoff.sources.values import number_of
 
 DOCS = Path(__file__).parents[2] / "docs" / "import.md"
@@ -90,6 +97,73 @@ def test_events_of_one_type_in_a_row_have_ids_of_their_own(imported: Import):
     assert imported("a,b\nx,\n", mapping).refused[0].error.reason == "missing_id"
     long = imported(f"a,b\n{'x' * 300},z\n", mapping)
     assert len({e.id for e in long.events}) == 2
+
+
+IDS = ["1", "0001", "A1", "1.0", "true", "-7", " 1", "12345678901234567890"]
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.json"])
+def test_a_key_is_the_text_as_it_stands(imported: Import, name: str):
+    rows = [{"id": one} for one in IDS]
+    table = "\n".join(["id", *IDS]) if name == "in.csv" else json.dumps(rows)
+    result = imported(table, 'key = "{id}"' + one(), name)
+    assert [e["event_id"] for e in result.native] == [f"{one}/custom" for one in IDS]
+
+
+@given(st.lists(st.text("01.,-+eE_ atrue/é", min_size=1, max_size=6).filter(str.strip), min_size=1, max_size=9))
+def test_each_spelling_of_a_key_is_a_row_of_its_own_on_every_import(cells: list[str]):
+    def ids() -> list[str]:
+        row = parse_mapping('key = ["{id}", "x-{id}"]' + one()).bind(of_table(["id"], frozenset({""})))
+        return [event["event_id"] for cell in cells for event in row([cell], 1) if isinstance(event, dict)]
+
+    assert ids() == ids()
+    assert len(set(ids())) == len(set(cells))
+    assert not any("0x" in one for one in ids())
+
+
+@pytest.mark.parametrize(
+    ("key", "column", "record", "expected"),
+    [
+        ("{lead.id}", "lead", {"lead": {"id": 7}}, "7/custom"),
+        ("{lead.id}", "lead", {"lead": {"id": 12345678901234567890123}}, "12345678901234567890123/custom"),
+        ("{ids.0}", "ids", {"ids": [1.5]}, "1.5/custom"),
+        ("{id}", "id", {"id": True}, "true/custom"),
+        ("{id}", "id", {"id": Decimal("1.50")}, "1.50/custom"),
+        ("{id}", "id", {"id": UUID(int=1)}, "00000000-0000-0000-0000-000000000001/custom"),
+    ],
+)
+def test_a_key_of_a_record_is_what_a_csv_file_would_hold(key: str, column: str, record: dict[str, Any], expected: str):
+    row = parse_mapping(f'key = "{key}"' + one()).bind(of_records(frozenset({""}), [column]))
+    assert [event["event_id"] for event in row(record, 1) if isinstance(event, dict)] == [expected]
+
+
+@pytest.mark.parametrize("value", [Raw(b"1"), b"1", object(), None])
+def test_what_no_text_can_stand_for_is_refused(value: object):
+    with pytest.raises(InvalidEvent, match="must be a text, a number") as caught:
+        text_of(value)
+    assert "0x" not in str(caught.value)
+
+
+def test_bytes_cost_their_row_and_not_the_file():
+    mapping = 'key = "{id}"' + one(event='if = { id = "1" }') + one()
+    row = parse_mapping(mapping).bind(of_records(frozenset({""})))
+    assert [type(event) for event in row({"id": b"1"}, 1)] == [InvalidEvent]
+    unkeyed = parse_mapping(mapping.replace('key = "{id}"', "")).bind(of_records(frozenset({""})))
+    assert [type(event) for event in unkeyed({"id": b"1"}, 1)] == [InvalidEvent, dict]
+
+
+def test_the_keys_of_the_documentation_are_the_same_in_another_process(imported: Import, tmp_path: Path):
+    table, mapping = blocks("csv")[1], blocks("toml")[1]
+    ids = [event["event_id"] for event in imported(table, mapping).native]
+    assert ids[0] == "1/conversation_started"
+    (tmp_path / "m.toml").write_text(mapping)
+    script = (
+        "import sys, msgspec; from pathlib import Path; from dropoff.sources import load_mapping, open_source\n"
+        "source = open_source(Path(sys.argv[1]), mapping=load_mapping(Path(sys.argv[2])))\n"
+        "print(*[msgspec.json.decode(l)['event_id'] for chunk in source for l in chunk.body.splitlines()], sep='\\n')"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "in.csv"), str(tmp_path / "m.toml")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ids
 
 
 # Times

@@ -194,6 +194,7 @@ def test_parquet_columns_keep_their_types(tmp_path: Path):
     pq.write_table(table, tmp_path / "in.parquet")
     mapping = """
     timezone = "Europe/Berlin"
+    key = "{id}"
     timestamp = "{at}"
     [fields]
     conversation_id = "{id}"
@@ -209,7 +210,7 @@ def test_parquet_columns_keep_their_types(tmp_path: Path):
         ("1", "2024-01-15T09:00:00Z", {"meeting_date": "2024-02-01", "value": 12.5, "role": "cto"}),
         ("2", "2024-07-15T08:00:00Z", {}),
     ]
-    assert len(result.events) == 2
+    assert [event.id for event in result.events] == ["1/meeting_booked", "2/meeting_booked"]
 
 
 NESTED = """

@@ -3,12 +3,14 @@
 import difflib
 import math
 from collections.abc import Callable, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import msgspec
 
-from dropoff.errors import InvalidInput
+from dropoff.errors import InvalidEvent, InvalidInput
 
 ROW, INDEX, ITEM = "#row", "#index", "#item"
 
@@ -100,8 +102,12 @@ def _present(value: Any, empty: frozenset[str]) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
+_AS_THEY_ARE = (int, float, Decimal, UUID, time, timedelta)
+"""What `str` writes in full. Anything else, like a `Raw`, it only describes, at an address that changes."""
+
+
 def text_of(value: Any) -> str:
-    """A value as a text: as it would stand in a CSV file."""
+    """A value as a text: as it would stand in a CSV file. Raises `InvalidEvent` for what no text can stand for."""
     if isinstance(value, str):
         return value
     if type(value) is int:
@@ -110,4 +116,8 @@ def text_of(value: Any) -> str:
         return str(int(value))
     if isinstance(value, (datetime, date)):
         return value.isoformat()
-    return msgspec.json.encode(value).decode() if isinstance(value, (bool, list, dict)) else str(value)
+    if isinstance(value, (bool, list, dict)):
+        return msgspec.json.encode(value).decode()
+    if isinstance(value, _AS_THEY_ARE):
+        return str(value)
+    raise InvalidEvent("wrong_type", "value", type(value).__name__, "a text, a number, true or false, or a time")

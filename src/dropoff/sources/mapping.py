@@ -143,11 +143,12 @@ def _key(where: str, given: object, settings: Settings) -> Binder:
     parts = given if isinstance(given, list) else [given]
     if not parts or not all(isinstance(one, str) and "{" in one for one in parts):
         raise InvalidInput(where, given, "a text like '{id}', or a list of them, that names a row for good")
-    binder = value(where, parts, settings)
+    # As texts: 0001 and 1 are two rows.
+    binders = [value(where, part, settings, "text") for part in parts]
 
     def bind(columns: Columns) -> Getter:
-        get = binder(columns)
-        return lambda scope: found if len(found := [text_of(one) for one in get(scope)]) == len(parts) else None
+        getters = [binder(columns) for binder in binders]
+        return lambda scope: None if None in (found := [get(scope) for get in getters]) else found
 
     return bind
 
@@ -322,12 +323,16 @@ def _events(rule: _Rule, row: Scope, shared: _Shared) -> Iterator[dict[str, Any]
             yield error
             return
     for scope in scopes:
-        if not rule.conditions or all(holds(scope) for holds in rule.conditions):
-            yield _event(rule, scope, shared)
+        event = _event(rule, scope, shared)
+        if event is not None:
+            yield event
 
 
-def _event(rule: _Rule, scope: Scope, shared: _Shared) -> dict[str, Any] | InvalidEvent:
+def _event(rule: _Rule, scope: Scope, shared: _Shared) -> dict[str, Any] | InvalidEvent | None:
+    """None where a condition does not hold."""
     try:
+        if not all(holds(scope) for holds in rule.conditions):
+            return None
         event_type = rule.type(scope)
         if event_type is None:
             raise InvalidEvent("missing_event_type", "type", None, "given")
