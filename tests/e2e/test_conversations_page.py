@@ -20,6 +20,7 @@ def test_from_a_search_to_a_transcript_to_a_neighbour(demo, open_page, size):
     assert page.locator("#found").inner_text().startswith(f"{answer['total']} conversation")
     assert page.locator(".hit mark").first.inner_text().lower() == "too expensive"
     name = f"Dear {'wide' if size == {} else 'phone'}"
+    page.get_by_text("Save or remove filters").press("Enter")
     page.get_by_label("Save these filters as").fill(name)
     page.get_by_role("button", name="Save").press("Enter")
     page.get_by_role("link", name=name).wait_for()

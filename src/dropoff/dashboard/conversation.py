@@ -103,6 +103,7 @@ def sentiment_chart(points: Sequence[Mapping]) -> dict | None:
         "The table below has the same numbers."
     )
     frame = over_time(described, [f"Message {one['position']}" for one in points], "")
+    frame["grid"] |= {"bottom": 4}
     frame["yAxis"] |= {"min": -1, "max": 1, "interval": 0.5}
     color = {"color": "var(--chart-1)"}
     data = [{"value": one["sentiment"], "tooltip": {"formatter": _told(one)}} for one in points]
