@@ -1,6 +1,7 @@
 """Receivers in the settings: what is refused, and that no secret is told."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,14 @@ def test_a_webhook_and_an_address_of_apprise_are_taken():
     [
         ({"name": "Ops Team"}, r"name == 'Ops Team', must be 1 to 64 of a to z"),
         ({"kind": "pigeon"}, r"receivers.0.kind == '…', must be 'webhook' or 'apprise'"),
-        ({"secret": None}, r"receivers.0.secret == '…', must be given once: as one of secret, secret_file, secret_env"),
-        ({"url_env": "X"}, r"url == '…', must be given once"),
-        ({"kind": "apprise"}, r"secret == '…', must be left out"),
+        (
+            {"secret": None},
+            r"receivers.0 \(ops\): secret is missing: it must be given once: as one of secret, secret_f",
+        ),
+        ({"url": None}, r"receivers.0 \(ops\): url is missing: it must be given once"),
+        ({"secret": "hush"}, r"receivers.0 \(ops\): secret == '…', must be whsec_ and base64 of 24 to 64 bytes"),
+        ({"url_env": "X"}, r"receivers.0 \(ops\): url == '…', must be given once"),
+        ({"kind": "apprise"}, r"\(ops\): secret == '…', must be left out"),
         ({"timeout": 0}, r"timeout == '…', must be greater than 0"),
         ({"secrett": SECRET}, r"receivers.0.secrett == '…', must be left out: there is no such key"),
         ({"url": 5}, r"receivers.0.url == '…'"),
@@ -45,8 +51,8 @@ def test_a_webhook_and_an_address_of_apprise_are_taken():
 def test_what_is_wrong_is_named_without_what_stands_there(given: dict[str, Any], said: str):
     with pytest.raises(InvalidInput, match=said) as caught:
         load(receivers=[{**HOOK, **given}])
-    assert "secretpath" not in str(caught.value)
-    assert SECRET not in str(caught.value)
+    for secret in ("secretpath", "hush", SECRET):
+        assert secret not in str(caught.value)
 
 
 def test_two_of_one_name_are_refused():
@@ -62,8 +68,6 @@ def test_two_of_one_name_are_refused():
         ({"url": "https://host:port/x"}, r"receivers.ops.url"),
         ({"url": "https://host/a b"}, r"receivers.ops.url"),
         ({"url": "https://host/x\r\nHost: y"}, r"receivers.ops.url"),
-        ({"secret": "hunter2hunter2"}, r"receivers.ops.secret == '…', must be whsec_ and base64 of 24 to 64 bytes"),
-        ({"secret": "whsec_c2hvcnQ="}, r"receivers.ops.secret"),
         ({"secret": None, "secret_env": "DROPOFF_NO_SUCH"}, r"receivers.ops.secret_env == 'DROPOFF_NO_SUCH'"),
         ({"url": None, "url_file": "/no/such/file"}, r"receivers.ops.url_file == '/no/such/file'"),
     ],
@@ -80,6 +84,17 @@ def test_secrets_come_from_a_file_or_the_environment(tmp_path: Path, monkeypatch
     made = receiver(secret=None, secret_file=str(tmp_path / "secret"), url=None, url_env="OPS_URL")
     assert (made.key(), made.address()) == (SECRET, URL)
     open_notifier(made)
+    (tmp_path / "secret").write_text("hunter2hunter2")
+    with pytest.raises(InvalidInput, match=r"receivers.ops.secret == '…', must be whsec_ and base64") as caught:
+        open_notifier(made)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_command_of_the_documentation_makes_a_secret():
+    text = (Path(__file__).parents[1] / "docs/notifications.md").read_text()
+    (command,) = [line.strip() for line in text.splitlines() if line.startswith('    echo "whsec_')]
+    made = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout.strip()
+    assert receiver(secret=made).key() == made
 
 
 def test_the_file_of_settings_may_name_receivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -2,6 +2,7 @@
 
 DropoffError
 ├── InvalidInput         bad usage or input: names the thing, its value and the rule       (exit 2, HTTP 400)
+│   ├── Missing          it was not given
 │   └── InvalidEvent     one event is refused: field, value, rule and an enumerated reason
 ├── NotFound             what was asked for does not exist                                 (exit 2, HTTP 404)
 ├── Unauthorized         no key, token or login, or an unknown one                         (exit 2, HTTP 401)
@@ -20,10 +21,33 @@ class InvalidInput(DropoffError, ValueError):
     """`name == value, must be rule`: what was given, and what would be right."""
 
     def __init__(self, name: str, value: object, rule: str) -> None:
-        super().__init__(f"{name} == {_short(value)}, must be {rule}")
+        super().__init__(self._said(name, value, rule))
         self.name = name
         self.value = value
         self.rule = rule
+
+    @staticmethod
+    def _said(name: str, value: object, rule: str) -> str:
+        return f"{name} == {_short(value)}, must be {rule}"
+
+    def renamed(self, name: str) -> "InvalidInput":
+        """The same of a thing that has another name from outside."""
+        return InvalidInput(name, self.value, self.rule)
+
+
+class Missing(InvalidInput):
+    """`name is missing: it must be rule`."""
+
+    def __init__(self, name: str, rule: str) -> None:
+        super().__init__(name, None, rule)
+
+    @staticmethod
+    def _said(name: str, value: object, rule: str) -> str:  # noqa: ARG004
+        return f"{name} is missing: it must be {rule}"
+
+    def renamed(self, name: str) -> "InvalidInput":
+        """The same of a thing that has another name from outside."""
+        return Missing(name, self.rule)
 
 
 class InvalidEvent(InvalidInput):

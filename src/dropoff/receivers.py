@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from dropoff.errors import InvalidInput
+from dropoff.errors import InvalidInput, Missing
 
 SIGNED = "whsec_"
 """How a secret of Standard Webhooks begins; the rest is base64 of 24 to 64 bytes."""
@@ -47,14 +47,20 @@ class Receiver(BaseModel):
         self._one_of("url")
         if self.kind == "webhook":
             self._one_of("secret")
+            if self.secret is not None:
+                _check_secret("secret", self.secret.get_secret_value().strip())
         elif self.secret or self.secret_file or self.secret_env:
             raise InvalidInput("secret", "…", "left out: an address of Apprise holds its own")
         return self
 
     def _one_of(self, name: str) -> None:
         keys = (name, f"{name}_file", f"{name}_env")
-        if sum(getattr(self, key) is not None for key in keys) != 1:
-            raise InvalidInput(name, "…", f"given once: as one of {', '.join(keys)}")
+        given = sum(getattr(self, key) is not None for key in keys)
+        rule = f"given once: as one of {', '.join(keys)}"
+        if given == 0:
+            raise Missing(name, rule)
+        if given > 1:
+            raise InvalidInput(name, "…", rule)
 
     def address(self) -> str:
         """Where messages go: a secret. Raises `InvalidInput`, which does not show it."""
@@ -71,14 +77,7 @@ class Receiver(BaseModel):
 
     def key(self) -> str:
         """What a webhook is signed with. Raises `InvalidInput`, which does not show it."""
-        secret = self._read("secret")
-        try:
-            size = len(base64.b64decode(secret.removeprefix(SIGNED), validate=True))
-        except (binascii.Error, ValueError):
-            size = 0
-        if not secret.startswith(SIGNED) or not 24 <= size <= 64:
-            raise InvalidInput(f"receivers.{self.name}.secret", "…", f"{SIGNED} and base64 of 24 to 64 bytes")
-        return secret
+        return _check_secret(f"receivers.{self.name}.secret", self._read("secret"))
 
     def shown(self) -> str:
         """Where messages go, without what could be a secret: `https://host/…`, `slack://…`."""
@@ -116,6 +115,16 @@ class Receiver(BaseModel):
         if not text:
             raise InvalidInput(where, "…", "a text that is not empty")
         return text
+
+
+def _check_secret(name: str, secret: str) -> str:
+    try:
+        size = len(base64.b64decode(secret.removeprefix(SIGNED), validate=True))
+    except (binascii.Error, ValueError):
+        size = 0
+    if not secret.startswith(SIGNED) or not 24 <= size <= 64:
+        raise InvalidInput(name, "…", f"{SIGNED} and base64 of 24 to 64 bytes")
+    return secret
 
 
 def check_names(receivers: list[Receiver]) -> list[Receiver]:

@@ -228,7 +228,7 @@ def _refusal(error: Any) -> InvalidInput:
     where = [str(part) for part in error["loc"]]
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, InvalidInput):
-        return InvalidInput(".".join(where + [cause.name] * (where[-1:] != [cause.name])), cause.value, cause.rule)
+        return cause.renamed(_place(where, cause.name, error.get("input")))
     given = "…" if where[0] == "receivers" else error.get("input")  # which hold secrets
     if error["type"] == "extra_forbidden":
         rule = "left out: there is no such key" if where[1:] else f"a setting: {', '.join(Settings.model_fields)}"
@@ -238,3 +238,13 @@ def _refusal(error: Any) -> InvalidInput:
     return InvalidInput(
         ".".join(where), given, error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     )
+
+
+def _place(where: list[str], name: str, table: Any) -> str:
+    """`maturity.started`; of an entry of a list that has a name `receivers.0 (ops): secret`."""
+    if where[-1:] == [name]:
+        return ".".join(where)
+    named = (
+        where[-1:] != [] and where[-1].isdecimal() and isinstance(table, dict) and isinstance(table.get("name"), str)
+    )
+    return f"{'.'.join(where)} ({table['name']}): {name}" if named else ".".join([*where, name])
