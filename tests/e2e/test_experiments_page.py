@@ -12,6 +12,7 @@ def figure(text):
 
 def test_from_the_list_to_an_experiment_to_its_conversations(demo, page):
     page.goto(demo.url)
+    page.get_by_role("navigation").get_by_role("link", name="Compare").click()
     page.get_by_role("navigation").get_by_role("link", name="Experiments").click()
     found = page.get_by_role("region", name="What to do").locator("tbody tr")
     answer = demo.get("/api/v1/experiments")["experiments"]

@@ -13,7 +13,8 @@ PAGES = (
 
 def test_from_the_navigation_to_a_rank_to_the_conversations(demo, page):
     page.goto(demo.url)
-    page.get_by_role("link", name="Messages", exact=True).press("Enter")
+    page.get_by_role("navigation").get_by_role("link", name="Conversations").press("Enter")
+    page.get_by_role("navigation").get_by_role("link", name="Messages").press("Enter")
     page.wait_for_url("**/messages*")
     page.get_by_label("Ranked by").select_option("booking_rate")
     page.get_by_label("Message number").fill("1")

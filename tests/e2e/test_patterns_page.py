@@ -16,7 +16,8 @@ PAGES = (
 
 def test_from_the_navigation_to_a_place_to_both_transcripts_to_the_conversations(demo, page):
     page.goto(demo.url)
-    page.get_by_role("link", name="Patterns", exact=True).press("Enter")
+    page.get_by_role("navigation").get_by_role("link", name="Conversations").press("Enter")
+    page.get_by_role("navigation").get_by_role("link", name="Patterns").press("Enter")
     page.wait_for_url("**/patterns*")
     page.get_by_role("combobox", name="Success").select_option("booked")
     page.get_by_role("button", name="Apply").press("Enter")

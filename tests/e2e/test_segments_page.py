@@ -41,7 +41,8 @@ def test_page_api_and_command_line_agree(demo, page):
 def test_from_the_navigation_to_a_metric_to_the_conversations(demo, page):
     """By keyboard: the form's state is the address, a count leads to a list of as many."""
     page.goto(demo.url)
-    page.get_by_role("link", name="Segments", exact=True).press("Enter")
+    page.get_by_role("navigation").get_by_role("link", name="Compare").press("Enter")
+    page.get_by_role("navigation").get_by_role("link", name="Segments").press("Enter")
     page.wait_for_url("**/segments*")
     page.get_by_label("Metric").select_option("qualification_rate")
     page.get_by_label("Compare by").select_option("direction")
