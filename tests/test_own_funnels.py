@@ -282,7 +282,7 @@ def test_the_command_line_gives_it_with_and_without_a_server(folder: Path, tmp_p
     ("name", "text", "refusal"),
     [
         ("none.json", None, "none.json', must be a text file that can be read"),
-        ("bad.toml", "steps = ", "bad.toml', must be a TOML file"),
+        ("bad.toml", "steps = ", "bad.toml is no TOML: "),
         ("bad.json", "{", "definition == '{', must be JSON"),
         ("one.json", '{"steps": []}', "definition.steps == 0, must be 2 to 20 steps"),
     ],

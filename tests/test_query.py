@@ -50,6 +50,7 @@ def test_one_end_alone_keeps_the_other_of_the_default():
         ({"timezone": "Mars/Base"}, "timezone == 'Mars/Base', must be an IANA zone like 'Europe/Berlin'"),
         ({"timezone": "../etc/passwd"}, "timezone == '../etc/passwd', must be an IANA zone"),
         ({"by": "shoe_size"}, "by == 'shoe_size', must be one of channel, direction, medium"),
+        ({"by": "chanel"}, "or property:<name>; did you mean channel?"),
         ({"where": "channel"}, "where == 'channel', must be like 'channel=sms'"),
         ({"where": "id=1"}, "where == 'id', must be one of channel"),
         ({"include_test": "perhaps"}, "include_test == 'perhaps', must be 1 or 0"),

@@ -43,7 +43,7 @@ def test_a_webhook_and_an_address_of_apprise_are_taken():
         ({"url_env": "X"}, r"receivers.0 \(ops\): url == '…', must be given once"),
         ({"kind": "apprise"}, r"\(ops\): secret == '…', must be left out"),
         ({"timeout": 0}, r"timeout == '…', must be greater than 0"),
-        ({"secrett": SECRET}, r"receivers.0.secrett == '…', must be left out: there is no such key"),
+        ({"secrett": SECRET}, r"unknown setting 'secrett' in dropoff.toml: receivers.0: did you mean secret\?"),
         ({"url": 5}, r"receivers.0.url == '…'"),
         ({"url": ["https://x/secretpath"]}, r"receivers.0.url == '…'"),
     ],

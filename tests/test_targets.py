@@ -59,6 +59,19 @@ def test_a_mistake_is_refused_by_name(given, name):
     assert refused.value.name == name
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"respose_rate": 0.5}, "unknown metric 'respose_rate' in targets: did you mean response_rate?"),
+        ({"response_rate": {"valeu": 1}}, "unknown key 'valeu' in targets.response_rate: did you mean value?"),
+    ],
+)
+def test_a_misspelt_name_is_told_the_right_one(given, said):
+    with pytest.raises(InvalidInput) as refused:
+        load(targets=given)
+    assert str(refused.value) == said
+
+
 def test_a_metric_of_ones_own_can_have_a_target():
     own = {"description": "d", "unit": "count", "good": "down", "numerator": {"event": "fallback"}}
     taken = load(metrics={"stuck": own}, targets={"stuck": {"value": 7, "per": "week"}}).targets

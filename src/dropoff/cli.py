@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from dropoff.errors import DropoffError, InvalidInput, NotFound, Unauthorized
+from dropoff.errors import DropoffError, InvalidInput, NotFound, Unauthorized, did_you_mean
 
 app = typer.Typer(
     name="dropoff", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -247,7 +247,7 @@ def _definitions(data: Path | None, names: list[str]) -> dict[str, Any]:
     found = {row["metric"]: row for row in _ask(data, "definitions", {})["metrics"]}
     for name in names:
         if name not in found:
-            raise InvalidInput("metric", name, f"one of {', '.join(found)}")
+            raise InvalidInput("metric", name, f"one of {', '.join(found)}{did_you_mean(name, found, '; ')}")
     return {"metrics": [found[name] for name in names] if names else list(found.values())}
 
 

@@ -3,6 +3,7 @@
 DropoffError
 ├── InvalidInput         bad usage or input: names the thing, its value and the rule       (exit 2, HTTP 400)
 │   ├── Missing          it was not given
+│   ├── Unknown          there is no such name: says which one is like it
 │   └── InvalidEvent     one event is refused: field, value, rule and an enumerated reason
 ├── NotFound             what was asked for does not exist                                 (exit 2, HTTP 404)
 ├── Unauthorized         no key, token or login, or an unknown one                         (exit 2, HTTP 401)
@@ -12,6 +13,9 @@ DropoffError
 └── Conflict             somebody else changed the value in between                        (HTTP 409)
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class DropoffError(Exception):
     """Base of all errors raised on purpose."""
@@ -20,15 +24,12 @@ class DropoffError(Exception):
 class InvalidInput(DropoffError, ValueError):
     """`name == value, must be rule`: what was given, and what would be right."""
 
-    def __init__(self, name: str, value: object, rule: str) -> None:
-        super().__init__(self._said(name, value, rule))
+    def __init__(self, name: str, value: object, rule: str, said: str | None = None) -> None:
+        """`said`: the sentence, where this one says it badly."""
+        super().__init__(said or f"{name} == {_short(value)}, must be {rule}")
         self.name = name
         self.value = value
         self.rule = rule
-
-    @staticmethod
-    def _said(name: str, value: object, rule: str) -> str:
-        return f"{name} == {_short(value)}, must be {rule}"
 
     def renamed(self, name: str) -> "InvalidInput":
         """The same of a thing that has another name from outside."""
@@ -39,15 +40,38 @@ class Missing(InvalidInput):
     """`name is missing: it must be rule`."""
 
     def __init__(self, name: str, rule: str) -> None:
-        super().__init__(name, None, rule)
-
-    @staticmethod
-    def _said(name: str, value: object, rule: str) -> str:  # noqa: ARG004
-        return f"{name} is missing: it must be {rule}"
+        super().__init__(name, None, rule, f"{name} is missing: it must be {rule}")
 
     def renamed(self, name: str) -> "InvalidInput":
         """The same of a thing that has another name from outside."""
         return Missing(name, self.rule)
+
+
+class Unknown(InvalidInput):
+    """`unknown kind 'key' in place: did you mean …?`, where `name` is the place and the key."""
+
+    def __init__(self, kind: str, key: str, known: Iterable[str], name: str, value: object) -> None:
+        self.kind, self.key, self.known = kind, key, tuple(known)
+        hint = did_you_mean(key, self.known) or f"known are {', '.join(self.known)}"
+        place = name.removesuffix(key).rstrip(".: ")
+        where = f" in {place}" if place else ""
+        said = f"unknown {kind} {_short(key)}{where}: {hint}"
+        super().__init__(name, value, f"left out; {hint}", said)
+
+    def renamed(self, name: str) -> "InvalidInput":
+        """The same of a thing that has another name from outside."""
+        return Unknown(self.kind, self.key, self.known, name, self.value)
+
+
+def did_you_mean(given: object, known: Iterable[str], before: str = "") -> str:
+    """`did you mean …?` if one of the known names is much like the given one, with `before` in front; else nothing."""
+    near = get_close_matches(str(given), tuple(known), 1)
+    return f"{before}did you mean {near[0]}?" if near else ""
+
+
+def no_toml(file: object, error: Exception) -> InvalidInput:
+    """The refusal of a file that is no TOML, with the line and what is wrong there."""
+    return InvalidInput(str(file), str(error), "TOML", f"{file} is no TOML: {error}")
 
 
 class InvalidEvent(InvalidInput):

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct, field
 
 from dropoff.custom import NAME, Condition, conditions
-from dropoff.errors import InvalidEvent, InvalidInput
+from dropoff.errors import InvalidEvent, InvalidInput, did_you_mean, no_toml
 from dropoff.events import MAX_NAME_LENGTH, event_type_of
 from dropoff.periods import MICROSECOND, parse_duration
 from dropoff.query import PROPERTY, dimension
@@ -150,7 +150,7 @@ def parse_file(path: Path, name: str = "definition") -> Funnel:
     except (OSError, UnicodeDecodeError):
         raise InvalidInput(name, str(path), "a text file that can be read") from None
     except tomllib.TOMLDecodeError as error:
-        raise InvalidInput(name, str(path), f"a TOML file: {error}") from None
+        raise no_toml(path, error) from None
 
 
 def named(tables: Mapping[str, object]) -> dict[str, Funnel]:
@@ -336,7 +336,9 @@ def _refusal(given: object, message: str, name: str) -> InvalidInput:
     owner = _at(given, path)
     if wrong and wrong[1] == "unknown":
         value = owner.get(wrong[2]) if isinstance(owner, Mapping) else None
-        return InvalidInput(f"{name}{path}.{wrong[2]}", value, f"one of {', '.join(_fields(path))}")
+        known = _fields(path)
+        rule = f"one of {', '.join(known)}{did_you_mean(wrong[2], known, '; ')}"
+        return InvalidInput(f"{name}{path}.{wrong[2]}", value, rule)
     if wrong:
         return InvalidInput(f"{name}{path}.{wrong[2]}", None, "given")
     last = [part[0] for part in _PART.findall(path) if part[0]]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from dropoff.errors import InvalidInput
+from dropoff.errors import InvalidInput, did_you_mean
 
 Unit = Literal["count", "share", "ratio", "seconds", "score", "money"]
 Source = Literal[
@@ -261,5 +261,5 @@ def named(names: Sequence[str], registry: Mapping[str, Metric] = METRICS) -> lis
     """The metrics of these names (none: all); raises `InvalidInput` listing them for an unknown one."""
     for name in names:
         if name not in registry:
-            raise InvalidInput("metric", name, f"one of {', '.join(registry)}")
+            raise InvalidInput("metric", name, f"one of {', '.join(registry)}{did_you_mean(name, registry, '; ')}")
     return [registry[name] for name in names] if names else list(registry.values())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from dropoff.errors import InvalidInput
+from dropoff.errors import InvalidInput, did_you_mean
 from dropoff.periods import Period, parse_period
 
 COLUMNS = (
@@ -138,7 +138,8 @@ def parse_segments(texts: Sequence[str]) -> tuple[Segment, ...]:
 def dimension(name: str, value: str) -> str:
     """A dimension that exists; raises `InvalidInput` listing them otherwise."""
     if value not in DIMENSIONS and not (value.startswith(PROPERTY) and 0 < len(value) - len(PROPERTY) <= 64):
-        raise InvalidInput(name, value, f"one of {', '.join(DIMENSIONS)}, or property:<name>")
+        hint = did_you_mean(value, DIMENSIONS, "; ")
+        raise InvalidInput(name, value, f"one of {', '.join(DIMENSIONS)}, or property:<name>{hint}")
     return value
 
 

@@ -5,16 +5,16 @@ import re
 from functools import cached_property
 from pathlib import Path
 from tomllib import TOMLDecodeError
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from dropoff import targets as wanted
 from dropoff.annotations import Annotation, Mark, marks
 from dropoff.custom import CustomMetric, check_name
-from dropoff.errors import InvalidInput
+from dropoff.errors import InvalidInput, Unknown, no_toml
 from dropoff.events import channel_of
 from dropoff.experiments import Experiment
 from dropoff.funnels import named
@@ -162,7 +162,7 @@ class Settings(BaseSettings):
     def _known_stages(cls, days: dict[str, float]) -> dict[str, float]:
         for name, value in days.items():
             if name not in (*STEP_DAYS, HORIZON):
-                raise InvalidInput(name, value, f"left out: only {', '.join([*STEP_DAYS, HORIZON])} are known")
+                raise Unknown("stage", name, [*STEP_DAYS, HORIZON], name, value)
             if not 0 < value <= MOST_DAYS:
                 raise InvalidInput(name, value, f"days, more than 0 and at most {MOST_DAYS}")
         return days
@@ -177,7 +177,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Init arguments, environment, file: in this order."""
-        file = TomlConfigSettingsSource(settings_cls, os.environ.get("DROPOFF_CONFIG", FILE))
+        file = TomlConfigSettingsSource(settings_cls, _file())
         return init_settings, env_settings, file
 
     @cached_property
@@ -218,7 +218,7 @@ def load(**given: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except TOMLDecodeError as error:
-        raise InvalidInput(os.environ.get("DROPOFF_CONFIG", FILE), str(error), "a TOML file") from None
+        raise no_toml(_file(), error) from None
     except ValidationError as error:
         raise _refusal(error.errors()[0]) from None
 
@@ -231,8 +231,7 @@ def _refusal(error: Any) -> InvalidInput:
         return cause.renamed(_place(where, cause.name, error.get("input")))
     given = "…" if where[0] == "receivers" else error.get("input")  # which hold secrets
     if error["type"] == "extra_forbidden":
-        rule = "left out: there is no such key" if where[1:] else f"a setting: {', '.join(Settings.model_fields)}"
-        return InvalidInput(".".join(where), given, rule)
+        return Unknown("setting", where[-1], _fields(where[:-1]), f"{_file()}: {'.'.join(where)}", given)
     if error["type"] == "missing":
         return InvalidInput(".".join(where), None, "given")
     return InvalidInput(
@@ -248,3 +247,23 @@ def _place(where: list[str], name: str, table: Any) -> str:
         where[-1:] != [] and where[-1].isdecimal() and isinstance(table, dict) and isinstance(table.get("name"), str)
     )
     return f"{'.'.join(where)} ({table['name']}): {name}" if named else ".".join([*where, name])
+
+
+def _fields(where: list[str]) -> list[str]:
+    """The keys that a table of the settings may have; names and numbers of entries have none of their own."""
+    model: type[BaseModel] = Settings
+    for part in where:
+        if part in model.model_fields:
+            model = _model(model.model_fields[part].annotation) or model
+    return list(model.model_fields)
+
+
+def _model(hint: Any) -> type[BaseModel] | None:
+    """The model in a type like `list[Receiver]`."""
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return hint
+    return next((found for one in get_args(hint) if (found := _model(one))), None)
+
+
+def _file() -> str:
+    return os.environ.get("DROPOFF_CONFIG", FILE)

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from dropoff.custom import CustomMetric
-from dropoff.errors import InvalidInput
+from dropoff.errors import InvalidInput, Unknown
 from dropoff.metrics import METRICS, Metric
 from dropoff.periods import MICROSECOND, Period, midnight
 
@@ -48,7 +48,7 @@ def parse(raw: Mapping[str, Any], custom: Mapping[str, CustomMetric]) -> dict[st
     found = {}
     for name, given in raw.items():
         if name not in known:
-            raise InvalidInput(name, given, f"left out, or under the name of a metric: {', '.join(known)}")
+            raise Unknown("metric", name, known, name, given)
         if not known[name].good:
             raise InvalidInput(name, given, "left out: of this metric neither more nor less is better")
         targets = tuple(_target(name, known[name], one) for one in (given if isinstance(given, list) else [given]))
@@ -63,7 +63,7 @@ def _target(name: str, metric: Metric | CustomMetric, given: Any) -> Target:
     fields = given if isinstance(given, dict) else {"value": given}
     for key in fields:
         if key not in keys:
-            raise InvalidInput(f"{name}.{key}", fields[key], f"left out: here is {', '.join(keys)}")
+            raise Unknown("key", key, keys, f"{name}.{key}", fields[key])
     per = fields.get("per", "month") if adds_up(metric) else None
     if per not in (*PER, None):
         raise InvalidInput(f"{name}.per", per, f"one of {', '.join(PER)}")

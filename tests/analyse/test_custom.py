@@ -171,7 +171,7 @@ COUNT = '[metrics.own]\ndescription = "ours"\nunit = "count"\n'
         (COUNT + 'numerator = { event = "x" }\ndenominator = { event = "y" }', "own.denominator == 'y', must be left"),
         (COUNT.replace("count", "share") + 'numerator = { event = "x" }', "must be given: a share has one"),
         (COUNT.replace("count", "money") + 'numerator = { event = "x" }', "own.unit == 'money', must be 'count'"),
-        (COUNT + 'numerator = { event = "x", were = {} }', "metrics.own.numerator.were == {}, must be left out"),
+        (COUNT + 'numerator = { event = "x", were = {} }', "dropoff.toml: metrics.own.numerator: did you mean where?"),
         (COUNT + 'numerator = { event = "Deal won" }', "must be the name under which it is kept: 'deal_closed'"),
         (COUNT + 'numerator = { event = "" }', "metrics.own.numerator.event == ''"),
         (COUNT + 'numerator = { event = "x", per = "contact" }', "numerator.per == 'contact', must be 'event' or"),

@@ -297,7 +297,7 @@ def test_a_maturity_time_comes_from_the_settings_the_history_or_the_shipped_ones
 @pytest.mark.parametrize(
     ("days", "message"),
     [
-        ({"started": 1}, "maturity.started == 1.0, must be left out: only responded"),
+        ({"started": 1}, "unknown stage 'started' in maturity: known are responded"),
         ({"booked": 0}, "maturity.booked == 0.0, must be days, more than 0 and at most 365"),
         ({"horizon": 1000}, "maturity.horizon == 1000.0, must be days"),
         ({"converted": float("nan")}, "maturity.converted == nan, must be days"),

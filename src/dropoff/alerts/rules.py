@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 from dropoff.alerts import hours
 from dropoff.alerts.hours import Span
-from dropoff.errors import InvalidInput
+from dropoff.errors import InvalidInput, did_you_mean, no_toml
 from dropoff.funnels import Funnel
 from dropoff.metrics import METRICS, Metric
 from dropoff.periods import parse_duration
@@ -142,7 +142,7 @@ def of_toml(text: str, file: str) -> tuple[list[Any], Place]:
     try:
         found = tomllib.loads(text).get("alerts", [])
     except tomllib.TOMLDecodeError as error:
-        raise InvalidInput(file, str(error), "a TOML file") from None
+        raise no_toml(file, error) from None
     return found, Place(file, list(_lines_of_toml(text)))
 
 
@@ -180,7 +180,7 @@ def _rule(
 
     for key in table:
         if key not in _KEYS:
-            raise refuse(str(key), f"left out: the keys are {', '.join(_KEYS)}")
+            raise refuse(str(key), f"left out: the keys are {', '.join(_KEYS)}{did_you_mean(key, _KEYS, '; ')}")
     if table.get("enabled") is False and set(table) == {"name", "enabled"}:
         name = _name(table["name"])
         return Rule(name, "", "exceeds", 0.0, SHORTEST, "", enabled=False)
@@ -242,7 +242,8 @@ def _check_metric(
     if rule.metric.startswith(FUNNEL):
         _check_funnel(rule, funnels, refuse)
     elif rule.metric not in registry:
-        raise refuse("metric", f"one of {', '.join(registry)}, or {FUNNEL}NAME")
+        hint = did_you_mean(rule.metric, registry, "; ")
+        raise refuse("metric", f"one of {', '.join(registry)}, or {FUNNEL}NAME{hint}")
     else:
         _check_registered(rule, registry[rule.metric], refuse)
 

@@ -39,7 +39,7 @@ from dropoff.analyse.funnel import Definition
 from dropoff.analyse.remembered import Remembered
 from dropoff.analyse.young import Young
 from dropoff.annotations import Mark
-from dropoff.errors import InvalidInput
+from dropoff.errors import InvalidInput, did_you_mean
 from dropoff.experiments import Experiment
 from dropoff.funnels import Funnel, in_mode, parse_json, split
 from dropoff.metrics import METRICS, Metric, named
@@ -88,7 +88,8 @@ def check_parameters(question: str, params: Params) -> None:
     unknown = [name for name in params if name not in PARAMETERS[question]]
     if unknown:
         known = PARAMETERS[question]
-        rule = f"one of {', '.join(known)}" if known else "left out: there are none here"
+        hint = did_you_mean(unknown[0], known, "; ")
+        rule = f"one of {', '.join(known)}{hint}" if known else "left out: there are none here"
         raise InvalidInput("parameter", ", ".join(unknown), rule)
 
 

@@ -1,6 +1,5 @@
 """How the value of a column is found: by position in a table, by path in a JSON record."""
 
-import difflib
 import math
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
@@ -10,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from dropoff.errors import InvalidEvent, InvalidInput
+from dropoff.errors import InvalidEvent, InvalidInput, did_you_mean
 
 ROW, INDEX, ITEM = "#row", "#index", "#item"
 
@@ -52,8 +51,7 @@ def of_table(header: Sequence[str], empty: frozenset[str]) -> Columns:
 
 def _position(header: Sequence[str], name: str, where: str) -> int:
     if name not in header:
-        near = difflib.get_close_matches(name, header, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, header, "; ")
         raise InvalidInput(where, name, f"a column of the file ({', '.join(header[:40])}){hint}")
     if header.count(name) > 1:
         raise InvalidInput(where, name, "a column that stands in the file once")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dropoff.errors import InvalidEvent, InvalidInput
+from dropoff.errors import InvalidEvent, InvalidInput, Unknown, no_toml
 from dropoff.events import MAX_ID_LENGTH, Envelope, event_type_of
 from dropoff.periods import parse_zone
 from dropoff.sources.columns import Columns, Getter, Scope, text_of
@@ -106,10 +106,10 @@ def parse_mapping(text: str, name: str = "mapping") -> MappingFile:
     try:
         top = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InvalidInput(name, str(error), "TOML") from None
+        raise no_toml(name, error) from None
     for key in top:
         if key not in _TOP:
-            raise InvalidInput(f"{name}: {key}", top[key], f"left out; the keys here are {', '.join(_TOP)}")
+            raise Unknown("key", key, _TOP, f"{name}: {key}", top[key])
     settings = _settings(name, top)
     key = _key(f"{name}: key", top["key"], settings) if "key" in top else None
     records = column_name(f"{name}: records", top["records"]) if "records" in top else None

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Raw
 
-from dropoff.errors import InvalidEvent, InvalidInput
+from dropoff.errors import InvalidEvent, InvalidInput, Unknown
 from dropoff.events import Envelope, Properties
 from dropoff.sources import times
 from dropoff.sources.columns import INDEX, ITEM, Columns, Getter, Scope, text_of
@@ -50,7 +50,7 @@ def known(where: str, table: object, keys: Sequence[str]) -> dict[str, Any]:
         raise InvalidInput(where, table, "a table")
     for key in table:
         if key not in keys:
-            raise InvalidInput(f"{where}.{key}", table[key], f"left out; the keys here are {', '.join(keys)}")
+            raise Unknown("key", key, keys, f"{where}.{key}", table[key])
     return table
 
 
