@@ -146,11 +146,12 @@ def parse_file(path: Path, name: str = "definition") -> Funnel:
     """The funnel in a JSON file, or in a TOML file, whose name ends so; raises `InvalidInput`."""
     try:
         text = path.read_text()
-        return parse(tomllib.loads(text), name) if path.suffix == ".toml" else parse_json(text, name)
     except (OSError, UnicodeDecodeError):
         raise InvalidInput(name, str(path), "a text file that can be read") from None
+    try:
+        return parse(tomllib.loads(text), name) if path.suffix == ".toml" else parse_json(text, name)
     except tomllib.TOMLDecodeError as error:
-        raise no_toml(path, error) from None
+        raise no_toml(path, error, text) from None
 
 
 def named(tables: Mapping[str, object]) -> dict[str, Funnel]:

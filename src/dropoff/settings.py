@@ -218,7 +218,7 @@ def load(**given: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except TOMLDecodeError as error:
-        raise no_toml(_file(), error) from None
+        raise no_toml(_file(), error, Path(_file()).read_text("utf-8", "replace")) from None
     except ValidationError as error:
         raise _refusal(error.errors()[0]) from None
 

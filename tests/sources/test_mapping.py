@@ -307,6 +307,11 @@ def test_fields_of_the_whole_mapping_yield_to_those_of_an_event(imported: Import
         ("events = 1", "m.toml: events == 1, must be at least one"),
         ("a = ", r"m.toml is no TOML: Invalid value \(at"),
         ('zone = "UTC"', "unknown key 'zone' in m.toml: did you mean timezone"),
+        (
+            'timezone = "UTC"\n\nempty = [\n"a"\n',
+            r"m.toml is no TOML: Unclosed array \(at end of document, begun in line 3\)$",
+        ),
+        ("a = [", r"m.toml is no TOML: .* \(at end of document, begun in line 1\)$"),
         ('keyy = "{Lead No}"', r"^unknown key 'keyy' in m.toml: did you mean key\?$"),
         ("a = 5", "unknown key 'a' in m.toml: known are timezone, decimal"),
         ('timezone = "Mars"', "m.toml: timezone == 'Mars', must be an IANA zone"),

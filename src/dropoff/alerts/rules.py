@@ -142,7 +142,7 @@ def of_toml(text: str, file: str) -> tuple[list[Any], Place]:
     try:
         found = tomllib.loads(text).get("alerts", [])
     except tomllib.TOMLDecodeError as error:
-        raise no_toml(file, error) from None
+        raise no_toml(file, error, text) from None
     return found, Place(file, list(_lines_of_toml(text)))
 
 

@@ -106,7 +106,7 @@ def parse_mapping(text: str, name: str = "mapping") -> MappingFile:
     try:
         top = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise no_toml(name, error) from None
+        raise no_toml(name, error, text) from None
     for key in top:
         if key not in _TOP:
             raise Unknown("key", key, _TOP, f"{name}: {key}", top[key])
