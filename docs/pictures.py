@@ -20,6 +20,7 @@ from dropoff.dashboard.words import NAVIGATION
 
 CHROMIUM = "/usr/bin/chromium"
 FOLDER = Path(__file__).with_name("images")
+GALLERY = Path(__file__).with_name("gallery.md")
 SIZES: dict[str, dict[str, Any]] = {
     "wide": {"viewport": {"width": 1280, "height": 900}},
     "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
@@ -38,8 +39,10 @@ def main() -> None:
     many = sys.argv[1] if len(sys.argv) > 1 else "20000"
     with demo(many) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        for picture in pictures(browser, url, addresses(url)):
+        pages = addresses(url)
+        for picture in pictures(browser, url, pages):
             print(picture.name, f"{picture.stat().st_size / 1000:.0f} kB")
+    GALLERY.write_text(gallery(pages))
     size = sum(picture.stat().st_size for picture in FOLDER.iterdir())
     print(f"all: {size / 1e6:.1f} MB")
     if size > MOST_BYTES:
@@ -93,6 +96,18 @@ def take(page: Page, file: Path) -> Path:
     shot = page.context.new_cdp_session(page).send("Page.captureScreenshot", asked)
     file.write_bytes(base64.b64decode(shot["data"]))
     return file
+
+
+def gallery(pages: dict[str, str]) -> str:
+    """The page that shows them: each in light and wide, with links to the others."""
+    parts = ["# Every page\n\nOf the demo data; `make pictures` takes them.\n"]
+    for name in pages:
+        title = name.replace("_", " ").capitalize()
+        others = " · ".join(
+            f"[{size}, {theme}](images/{name}-{size}-{theme}.webp)" for size in SIZES for theme in THEMES
+        )
+        parts.append(f"## {title}\n\n{others}\n\n![{title}](images/{name}-wide-light.webp)\n")
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":
