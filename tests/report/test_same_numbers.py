@@ -121,7 +121,7 @@ def test_every_command_asks_what_the_number_is_from(world, kind, monkeypatch):
     def connect(_):
         yield SimpleNamespace(ask=ask, conversation=lambda key, params: ask("conversation", {"id": [key], **params}))
 
-    monkeypatch.setattr(cli, "_connect", connect)
+    monkeypatch.setattr("dropoff.cli.answers.connected", connect)
     for source in world.reports[kind].sources():
         result = CliRunner().invoke(cli.app, shlex.split(command_of(source))[1:])
         assert isinstance(result.exception, Heard), (command_of(source), result.output)

@@ -56,7 +56,7 @@ WORDS = re.compile(rf"\b(?:{NAMES})|\b(?:{'|'.join(FUNCTIONS)})\s*\(|::[A-Z]{{3,
 METHODS = re.compile(r"\.(strftime|endswith|ends_with|unnest|arg_max|argmax|timezone|contains|local_\w+)\(")
 """What polars, datetime and a dialect call so."""
 _ADDRESSES = {"clickhouse", "clickhouses", "ClickHouse", "chdb"}
-NAMED = {"settings.py": {"DuckDB", *_ADDRESSES}, "cli.py": _ADDRESSES}
+NAMED = {"settings.py": {"DuckDB", *_ADDRESSES}, "cli/running.py": _ADDRESSES}
 """The help of an option names what it is an option of, and which addresses it takes."""
 
 

@@ -1,0 +1,68 @@
+"""The three dashboards, and the reports."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from dropoff.cli.answers import ask, connected, show, terminal, write
+from dropoff.cli.options import AsOf, Data, From, Json, Test, To, WhereOption, Zone, app, params_of
+
+PANEL = "Dashboards and reports"
+
+
+@app.command(rich_help_panel=PANEL)
+def executive(
+    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,
+    as_of: AsOf = None, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """A few metrics against target and the period before, and what changed by more than chance."""
+    params = params_of(start, end, timezone, where, include_test, as_of=as_of)
+    show(ask(data, "executive", params), json, terminal().executive)
+
+
+@app.command(rich_help_panel=PANEL)
+def optimization(
+    goal: Annotated[str | None, typer.Option(help="the stage that is a success [booked, else the last]")] = None,
+    work: Annotated[str, typer.Option(help="all, or ready: of what takes long only what is worked out")] = "all",
+    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,
+    as_of: AsOf = None, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """What may be done better, and what to test next."""
+    params = params_of(start, end, timezone, where, include_test, as_of=as_of, goal=goal, work=work)
+    with connected(data) as connection, terminal().progress("looking for what to do better", quiet=json) as done:
+        answer = connection.ask("optimization", params, done)
+    show(answer, json, terminal().optimization)
+
+
+@app.command(rich_help_panel=PANEL)
+def operations(
+    interval: Annotated[str | None, typer.Option(help="hour, day, week or month [by the length of the period]")] = None,
+    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,
+    as_of: AsOf = None, data: Data = None, json: Json = False,
+) -> None:  # fmt: skip
+    """How the bot is running: what stands out, what went wrong and why, how fast it answers, data health."""
+    params = params_of(start, end, timezone, where, include_test, as_of=as_of, interval=interval)
+    show(ask(data, "operations", params), json, terminal().operations)
+
+
+@app.command(rich_help_panel=PANEL)
+def report(
+    kind: Annotated[str, typer.Argument(help="weekly or monthly", show_default=False)],
+    format: Annotated[str, typer.Option(help="html, md, pdf or json")] = "html",  # noqa: A002
+    output: Annotated[Path | None, typer.Option(help="file to write, - for standard output [named by period]")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="first day, or instant [of the last whole one]")] = None,
+    end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False, as_of: AsOf = None,
+    data: Data = None,
+) -> None:  # fmt: skip
+    """The report of a week or a month as a file that opens and prints anywhere."""
+    params = params_of(start, end, timezone, where, include_test, as_of=as_of, kind=kind, format=format)
+    with connected(data) as connection:
+        name, body = connection.report(params)
+    if str(output) == "-":
+        write([body])
+        return
+    path = output or Path(name)
+    path.write_bytes(body)
+    Console(stderr=True, highlight=False).print(str(path), markup=False, soft_wrap=True)

@@ -1,0 +1,52 @@
+"""Answers as readable tables: what each command prints."""
+
+from dropoff.terminal.alerts import alerts, backtest, episodes, rehearsals, silences
+from dropoff.terminal.comparisons import experiments, explain, messages, patterns, plan, segments
+from dropoff.terminal.conversations import conversation, conversations, filters, sample
+from dropoff.terminal.dashboards import executive, operations, optimization
+from dropoff.terminal.funnels import cohorts, drop_offs, funnel
+from dropoff.terminal.keeping import copied, dead, enriched, exported, imported, keys, query, rejected, replayed
+from dropoff.terminal.metrics import definitions, metrics, trend
+from dropoff.terminal.tables import Answer, interval, plain, progress, rate, table
+
+__all__ = [
+    "Answer",
+    "alerts",
+    "backtest",
+    "cohorts",
+    "conversation",
+    "conversations",
+    "copied",
+    "dead",
+    "definitions",
+    "drop_offs",
+    "enriched",
+    "episodes",
+    "executive",
+    "experiments",
+    "explain",
+    "exported",
+    "filters",
+    "funnel",
+    "imported",
+    "interval",
+    "keys",
+    "messages",
+    "metrics",
+    "operations",
+    "optimization",
+    "patterns",
+    "plain",
+    "plan",
+    "progress",
+    "query",
+    "rate",
+    "rehearsals",
+    "rejected",
+    "replayed",
+    "sample",
+    "segments",
+    "silences",
+    "table",
+    "trend",
+]

@@ -1,0 +1,211 @@
+"""Segments, periods, patterns, messages and experiments in a terminal."""
+
+from rich.console import Console
+from rich.text import Text
+
+from dropoff.dashboard import findings, formats
+from dropoff.terminal.tables import Answer, head_line, plain, rate, table
+
+
+def segments(answer: Answer, console: Console) -> None:
+    """`dropoff segments`."""
+    head_line(answer, console)
+    for note in answer["notes"]:
+        console.print(Text(note, style="dim"))
+    best = answer["best_performing"]
+    rows: list[list[object]] = [
+        [
+            one["segment"], formats.measure(one), formats.bounds(one), formats.number(one["sample_size"]),
+            formats.number(one["clusters"]), formats.number(one["conversations"]),
+            formats.standing(one, best=one["segment"] == best),
+        ]
+        for one in answer["segments"]
+    ]  # fmt: skip
+    columns = {"segment": False, "value": True, "95 %": False, "n": True, "contacts": True, "conversations": True}
+    by = answer["definition"]["by"]
+    table(f"{answer['metric']} by {by}" if by else answer["metric"], columns | {"": False}, rows, console)
+    console.print()
+    for one in answer["significant_differences"][:_MOVES]:
+        console.print(Text(plain(formats.differs(one, answer["definition"]["unit"]))))
+    if (more := len(answer["significant_differences"]) - _MOVES) > 0:
+        console.print(Text(f"and {more} more: --json has them all"))
+    if not answer["significant_differences"]:
+        console.print(Text(f"no significant difference ({formats.number(answer['tested'])} pairs tested)"))
+    for one in answer["tendencies"]:
+        console.print(Text(plain(f"{one['a']} tends to be larger than {one['b']} (q = {one['q_value']:.2g})")))
+    if "compare" in answer:
+        _periods(answer, console)
+        _moved("segments in both periods", answer["compare"]["segments"], answer, console)
+
+
+def patterns(answer: Answer, console: Console) -> None:
+    """`dropoff patterns`."""
+    head_line(answer, console)
+    n = answer["conversations"]
+    counts = (f"{name.replace('_', ' ')}: {formats.number(n[name])}" for name in ("successful", "failed", "left_out"))
+    console.print(Text(", ".join(counts) + f"; tested: {formats.number(answer['tested'])}", style="dim"))
+    groups = (
+        ("where ways part", answer["divergence_points"], findings.of_point),
+        ("patterns of successful conversations", answer["successful"], findings.of_pattern),
+        ("patterns of failed conversations", answer["failed"], findings.of_pattern),
+    )
+    for title, found, said in groups:
+        console.print()
+        console.print(Text(title, style="bold"))
+        for one in found[:_MOVES]:
+            console.print(Text(plain(said(one))))
+        if not found:
+            console.print(Text("none is confirmed: what differs may be chance"))
+    rows: list[list[object]] = [
+        [one["objection"], formats.number(one["conversations"]), findings.step(row["answer"]), rate(row["alive"]),
+         rate(row["won"])]
+        for one in answer["objections"] for row in one["answers"][:3]
+    ]  # fmt: skip
+    console.print()
+    columns = {"objection": False, "conversations": True, "answer": False, "went on": True, "won": True}
+    table("objections and their answers", columns, rows, console)
+    ends: list[list[object]] = [
+        [findings.step(one["step"]), formats.number(one["conversations"]), formats.percent(one["share"]["value"])]
+        for one in answer["common_drop_points"][:_MOVES]
+    ]
+    console.print()
+    table("last step of failed conversations", {"step": False, "conversations": True, "share": True}, ends, console)
+    console.print(Text(findings.HONEST, style="dim"))
+
+
+def explain(answer: Answer, console: Console) -> None:
+    """`dropoff explain`."""
+    head_line(answer, console)
+    _periods(answer, console)
+    _moved("with the change", answer["segments"][:_MOVES], answer, console)
+    if answer["offsetting"]:
+        _moved("against it", answer["offsetting"][:_MOVES], answer, console)
+
+
+_MOVES = 12  # of each table: --json has more
+
+
+def _periods(answer: Answer, console: Console) -> None:
+    both, unit = answer["compare"], answer["definition"]["unit"]
+    zone = both["period"]["timezone"]
+    console.print()
+    before = f"{formats.day(both['period']['from'], zone)} – {formats.last_day(both['period']['to'], zone)}"
+    values = [formats.measure(both[side] | {"unit": unit}) for side in ("now", "before")]
+    console.print(Text(f"{values[0]}, before ({before}) {values[1]}: {formats.change(both, unit)}"))
+    for text in formats.how_old(both):
+        console.print(Text(text, style="dim"))
+
+
+def _moved(title: str, moves: list[Answer], answer: Answer, console: Console) -> None:
+    unit = answer["definition"]["unit"]
+    console.print()
+    rows: list[list[object]] = [
+        [
+            f"{one['dimension']} = {plain(one['segment'])}" if one["dimension"] else one["segment"],
+            formats.measure(one["now"] | {"unit": unit}), formats.measure(one["before"] | {"unit": unit}),
+            formats.moved(one["rate_effect"], unit), formats.moved(one["mix_effect"], unit),
+            formats.moved(one["contribution"], unit), formats.span(one["interval"], unit),
+            "not enough data" if not one["enough"] else "" if one["q_value"] is None else f"q = {one['q_value']:.2g}",
+        ]
+        for one in moves
+    ]  # fmt: skip
+    columns = {"segment": False, "now": True, "before": True, "by rate": True, "by mix": True, "together": True}
+    table(title, columns | {"95 %": False, "": False}, rows, console)
+
+
+def messages(answer: Answer, console: Console) -> None:
+    """`dropoff messages`."""
+    head_line(answer, console)
+    definition = answer["definition"]
+    rank = definition["rank"]
+    console.print(Text(definition["text"], style="dim"))
+    for title, name in (("best", "best_performing"), ("worst", "worst_performing")):
+        console.print()
+        console.print(Text(title, style="bold"))
+        for row in answer[name]:
+            said = f"{formats.message_name(row, 80)} ({formats.message_place(row)}): "
+            console.print(Text(plain(said + formats.message_said(row, definition))))
+        if not answer[name]:
+            console.print(Text("none: too few messages to compare, or they do alike", style="dim"))
+    rows: list[list[object]] = [
+        [
+            formats.message_name(row, 60), row["position"], formats.number(row["n"]),
+            *(formats.of_message(row, one) for one in formats.MEASURES), formats.message_verdict(row),
+        ]
+        for row in answer["messages"][:_MESSAGES]
+    ]  # fmt: skip
+    console.print()
+    columns = {
+        "message": False,
+        "position": True,
+        "n": True,
+        **{one.replace("_", " "): True for one in formats.MEASURES},
+    }
+    table(
+        f"{formats.number(answer['total'])} messages", columns | {f"by {rank.replace('_', ' ')}": False}, rows, console
+    )
+    if answer["total"] > _MESSAGES:
+        console.print(Text("the most frequent ones: --json has more", style="dim"))
+
+
+_MESSAGES = 25
+
+
+def experiments(answer: Answer, console: Console) -> None:
+    """`dropoff experiments`."""
+    head_line(answer, console)
+    console.print(Text(plain(answer["definition"]["text"]), style="dim"))
+    if not answer["experiments"]:
+        console.print(Text("no experiment: nobody was exposed to a variant in this period"))
+    for trial in answer["experiments"]:
+        _experiment(trial, console)
+
+
+def _experiment(trial: Answer, console: Console) -> None:
+    console.print()
+    verdict = trial["decision"] or "observational comparison"
+    console.print(
+        Text(f"{plain(trial['experiment'])}: {verdict} {plain(trial['variant'] or '')}".rstrip(), style="bold")
+    )
+    console.print(Text(plain(trial["reason"])))
+    arms: list[list[object]] = [
+        [metric, arm["variant"], *formats.in_arm(found, metric), formats.number(found["n"]), formats.number(young)]
+        for metric in (trial["arms"][0]["metrics"] if trial["arms"] else ())
+        for arm in trial["arms"]
+        for found in [arm["metrics"][metric]]
+        for young in [found["immature"]]
+    ]
+    columns = {"per exposed unit": False, "variant": False, "": True, "95 %": False, "units": True, "young": True}
+    table("arms", columns, arms, console)
+    compared: list[list[object]] = [
+        [
+            row["metric"], f"{plain(row['a'])} − {plain(row['b'])}", formats.apart(row["difference"], row["metric"]),
+            formats.apart_interval(row["interval"], row["metric"]), formats.chance(row["q_value"]), row["verdict"],
+        ]
+        for row in (*trial["comparisons"], *trial["guardrails"])
+    ]  # fmt: skip
+    columns = {"per exposed unit": False, "difference": False, "": True, "95 %": False, "q": True, " ": False}
+    table("differences", columns, compared, console)
+    ratio, mixed = trial["sample_ratio"], trial["mixed_exposure"]
+    said = [
+        f"sample ratio: p = {formats.chance(ratio['p_value'])} ({'as intended' if ratio['ok'] else 'NOT as intended'})"
+    ]
+    said.append(f"exposed to more than one variant: {formats.percent(mixed['share'])}")
+    if trial["covariate"]:
+        said.append(f"adjusted for {trial['covariate']}")
+    console.print(Text("; ".join(said), style="dim"))
+
+
+def plan(answer: Answer, console: Console) -> None:
+    """`dropoff experiments plan`."""
+    rows: list[list[object]] = [
+        ["from", formats.percent(answer["base"])],
+        ["to", formats.percent(answer["base"] + answer["effect"])],
+        ["found with a chance of", formats.percent(answer["power"], 0)],
+        ["units in each arm", formats.number(answer["units_per_arm"])],
+        ["units in all arms", formats.number(answer["units"])],
+        ["days", formats.number(answer["days"])],
+    ]
+    table(f"{answer['arms']} arms, {answer['horizon']}", {"": False, " ": True}, rows, console)
+    if answer["horizon"] == "sequential":
+        console.print(Text(f"in dropoff.toml: planned = {answer['planned']}", style="dim"))

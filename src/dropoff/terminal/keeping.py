@@ -1,0 +1,88 @@
+"""What became of imports, copies, keys and refused events, in a terminal."""
+
+from rich.console import Console
+from rich.text import Text
+
+from dropoff.dashboard import formats
+from dropoff.terminal.tables import Answer, plain, table
+
+
+def imported(answer: Answer, console: Console) -> None:
+    """`dropoff import`."""
+    names = ("read", "accepted", "duplicates", "rejected")
+    counts = {name: answer[name] for name in names} | {f"  {reason}": n for reason, n in answer["reasons"].items()}
+    rows: list[list[object]] = [[name, formats.number(count)] for name, count in counts.items()]
+    table("import", {"events": False, "": True}, rows, console)
+
+
+def enriched(answer: Answer, console: Console) -> None:
+    """`dropoff enrich`."""
+    names = ("messages", "labelled", "replaced", "unchanged", "left", "unknown")
+    counts = {name: answer[name] for name in names} | {f"  {name}": n for name, n in answer["intents"].items()}
+    rows: list[list[object]] = [[name, formats.number(count)] for name, count in counts.items()]
+    what = "a dry run" if answer["dry_run"] else "messages"
+    table("labels", {what: False, plain(answer["labeller"]): True}, rows, console)
+
+
+def exported(answer: Answer, console: Console) -> None:
+    """`dropoff export`."""
+    rows: list[list[object]] = [
+        [name, formats.number(one["rows"]), formats.number(one["bytes"])] for name, one in answer["tables"].items()
+    ]
+    table("export", {"table": False, "rows": True, "bytes": True}, rows, console)
+
+
+def copied(answer: Answer, console: Console) -> None:
+    """`dropoff copy`."""
+    rows: list[list[object]] = [
+        [one["table"], *(formats.number(one[side]["rows"]) for side in ("source", "target")), _VERDICTS[one["equal"]]]
+        for one in answer["tables"]
+    ]
+    table("copy", {"table": False, "source": True, "target": True, "": False}, rows, console)
+    for name, count in answer["carried"].items():
+        console.print(Text(f"{name} carried: {formats.number(count)}"))
+    if answer["later"]:
+        console.print(Text(f"{formats.number(answer['later'])} events came later: the same command carries them, too"))
+    if answer["dead"]:
+        dead = formats.number(answer["dead"])
+        console.print(Text(f"{dead} events could not be processed and stay here: dropoff dead replay, then copy again"))
+
+
+_VERDICTS = {True: "equal", False: "DIFFERENT", None: "not compared: the source was still rolling up"}
+
+
+def keys(answer: Answer, console: Console) -> None:
+    """`dropoff keys list`."""
+    rows: list[list[object]] = [[k["name"], k["kind"], k["created_at"]] for k in answer["keys"]]
+    table("keys", {"name": False, "kind": False, "created": False}, rows, console)
+
+
+def rejected(answer: Answer, console: Console) -> None:
+    """`dropoff rejected list`."""
+    rows: list[list[object]] = [
+        [r["received_at"], r["reason"], r["message"], r["body"][:200]] for r in answer["rejected"]
+    ]
+    table(
+        f"{formats.number(answer['total'])} refused events",
+        {"received": False, "reason": False, "why": False, "event": False}, rows, console,
+    )  # fmt: skip
+
+
+def dead(answer: Answer, console: Console) -> None:
+    """`dropoff dead list`."""
+    rows: list[list[object]] = [[r["at"], r["reason"], r["body"][:200]] for r in answer["dead"]]
+    title = f"{formats.number(answer['total'])} events that could not be processed"
+    table(title, {"at": False, "why": False, "event": False}, rows, console)
+
+
+def replayed(answer: Answer, console: Console) -> None:
+    """`dropoff dead replay`."""
+    console.print(Text(f"events replayed: {formats.number(answer['replayed'])} (dropoff dead list: what came back)"))
+
+
+def query(answer: Answer, console: Console) -> None:
+    """`dropoff query`."""
+    rows: list[list[object]] = [[formats.plain(value) for value in row] for row in answer["rows"]]
+    table("", dict.fromkeys(answer["columns"], False), rows, console)
+    if answer["truncated"]:
+        console.print(Text("there are more rows", style="dim"))
