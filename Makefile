@@ -4,11 +4,13 @@ BIN := .venv/bin
 STATIC := src/dropoff/dashboard/static
 WEB := src/dropoff/dashboard/web
 WORKERS ?= 3
+# More options of `make demo`, like DEMO="--port 0 --data DIR".
+DEMO ?=
 
 .PHONY: demo test check format bench long build docs pictures setup system lock clean
 
 demo: setup                ## open a running dashboard on 20,000 generated conversations
-	$(BIN)/dropoff demo --data demo-data
+	$(BIN)/dropoff demo --data demo-data $(DEMO)
 
 test: setup system         ## everything the tests need, then the tests
 	.ci/in-memory $(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long"

@@ -159,15 +159,23 @@ class _Log:
 
 
 def find_server(data: Path) -> "Remote | None":
-    """The server that holds `data`, if one answers. The file of one that was killed may name another one's address."""
+    """The server that holds `data`, if one answers and is ready."""
+    found = readiness(data)
+    return found[0] if found and found[1]["ready"] else None
+
+
+def readiness(data: Path) -> "tuple[Remote, dict[str, Any]] | None":
+    """The server that holds `data`, and what it says of itself, ready or not; None where none answers.
+
+    The file of one that was killed may name another one's address.
+    """
     try:
         found = msgspec.json.decode((data / SERVER_FILE).read_bytes(), type=_Place)
         server = Remote(found.url, found.token)
-        if server.get("/readyz").get("run") != run_of(found.token):
-            return None
+        state = server.ready()
     except (OSError, ValueError, msgspec.DecodeError, DropoffError):
         return None
-    return server
+    return (server, state) if state.get("run") == run_of(found.token) else None
 
 
 def identity(control: Control) -> str:
@@ -272,6 +280,10 @@ class Remote:
         if status != 200:
             raise _error(status, answer)
         return answer
+
+    def ready(self) -> dict[str, Any]:
+        """What it says of itself, ready or not."""
+        return self._request("GET", "/readyz", None, {})[1]
 
     def get(self, path: str, patience: float = _SECONDS) -> dict[str, Any]:
         """The JSON of a GET; raises the error that the server names."""

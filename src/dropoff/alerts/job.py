@@ -2,11 +2,12 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import structlog
 
-from dropoff.alerts.backtest import coverage
+from dropoff.alerts.backtest import Coverage, coverage
 from dropoff.alerts.evaluate import EVERY, Alerts, Evaluator
 from dropoff.background import Background
 
@@ -16,11 +17,14 @@ log = structlog.get_logger()
 SETTLED = 30
 """After so many evaluations, a minute, the start of the server is over."""
 
+MOST = 0.5
+"""A rule that has enough data in a smaller part of the time mostly lacks it."""
+
 
 class Job(Background):
     """Evaluates every two seconds until it is stopped. What fails is logged, and tried again at the next turn.
 
-    Once, when the server has started, it says how often each rule had enough data, and which window would have.
+    Once, when the server has started, it says how many rules had enough data.
     """
 
     def __init__(self, evaluator: Evaluator, alerts: Alerts) -> None:
@@ -45,16 +49,27 @@ class Job(Background):
 
     def _say_coverage(self) -> None:
         reader, now = self._alerts.reader, datetime.now(UTC)
+        found = []
         for rule in self._alerts.rules:
             if self.stopping.is_set():
                 return
             try:
-                (found,) = coverage(reader, [rule], now)
+                found += coverage(reader, [rule], now)
             except Exception as error:
                 log.warning("how often a rule has enough data cannot be told", rule=rule.name, error=repr(error))
                 return
-            if found.enough is not None:
-                log.info(
-                    "alert rule", rule=rule.name, enough_data=f"{found.enough:.0%} of the last four weeks",
-                    window=rule.written, window_that_mostly_has=found.window or "none",
-                )  # fmt: skip
+        say(found)
+
+
+def say(found: Sequence[Coverage]) -> None:
+    """How many rules watch, and how many of them can seldom tell; which ones are for the debug log."""
+    for one in found:
+        if one.enough is not None:
+            log.debug("alert rule", rule=one.name, enough_data=f"{one.enough:.0%} of the last four weeks",
+                      window_that_mostly_has=one.window or "none")  # fmt: skip
+    if not found:
+        return
+    lacking = sum(one.enough is not None and one.enough < MOST for one in found)
+    more = f"; {lacking} of them mostly lack data: dropoff alerts check --coverage" if lacking else ""
+    text = f"{len(found)} {'rule watches' if len(found) == 1 else 'rules watch'}{more}"
+    log.info(text)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from dropoff.cli.answers import ask, builtins, control_of, settings_of, show, terminal, who
+from dropoff.cli.answers import ask, builtins, control_of, settings_of, show, terminal, who, zone_of
 from dropoff.cli.options import AsOf, Data, Json, To, given_of
 from dropoff.errors import InvalidInput
 
@@ -28,7 +28,7 @@ def check_alerts(
     """Every rule as it stands: its value, and its state. Exit code 1 where one fires."""
     params = given_of(rules=_rules_of(rules), as_of=as_of, coverage=1 if coverage else None)
     answer = ask(data, "alerts", params)
-    show(answer, json, terminal().alerts)
+    show(answer, json, terminal().alerts, zone_of(data))
     if any(alert["state"] == "firing" for alert in answer["alerts"]):
         raise typer.Exit(1)
 
@@ -75,7 +75,7 @@ def alerts_history(
     data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
     """When alerts fired, the latest first."""
-    show(ask(data, "alerts/history", given_of(rule=rule, limit=limit)), json, terminal().episodes)
+    show(ask(data, "alerts/history", given_of(rule=rule, limit=limit)), json, terminal().episodes, zone_of(data))
 
 
 SegmentOf = Annotated[str | None, typer.Option("--segment", help="only in this segment, like channel=sms")]
@@ -93,7 +93,7 @@ def silence_alerts(
     given = {"rule": rule, "segment": segment, "for": span, "until": until, "comment": comment, "by": who()}
     with _desk(data) as desk:
         made = desk.silence({key: text for key, text in given.items() if text})
-        show(builtins({"silences": [made]}), json, terminal().silences)
+        show(builtins({"silences": [made]}), json, terminal().silences, zone_of(data))
 
 
 @alerts_app.command("acknowledge")
@@ -105,7 +105,7 @@ def acknowledge_alerts(
     given = {"rule": rule, "segment": segment, "comment": comment, "by": who()}
     with _desk(data) as desk:
         made = desk.acknowledge({key: text for key, text in given.items() if text})
-        show(builtins({"acknowledgements": [made]}), json, terminal().silences)
+        show(builtins({"acknowledgements": [made]}), json, terminal().silences, zone_of(data))
 
 
 @alerts_app.command("silences")
@@ -113,7 +113,7 @@ def list_silences(data: Data = None, json: Json = False) -> None:
     """The silences and acknowledgements there are, with their ids."""
     with _desk(data) as desk:
         found = {"silences": desk.silences(), "acknowledgements": desk.acknowledgements()}
-        show(builtins(found), json, terminal().silences)
+        show(builtins(found), json, terminal().silences, zone_of(data))
 
 
 @alerts_app.command("expire")

@@ -72,9 +72,17 @@ def write(chunks: Iterable[bytes]) -> None:
     sys.stdout.buffer.flush()
 
 
-def show(answer: Mapping[str, Any], as_json: bool, form: Callable[[Mapping[str, Any], Console], None]) -> None:
+def zone_of(data: Path | None, timezone: str | None = None) -> str:
+    """The zone in which times are shown: the one asked for, else the project's."""
+    return timezone or settings_of(data=data).timezone
+
+
+def show(
+    answer: Mapping[str, Any], as_json: bool, form: Callable[[Mapping[str, Any], Console], None], zone: str = "UTC"
+) -> None:
+    """Print an answer; `zone` is that of the times in a table of one that names none."""
     if as_json:
         # JSON itself escapes the control characters below 0x20; a terminal obeys these, too.
         print(json.dumps(answer, ensure_ascii=False).translate(_ESCAPES))  # noqa: T201 - the answer is the output
     else:
-        form(answer, Console(highlight=False))
+        form({"timezone": zone, **answer}, terminal().output())

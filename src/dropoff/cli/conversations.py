@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dropoff.cli.answers import ask, builtins, connected, control_of, show, terminal, who, write
+from dropoff.cli.answers import ask, builtins, connected, control_of, show, terminal, who, write, zone_of
 from dropoff.cli.options import (
     AsOf,
     Cut,
@@ -110,7 +110,7 @@ def show_conversation(
     """One conversation: its facts, its messages, its events."""
     params = params_of(None, None, timezone, None, include_test=False, as_of=as_of)
     with connected(data) as connection:
-        show(connection.conversation(id, params), json, terminal().conversation)
+        show(connection.conversation(id, params), json, terminal().conversation, zone_of(data, timezone))
 
 
 @conversations_app.command("sample")

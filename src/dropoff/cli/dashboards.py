@@ -1,12 +1,12 @@
 """The three dashboards, and the reports."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from dropoff.cli.answers import ask, connected, show, terminal, write
+from dropoff.cli.answers import ask, connected, settings_of, show, terminal, write
 from dropoff.cli.options import AsOf, Data, From, Json, Test, To, WhereOption, Zone, app, params_of
 
 PANEL = "Dashboards and reports"
@@ -45,6 +45,22 @@ def operations(
     """How the bot is running: what stands out, what went wrong and why, how fast it answers, data health."""
     params = params_of(start, end, timezone, where, include_test, as_of=as_of, interval=interval)
     show(ask(data, "operations", params), json, terminal().operations)
+
+
+@app.command(rich_help_panel=PANEL)
+def doctor(data: Data = None, json: Json = False) -> None:
+    """Whether a server runs and is ready, and data health. Exit code 1 where it is not."""
+    from dropoff.connect import readiness
+
+    found = readiness(settings_of(data=data).data)
+    state = {"ready": False, "missing": {"server": "none runs"}} if found is None else found[1]
+    answer: dict[str, Any] = {"server": state}
+    if found is None or state["ready"]:  # the one that is not holds the directory
+        whole = ask(data, "operations", {})
+        answer |= {name: whole[name] for name in ("period", "as_of", "health")}
+    show(answer, json, terminal().doctor)
+    if not state["ready"]:
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=PANEL)

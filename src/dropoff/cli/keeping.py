@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dropoff.cli.answers import ask, connected, control_of, show, terminal
+from dropoff.cli.answers import ask, connected, control_of, show, terminal, zone_of
 from dropoff.cli.options import Data, Json
 
 keys_app = typer.Typer(no_args_is_help=True, help="Keys that may send events, and tokens that may read.")
@@ -42,7 +42,7 @@ def list_keys(data: Data = None, json: Json = False) -> None:
         {"name": k.name, "kind": k.kind, "created_at": datetime.fromtimestamp(k.created_at, UTC).isoformat()}
         for k in found
     ]
-    show({"keys": rows}, json, terminal().keys)
+    show({"keys": rows}, json, terminal().keys, zone_of(data))
 
 
 @keys_app.command("revoke")
@@ -59,7 +59,7 @@ def list_rejected(
     limit: Annotated[int, typer.Option(help="how many", min=1)] = 20, data: Data = None, json: Json = False
 ) -> None:
     """Refused events, the newest first, with the reason and what was sent."""
-    show(ask(data, "rejected", {"limit": [str(limit)]}), json, terminal().rejected)
+    show(ask(data, "rejected", {"limit": [str(limit)]}), json, terminal().rejected, zone_of(data))
 
 
 @rejected_app.command("replay")
@@ -77,7 +77,7 @@ def list_dead(
 ) -> None:
     """Accepted events that could not be processed, the newest first, with the error."""
     with connected(data) as connection:
-        show(connection.dead(limit), json, terminal().dead)
+        show(connection.dead(limit), json, terminal().dead, zone_of(data))
 
 
 @dead_app.command("replay")

@@ -21,6 +21,11 @@ def number(value: float | None, digits: int = 0) -> str:
     return NONE if value is None else _minus(f"{value:,.{digits}f}")
 
 
+def counted(count: float, one: str, many: str = "") -> str:
+    """`1 conversation`, `2 conversations`; `many` where it is no `s` that is added."""
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
 def signed(value: float | None, digits: int = 2) -> str:
     """A difference or a sentiment, with its sign: `+0.30`, `−0.15`, `0.00`."""
     if value is None:
@@ -258,6 +263,11 @@ def instant(when: str | datetime | None, timezone: str = "UTC") -> str:
     return NONE if when is None else f"{local(when, timezone):%Y-%m-%d %H:%M}"
 
 
+def second(when: str | datetime | None, timezone: str = "UTC") -> str:
+    """`2024-01-15 11:00:05` on the clock of `timezone`."""
+    return NONE if when is None else f"{local(when, timezone):%Y-%m-%d %H:%M:%S}"
+
+
 def clock(when: str | datetime | None, timezone: str = "UTC") -> str:
     """`11:00:05` on the clock of `timezone`."""
     return NONE if when is None else f"{local(when, timezone):%H:%M:%S}"
@@ -382,6 +392,7 @@ FILTERS: dict[str, Callable] = {
     function.__name__: function
     for function in (
         number,
+        counted,
         signed,
         percent,
         points,

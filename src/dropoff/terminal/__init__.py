@@ -3,11 +3,11 @@
 from dropoff.terminal.alerts import alerts, backtest, episodes, rehearsals, silences
 from dropoff.terminal.comparisons import experiments, explain, messages, patterns, plan, segments
 from dropoff.terminal.conversations import conversation, conversations, filters, sample
-from dropoff.terminal.dashboards import executive, operations, optimization
+from dropoff.terminal.dashboards import doctor, executive, operations, optimization
 from dropoff.terminal.funnels import cohorts, drop_offs, funnel
 from dropoff.terminal.keeping import copied, dead, enriched, exported, imported, keys, query, rejected, replayed
 from dropoff.terminal.metrics import definitions, metrics, trend
-from dropoff.terminal.tables import Answer, interval, plain, progress, rate, table
+from dropoff.terminal.tables import Answer, interval, output, plain, progress, rate, table
 
 __all__ = [
     "Answer",
@@ -19,6 +19,7 @@ __all__ = [
     "copied",
     "dead",
     "definitions",
+    "doctor",
     "drop_offs",
     "enriched",
     "episodes",
@@ -35,6 +36,7 @@ __all__ = [
     "metrics",
     "operations",
     "optimization",
+    "output",
     "patterns",
     "plain",
     "plan",

@@ -4,22 +4,25 @@ from rich.console import Console
 from rich.text import Text
 
 from dropoff.dashboard import formats
-from dropoff.terminal.tables import Answer, head_line, plain, table
+from dropoff.terminal.tables import Answer, head_line, plain, table, zone_line, zone_of
 
 
 def alerts(answer: Answer, console: Console) -> None:
     """`dropoff alerts check`."""
+    zone_line(answer, console)
     columns = {"alert": False, "state": False, "value": True, "n": True, "rule": False, "severity": False}
-    table("Alerts", columns | {"since": False}, [_alert(one) for one in answer["alerts"]], console)
+    rows = [_alert(one, zone_of(answer)) for one in answer["alerts"]]
+    table("Alerts", columns | {"since": False}, rows, console)
     if "coverage" in answer:
         covered = [[c["name"], _part(c["enough"]), c["window"] or "none"] for c in answer["coverage"]]
         columns = {"rule": False, "enough data": True, "window that mostly has": False}
         table("Of the last four weeks", columns, covered, console)
 
 
-def _alert(one: Answer) -> list[object]:
-    rule = "" if one["name"] == _rule_text(one) else _rule_text(one)
-    n, since = formats.number(round(one["n"])), formats.instant(one["since"]) if one["since"] else ""
+def _alert(one: Answer, zone: str) -> list[object]:
+    own = f"{one['metric']} {one['condition']} {one['threshold']:g} in {one['window']}"
+    rule = "" if one["name"] == own else _rule_text(one)
+    n, since = formats.number(round(one["n"])), formats.instant(one["since"], zone) if one["since"] else ""
     return [_alert_name(one), one["state"], _alert_value(one), n, rule, one["severity"], since]
 
 
@@ -32,7 +35,15 @@ def _alert_value(one: Answer) -> str:
 
 
 def _rule_text(one: Answer) -> str:
-    return f"{one['metric']} {one['condition']} {one['threshold']:g} in {one['window']}"
+    window, limit = one["window"].replace("_", " "), _limit(one["threshold"])
+    if one["condition"] == "anomaly":
+        return f"{one['metric']} anomaly, chance below {limit}, in {window}"
+    return f"{one['metric']} {one['condition'].replace('_', ' ')} {limit} in {window}"
+
+
+def _limit(threshold: float) -> str:
+    """A threshold without an exponent."""
+    return f"{threshold:.12f}".rstrip("0") if 0 < abs(threshold) < 0.001 else f"{threshold:g}"
 
 
 def _part(share: float | None) -> str:
@@ -43,7 +54,7 @@ def rehearsals(answer: Answer, console: Console) -> None:
     """`dropoff alerts test`."""
     for test in answer["tests"]:
         mark = "ok" if test["ok"] else "FAILED"
-        console.print(Text(f"{mark}  {plain(test['name'])} ({test['expectations']} expectations)"))
+        console.print(Text(f"{mark}  {plain(test['name'])} ({formats.counted(test['expectations'], 'expectation')})"))
         for failure in test["failures"]:
             where = plain(failure["rule"]) + (f" · {plain(failure['segment'])}" if failure["segment"] else "")
             console.print(Text(f"    {where} at {failure['at']}: {failure['got']}, expected {failure['expected']}"))
@@ -56,8 +67,8 @@ def backtest(answer: Answer, console: Console) -> None:
     rows: list[list[object]] = [
         [
             one["name"], one["problem"] or str(one["fired"]), f"{one['seconds'] / 3600:.1f}", _part(one["enough"]),
-            f"{one['threshold']:g}",
-            "none" if one["suggested_threshold"] is None else f"{one['suggested_threshold']:g}",
+            _limit(one["threshold"]),
+            "none" if one["suggested_threshold"] is None else _limit(one["suggested_threshold"]),
         ]
         for one in answer["rules"]
     ]  # fmt: skip
@@ -69,34 +80,45 @@ def backtest(answer: Answer, console: Console) -> None:
     if fired:
         rows = [
             [
-                formats.instant(f["fired"], zone), formats.instant(f["resolved"], zone) if f["resolved"] else "still",
+                formats.instant(f["fired"], zone), _until(f, zone),
                 _alert_name({**one, **f}), _alert_value(f),
             ]
             for one, f in sorted(fired, key=lambda pair: pair[1]["fired"])
         ]  # fmt: skip
-        table("When", {"fired": False, "resolved": False, "rule": False, "value": True}, rows, console)
+        table("When", {"fired": False, "until": False, "rule": False, "value": True}, rows, console)
 
 
 def episodes(answer: Answer, console: Console) -> None:
     """`dropoff alerts history`."""
+    zone = zone_of(answer)
+    zone_line(answer, console)
     rows: list[list[object]] = [
         [
-            formats.instant(one["fired"]), formats.instant(one["resolved"]) if one["resolved"] else "firing",
+            formats.instant(one["fired"], zone), _until(one, zone),
             _alert_name(one), one["severity"], _alert_value(one), one["n"], one["usual"] or "",
         ]
         for one in answer["episodes"]
     ]  # fmt: skip
-    columns = {"fired": False, "resolved": False, "alert": False, "severity": False, "value": True, "n": True}
+    columns = {"fired": False, "until": False, "alert": False, "severity": False, "value": True, "n": True}
     table("Alerts that fired", columns | {"usually": False}, rows, console)
+
+
+def _until(one: Answer, zone: str) -> str:
+    return formats.instant(one["resolved"], zone) if one["resolved"] else "still firing"
 
 
 def silences(answer: Answer, console: Console) -> None:
     """`dropoff alerts silences`, and what was just made of either kind."""
+    zone = zone_of(answer)
+    zone_line(answer, console)
     for name, when, every in (("silences", "until", "any"), ("acknowledgements", "at", "all")):
         if name in answer:
             columns = {"rule": False, "segment": False, when: False, "by": False, "comment": False, "id": False}
             rows: list[list[object]] = [
-                [one["rule"] or every, one["segment"] or every, one[when], one["by"], one["comment"], one["id"]]
+                [
+                    one["rule"] or every, one["segment"] or every, formats.instant(one[when], zone), one["by"],
+                    one["comment"], one["id"],
+                ]
                 for one in answer[name]
-            ]
+            ]  # fmt: skip
             table(name, columns, rows, console)

@@ -30,7 +30,7 @@ def segments(answer: Answer, console: Console) -> None:
     if (more := len(answer["significant_differences"]) - _MOVES) > 0:
         console.print(Text(f"and {more} more: --json has them all"))
     if not answer["significant_differences"]:
-        console.print(Text(f"no significant difference ({formats.number(answer['tested'])} pairs tested)"))
+        console.print(Text(f"no significant difference ({formats.counted(answer['tested'], 'pair')} tested)"))
     for one in answer["tendencies"]:
         console.print(Text(plain(f"{one['a']} tends to be larger than {one['b']} (q = {one['q_value']:.2g})")))
     if "compare" in answer:
@@ -141,9 +141,7 @@ def messages(answer: Answer, console: Console) -> None:
         "n": True,
         **{one.replace("_", " "): True for one in formats.MEASURES},
     }
-    table(
-        f"{formats.number(answer['total'])} messages", columns | {f"by {rank.replace('_', ' ')}": False}, rows, console
-    )
+    table(formats.counted(answer["total"], "message"), columns | {f"by {rank.replace('_', ' ')}": False}, rows, console)
     if answer["total"] > _MESSAGES:
         console.print(Text("the most frequent ones: --json has more", style="dim"))
 

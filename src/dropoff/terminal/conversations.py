@@ -4,15 +4,18 @@ from rich.console import Console
 from rich.text import Text
 
 from dropoff.dashboard import findings, formats
-from dropoff.terminal.tables import Answer, head_line, plain, table
+from dropoff.terminal.tables import Answer, head_line, plain, table, zone_line, zone_of
 
 
 def conversations(answer: Answer, console: Console) -> None:
     """`dropoff conversations list`."""
     head_line(answer, console)
-    names = ("id", "channel", "started_at", "stage", "outcome", "message_count")
-    rows: list[list[object]] = [[c[name] for name in names] for c in answer["conversations"]]
-    table(f"{formats.number(answer['total'])} conversations", dict.fromkeys(names, False), rows, console)
+    names, zone = ("id", "channel", "started_at", "stage", "outcome", "message_count"), zone_of(answer)
+    rows: list[list[object]] = [
+        [formats.instant(c[name], zone) if name == "started_at" else c[name] for name in names]
+        for c in answer["conversations"]
+    ]
+    table(formats.counted(answer["total"], "conversation"), dict.fromkeys(names, False), rows, console)
     said: list[list[object]] = [
         [c["id"], c["hit"]["position"], c["hit"]["sender"], c["hit"]["text"]]
         for c in answer["conversations"]
@@ -22,31 +25,40 @@ def conversations(answer: Answer, console: Console) -> None:
         console.print()
         table("where it was said", {"id": False, "message": True, "who": False, "text": False}, said, console)
     if answer["next"]:
-        console.print(Text(f"more: --after {answer['next']}", style="dim"))
+        console.print(Text(f"more: --after {answer['next']}", style="dim"), soft_wrap=True)
 
 
 def conversation(answer: Answer, console: Console) -> None:
     """`dropoff conversations show`."""
+    zone = zone_of(answer)
+    zone_line(answer, console)
     facts: list[list[object]] = [
-        [name, formats.plain(value)]
-        for name, value in answer.items()
-        if name not in ("messages", "events", "funnel", "neighbours") and value not in (None, [], {}, "")
-    ]
+        [name, _fact(name, value, zone)] for name, value in answer.items()
+        if name not in _OWN_TABLES and value not in (None, [], {}, "")
+    ]  # fmt: skip
     table("conversation", {"fact": False, "value": False}, facts, console)
     console.print()
     _standing(answer, console)
     said: list[list[object]] = [
-        [m["position"], m["timestamp"], m["sender"], m["intent"] or "", m["content"]] for m in answer["messages"]
+        [m["position"], formats.second(m["timestamp"], zone), m["sender"], m["intent"] or "", m["content"]]
+        for m in answer["messages"]
     ]
     table("messages", {"": True, "time": False, "who": False, "intent": False, "text": False}, said, console)
     console.print()
     messages = ("message_sent", "message_received")
     others: list[list[object]] = [
-        [e["timestamp"], e["event_type"], formats.plain(e["properties"])]
+        [formats.second(e["timestamp"], zone), e["event_type"], formats.plain(e["properties"])]
         for e in answer["events"]
         if e["event_type"] not in messages
     ]
     table("other events", {"time": False, "event": False, "properties": False}, others, console)
+
+
+_OWN_TABLES = ("messages", "events", "funnel", "neighbours", "timezone")
+
+
+def _fact(name: str, value: object, zone: str) -> str:
+    return formats.second(value, zone) if name.endswith("_at") and isinstance(value, str) else formats.plain(value)
 
 
 def sample(answer: Answer, console: Console) -> None:
@@ -69,7 +81,11 @@ def sample(answer: Answer, console: Console) -> None:
 
 def _standing(answer: Answer, console: Console) -> None:
     reached: list[list[object]] = [
-        [one["stage"], one["at"] or "implied", formats.duration(one["seconds"])]
+        [
+            one["stage"],
+            formats.second(one["at"], zone_of(answer)) if one["at"] else "implied",
+            formats.duration(one["seconds"]),
+        ]
         for one in answer["funnel"]["stages"]
         if one["reached"]
     ]
@@ -77,10 +93,11 @@ def _standing(answer: Answer, console: Console) -> None:
     console.print(Text(findings.next_step(answer), style="dim"))
     console.print()
     alike: list[list[object]] = [
-        [name, one["id"], len(one["shared"]), one["channel"], one["started_at"], one["outcome"]]
+        [name, one["id"], len(one["shared"]), one["channel"], formats.second(one["started_at"], zone_of(answer)),
+         one["outcome"]]
         for name, one in answer["neighbours"].items()
         if one is not None
-    ]
+    ]  # fmt: skip
     columns = {"": False, "id": False, "steps in common": True, "channel": False, "started": False, "outcome": False}
     table("most alike", columns, alike, console)
     console.print()

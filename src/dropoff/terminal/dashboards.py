@@ -78,7 +78,7 @@ def _tests(tests: list[Answer], goal: str, longest: int, console: Console) -> No
     sizes = {name: [row for row in tests if row["reason"] == name] for name in ("worth_it", "too_small")}
     worth = [f"{advice.of_test(row)}. {advice.of_size(row, goal)}." for row in sizes["worth_it"]]
     sayings("what to test next", worth, console)
-    small = [f"{advice.of_test(row)}: {formats.number(row['weeks'])} weeks" for row in sizes["too_small"]]
+    small = [f"{advice.of_test(row)}: {formats.counted(row['weeks'], 'week')}" for row in sizes["too_small"]]
     if small:
         sayings(f"too small to be found within {longest} weeks", small, console)
 
@@ -104,9 +104,25 @@ def operations(answer: Answer, console: Console) -> None:
             columns = {heading.lower(): False, "times": True, "share": False, "conversations": True}
             table(part.name.lower(), columns, rows, console)
     _response_times(answer["response_times"], answer, console)
-    rows = [[line.name, line.value, line.meaning] for line in health.lines(answer, {})]
     console.print()
+    _health(answer, console)
+
+
+def _health(answer: Answer, console: Console) -> None:
+    rows: list[list[object]] = [[line.name, line.value, line.meaning] for line in health.lines(answer, {})]
     table("data health", {"": False, " ": True, "meaning": False}, rows, console)
+
+
+def doctor(answer: Answer, console: Console) -> None:
+    """`dropoff doctor`."""
+    said: list[list[object]] = [
+        [name.replace("_", " "), formats.plain(value)] for name, value in answer["server"].items() if name != "run"
+    ]
+    table("server", {"": False, " ": False}, said, console)
+    if "health" in answer:
+        console.print()
+        head_line(answer, console)
+        _health(answer, console)
 
 
 def _response_times(times: Answer, answer: Answer, console: Console) -> None:

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dropoff.dashboard import formats
-from dropoff.terminal.tables import Answer, plain, table
+from dropoff.terminal.tables import Answer, plain, table, zone_line, zone_of
 
 
 def imported(answer: Answer, console: Console) -> None:
@@ -42,10 +42,11 @@ def copied(answer: Answer, console: Console) -> None:
     for name, count in answer["carried"].items():
         console.print(Text(f"{name} carried: {formats.number(count)}"))
     if answer["later"]:
-        console.print(Text(f"{formats.number(answer['later'])} events came later: the same command carries them, too"))
+        later = formats.counted(answer["later"], "event")
+        console.print(Text(f"{later} came later: the same command carries what came, too"))
     if answer["dead"]:
-        dead = formats.number(answer["dead"])
-        console.print(Text(f"{dead} events could not be processed and stay here: dropoff dead replay, then copy again"))
+        dead = formats.counted(answer["dead"], "event")
+        console.print(Text(f"{dead} could not be processed and stay here: dropoff dead replay, then copy again"))
 
 
 _VERDICTS = {True: "equal", False: "DIFFERENT", None: "not compared: the source was still rolling up"}
@@ -53,25 +54,33 @@ _VERDICTS = {True: "equal", False: "DIFFERENT", None: "not compared: the source 
 
 def keys(answer: Answer, console: Console) -> None:
     """`dropoff keys list`."""
-    rows: list[list[object]] = [[k["name"], k["kind"], k["created_at"]] for k in answer["keys"]]
+    zone_line(answer, console)
+    rows: list[list[object]] = [
+        [k["name"], k["kind"], formats.second(k["created_at"], zone_of(answer))] for k in answer["keys"]
+    ]
     table("keys", {"name": False, "kind": False, "created": False}, rows, console)
 
 
 def rejected(answer: Answer, console: Console) -> None:
     """`dropoff rejected list`."""
+    zone_line(answer, console)
     rows: list[list[object]] = [
-        [r["received_at"], r["reason"], r["message"], r["body"][:200]] for r in answer["rejected"]
+        [formats.second(r["received_at"], zone_of(answer)), r["reason"], r["message"], r["body"][:200]]
+        for r in answer["rejected"]
     ]
     table(
-        f"{formats.number(answer['total'])} refused events",
+        formats.counted(answer["total"], "refused event"),
         {"received": False, "reason": False, "why": False, "event": False}, rows, console,
     )  # fmt: skip
 
 
 def dead(answer: Answer, console: Console) -> None:
     """`dropoff dead list`."""
-    rows: list[list[object]] = [[r["at"], r["reason"], r["body"][:200]] for r in answer["dead"]]
-    title = f"{formats.number(answer['total'])} events that could not be processed"
+    zone_line(answer, console)
+    rows: list[list[object]] = [
+        [formats.second(r["at"], zone_of(answer)), r["reason"], r["body"][:200]] for r in answer["dead"]
+    ]
+    title = formats.counted(answer["total"], "event") + " that could not be processed"
     table(title, {"at": False, "why": False, "event": False}, rows, console)
 
 

@@ -1,11 +1,14 @@
 """Tables and lines of a terminal. Text from events is shown, never interpreted: no markup, no escape sequence."""
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import zip_longest
 from typing import Any
 
+from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from dropoff.dashboard import formats
@@ -19,19 +22,102 @@ def plain(value: object) -> str:
     return "–" if value is None else visible(value)
 
 
+def output() -> Console:
+    """Where answers go. What is no terminal has no width: a row is a line, however long."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else UNLIMITED)
+
+
 def table(title: str, columns: Mapping[str, bool], rows: list[list[object]], console: Console) -> None:
-    """Print a table; `columns` says which are right-aligned."""
-    heading = Text(title, style="bold")
-    shown = Table(title=heading, title_justify="left", title_style="", header_style="dim", box=None, pad_edge=False)
-    first = min(max((len(plain(row[0])) for row in rows), default=0), 26)  # a name is cut last of all
-    for name, right in columns.items():
-        shown.add_column(
-            Text(name), justify="right" if right else "left", overflow="fold",
-            min_width=None if shown.columns else first,
-        )  # fmt: skip
-    for row in rows:
-        shown.add_row(*(Text(plain(cell)) for cell in row))
-    console.print(shown)
+    """Print a table; `columns` says which are right-aligned. Cells fold at spaces until the table fits.
+
+    One that cannot fit is printed as records, a line for each value: nothing is ever cut.
+    """
+    cells = [[_inert(cell, console) for cell in row] for row in rows]
+    if title:
+        console.print(Text(title, style="bold"), soft_wrap=True)
+    shown = [list(columns), *cells]
+    headed = any(name.strip() for name in columns)
+    for gap in _GAPS:
+        if widths := _widths(shown, console.width - len(gap) * (len(columns) - 1)):
+            for place, row in enumerate(shown if headed else cells, start=not headed):
+                for line in _lines(row, widths, list(columns.values()), gap):
+                    console.print(Text(line, style="" if place else "dim"), soft_wrap=True)
+            return
+    _records(list(columns), cells, console)
+
+
+def _inert(cell: object, console: Console) -> str:
+    text = plain(cell).replace("\t", "    ")
+    return text.replace("\n", "␊") if console.width >= UNLIMITED else text
+
+
+def _widths(rows: list[list[str]], room: int) -> list[int] | None:
+    """How wide each column is, the widest giving way first; None where no folding makes them fit."""
+    columns = list(zip(*rows, strict=True))
+    least = [min(_widest(column, re.compile("[ \n]")), _LONGEST_WORD) for column in columns]
+    if sum(least) > room:
+        return None
+    widths = [min(_widest(column, re.compile("\n")), room) for column in columns]
+    while (excess := sum(widths) - room) > 0:
+        loose = [at for at, width in enumerate(widths) if width > least[at]]
+        most = max(loose, key=lambda at: widths[at])
+        others = [widths[at] for at in loose if widths[at] < widths[most]]
+        widths[most] -= min(excess, max(1, widths[most] - max(others, default=0)), widths[most] - least[most])
+    return widths
+
+
+def _widest(column: Iterable[str], at: re.Pattern[str]) -> int:
+    return max(cell_len(part) for cell in column for part in at.split(cell))
+
+
+def _lines(row: list[str], widths: list[int], rights: list[bool], gap: str) -> Iterator[str]:
+    """The lines of a row."""
+    for parts in zip_longest(*map(_folded, row, widths), fillvalue=""):
+        shown = [
+            " " * (width - cell_len(part)) + part if right else set_cell_size(part, width)
+            for part, width, right in zip(parts, widths, rights, strict=True)
+        ]
+        yield gap.join(shown).rstrip(" ")
+
+
+def _folded(cell: str, width: int) -> list[str]:
+    """A cell in lines of at most `width`, between words where that is possible."""
+    found: list[str] = []
+    for line in cell.split("\n"):
+        found.append("")
+        for number, word in enumerate(line.split(" ")):
+            if number and cell_len(found[-1]) + 1 + cell_len(word) <= width:
+                found[-1] += f" {word}"
+            else:
+                pieces = chop_cells(word, width) if word else [""]
+                found += pieces if number else pieces[1:]
+                found[-len(pieces)] = pieces[0]
+    return found
+
+
+def _records(names: list[str], cells: list[list[str]], console: Console) -> None:
+    if not cells:
+        console.print(Text(", ".join(names), style="dim"), soft_wrap=True)
+    for row in cells:
+        for name, cell in zip(names, row, strict=True):
+            console.print(Text(f"{name}: {cell}" if name.strip() else cell), soft_wrap=True)
+        console.print()
+
+
+UNLIMITED = 1 << 20
+_GAPS = ("  ", " ")
+_LONGEST_WORD = 24  # a longer one, as an id, may be broken
+
+
+def zone_of(answer: Answer) -> str:
+    """The zone of an answer's days; of one that has none, the one it is shown in."""
+    return answer["period"]["timezone"] if "period" in answer else answer.get("timezone", "UTC")
+
+
+def zone_line(answer: Answer, console: Console) -> None:
+    """The zone of the times below, where no period says it."""
+    moment = f"{formats.instant(answer['as_of'], zone_of(answer))}, " if "as_of" in answer else ""
+    console.print(Text(f"{moment}times in {zone_of(answer)}", style="dim"))
 
 
 def head_line(answer: Answer, console: Console) -> None:
@@ -40,8 +126,8 @@ def head_line(answer: Answer, console: Console) -> None:
     text = f"{formats.day(period['from'], zone)} – {formats.last_day(period['to'], zone)} ({zone})"
     console.print(Text(text, style="dim"))
     if answer.get("test_conversations"):
-        count = formats.number(answer["test_conversations"])
-        console.print(Text(f"{count} test conversations, left out unless --include-test", style="dim"))
+        count = formats.counted(answer["test_conversations"], "test conversation")
+        console.print(Text(f"{count}, left out unless --include-test", style="dim"))
 
 
 def rate(number: Mapping[str, Any]) -> str:

@@ -12,7 +12,6 @@ export function keepFresh(): void {
   let paused = false;
   let looking = false;
   let pause = EVERY;
-  let at = new Date();
 
   const button = document.createElement("button");
   button.type = "button";
@@ -22,8 +21,9 @@ export function keepFresh(): void {
   const tell = (): void => {
     button.textContent = paused ? "Resume" : "Pause";
     button.setAttribute("aria-label", paused ? "Resume updates" : "Pause updates");
-    said.textContent = `${paused ? "Paused" : "Updated"} ${at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false })}`;
-    if (!button.isConnected) document.querySelector("[data-live]")?.replaceChildren(said, button);
+    const shown = document.querySelector<HTMLElement>("[data-live]"); // holds the time, on the clock of the numbers
+    said.textContent = `${paused ? "Paused" : "Updated"} ${shown?.dataset.live ?? ""}`;
+    if (!button.isConnected) shown?.replaceChildren(said, button);
   };
 
   const renew = async (): Promise<void> => {
@@ -34,7 +34,6 @@ export function keepFresh(): void {
     if (!page || paused) return;
     const held = document.activeElement === button;
     show(main, page);
-    at = new Date();
     tell();
     if (held) button.focus({ preventScroll: true });
     pause = Math.max(EVERY, (performance.now() - began) * SHARE);
