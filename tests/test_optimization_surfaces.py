@@ -174,7 +174,7 @@ def test_page_and_terminal_say_the_sentences_of_the_answer(surfaces):
     said += [advice.of_drop_off(row) for row in answer["drop_offs"]]
     said += [advice.of_said(row) for row in answer["drop_offs"][0]["messages"]]
     said += [advice.of_segment(row) for row in answer["segments"]]
-    said += [findings.of_point(answer["divergence_points"][0])]
+    said += [findings.of_point(answer["divergence_points"][0], answer["definition"]["goal"])]
     said += [advice.of_test(row) for row in answer["next_tests"]]
     for text in said:
         assert text in page

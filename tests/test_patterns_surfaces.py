@@ -91,12 +91,12 @@ def test_a_booking_confirmation_is_structural(surfaces):
 
 def test_page_and_terminal_say_the_sentences_of_the_answer(surfaces):
     answer, page = surfaces["api"], surfaces["page"]
-    first = findings.of_point(answer["divergence_points"][0])
+    first = findings.of_point(answer["divergence_points"][0], "booked")
     assert first in page
     assert " ".join(first.split()) in " ".join(surfaces["terminal"].split())
     for name in ("successful", "failed"):
         for one in answer[name][:3]:
-            assert findings.of_pattern(one) in page
+            assert findings.of_pattern(one, "booked") in page
     assert findings.HONEST in page
     assert "here the ways part" in page
 
@@ -110,3 +110,16 @@ def test_counts_lead_to_their_conversations(surfaces):
     assert surfaces["lists"]
     assert {one["total"] for one in surfaces["lists"]} <= totals
     assert "Pattern: " in surfaces["listed"]
+
+
+def test_a_sentence_says_the_goal_and_no_rate_that_the_adjusted_difference_may_contradict():
+    """Among conversations of one length it can be worse to have what is better over all lengths (Simpson)."""
+    found = {
+        "kind": "step", "pattern": ["bot:pitch"], "difference": -0.175, "interval": [-0.25, -0.1], "q_value": 4.9e-27,
+        "with": {"value": 0.379, "denominator": 145}, "without": {"value": 0.209, "denominator": 900},
+    }  # fmt: skip
+    said = findings.of_pattern(found, "booked").replace("\u00a0", " ")
+    assert said == (
+        "Of the conversations with Bot: pitch 37.9 % (n = 145) came to booked; adjusted for length, "
+        "−17.5 pp [−25.0 to −10.0 pp] beside the others, q < 0.001"
+    )

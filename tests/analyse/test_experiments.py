@@ -320,7 +320,7 @@ def test_a_decision_follows_the_difference(asked, came, decision, variant):
 def test_where_nobody_is_the_control_the_better_one_is_shipped(asked):
     trial = only(asked(*units("question", 500, 340), *units("statement", 500, 200)).experiments({}))
     assert (trial["control"], trial["decision"], trial["variant"]) == (None, "ship", "question")
-    assert trial["reason"].startswith("question is better than statement by responded_per_unit: 68.0 % against 40.0 %")
+    assert trial["reason"].startswith("question is better than statement by responded: 68.0 % against 40.0 %")
 
 
 def test_a_guardrail_that_gets_worse_keeps_a_better_arm_from_being_shipped(asked):

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropoff.analyse import next_tests, plans
+from dropoff.analyse import decisions, next_tests, plans
 from dropoff.analyse.answers import share
 from dropoff.analyse.next_tests import LONGEST, MONTH, Candidate, ranked, sized
+from dropoff.dashboard import advice
 
 ONE = Candidate("divergence", "prospect:objection_price", "bot:a", "bot:b", "booked", 140.0, 0.38, 0.19, 1.0, 600, 0.5)
 
@@ -200,3 +201,18 @@ def test_a_running_experiment_is_asked_what_it_can_still_find():
     for decided in (trial(0.1, "ship"), trial(0.1, verdict="better"), trial(None)):
         assert next_tests.of_experiment(decided, "booked", waits) == []
     assert next_tests.of_experiment(trial(0.1), "converted", waits) == []
+
+
+def test_what_a_full_experiment_is_told_is_one_thing():
+    facts = decisions.Facts(
+        observed=False, variants=("person", "team"), has_control=True,
+        sample_ratio={"ok": True, "p_value": 0.5, "limit": 0.001, "by_dimension": []}, mixed={"ok": True, "share": 0.0},
+        goals=trial(0.0)["comparisons"], guardrails=[], values={}, needs=[{"is_reached": True, "needed": 2500}],
+        too_early=False,
+    )  # fmt: skip
+    found = decisions.decide(facts)
+    assert found.decision == "keep running"
+    assert "The planned 2,500 units in each arm are there, and no difference as large as planned for" in found.reason
+    assert "end it, unless a smaller one matters" in found.reason
+    row = {"what": "experiment", "place": "signature", "now": "person", "instead": "team", "reason": "too_small"}
+    assert "takes 270 weeks to find: end it, unless" in advice.of_test(row | {"weeks": 270.2})

@@ -81,6 +81,12 @@ def test_control_and_direction_characters_are_shown():
 def test_identifiers_become_words():
     assert formats.label("meeting_booked") == "Meeting booked"
     assert formats.label("") == ""
+    assert [formats.label(name) for name in ("csat", "opt_out_rate")] == ["CSAT", "Opt-out rate"]
+
+
+def test_no_q_has_an_exponent():
+    assert formats.sure(4.9e-27).replace("\u00a0", " ") == "q < 0.001"
+    assert formats.sure(0.0321, "p") == "p = 0.032"
 
 
 def test_any_value_has_a_plain_form():

@@ -135,7 +135,7 @@ def _value(facts: Facts, metric: str, arm: str) -> float:
 
 
 def _told(facts: Facts, row: Row, *, turned: bool = False) -> str:
-    """`question is better than statement by responded_per_unit: 61.2 % against 47.8 %, …`; `turned`: seen from b."""
+    """`question is better than statement by responded: 61.2 % against 47.8 %, …`; `turned`: seen from b."""
     a, b, sign = (row["b"], row["a"], -1) if turned else (row["a"], row["b"], 1)
     is_better = (row["verdict"] == "better") != turned
     known = row["metric"] in facts.values
@@ -148,11 +148,16 @@ def _told(facts: Facts, row: Row, *, turned: bool = False) -> str:
     apart = f"{_points(sign * row['difference'])} ({_points(low)} to {_points(high)}), q {_small(row['q_value'])}"
     if row["metric"].startswith("sentiment"):
         apart = f"{sign * row['difference']:+.3f} ({low:+.3f} to {high:+.3f}), q {_small(row['q_value'])}"
-    return f"{a} is {'better' if is_better else 'worse'} than {b} by {row['metric']}: {rates}{apart}"
+    return f"{a} is {'better' if is_better else 'worse'} than {b} by {_goal(row)}: {rates}{apart}"
 
 
 def _more(rows: Sequence[Row]) -> str:
-    return f"; also better by {', '.join(row['metric'] for row in rows[1:])}" if len(rows) > 1 else ""
+    return f"; also better by {', '.join(_goal(row) for row in rows[1:])}" if len(rows) > 1 else ""
+
+
+def _goal(row: Row) -> str:
+    """A goal as pages name it: `opted_out_per_unit` → `opted out`."""
+    return row["metric"].removesuffix("_per_unit").replace("_", " ")
 
 
 def _left(facts: Facts) -> str:
@@ -162,7 +167,8 @@ def _left(facts: Facts) -> str:
     need = facts.needs[0]
     if need["is_reached"]:
         return (
-            f"The planned {need['needed']:,} units in each arm are there: what is left is smaller than was planned for."
+            f"The planned {need['needed']:,} units in each arm are there, and no difference as large as planned for "
+            "was found. To find a smaller one takes far longer: end it, unless a smaller one matters."
         )
     have = f"{need['have']:,} of {need['needed']:,} mature units in each arm"
     if need["days_left"] is None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from dropoff.dashboard import findings
 from dropoff.dashboard.findings import step
-from dropoff.dashboard.formats import chance, interval, label, number, percent, points, span, visible
+from dropoff.dashboard.formats import interval, label, number, percent, points, span, sure, visible
 
 PROOF = "It goes along with this and need not be its cause."
 
@@ -25,10 +25,6 @@ def well(metric: str) -> str:
 def _quoted(text: str, longest: int = 110) -> str:
     shown = visible(text).replace("\n", " ")
     return f"“{shown if len(shown) <= longest else shown[: longest - 1] + '…'}”"
-
-
-def _q(value: float) -> str:
-    return f"q {'' if value < 0.001 else '= '}{chance(value)}"
 
 
 def _intent(name: str) -> str:
@@ -68,7 +64,7 @@ def of_segment(row: Mapping) -> str:
     sides = [f"{visible(one['segment'])} {percent(one['value'])} (n = {number(one['sample_size'])})" for one in (a, b)]
     return (
         f"{label(row['metric'])} by {_intent(row['by'])}: {sides[0]} against {sides[1]}, {points(row['difference'])} "
-        f"(95 %: {span(row['interval'], row['unit'])}; {_q(row['q_value'])})"
+        f"(95 %: {span(row['interval'], row['unit'])}; {sure(row['q_value'])})"
     )
 
 
@@ -78,7 +74,7 @@ def of_answer(objection: str, row: Mapping) -> str:
     if row["q_value"] is None or row["difference"] is None:
         return f"{said} (95 %: {interval(row['alive']['interval'])})"
     beside = f"{points(row['difference'])} beside the other answers"
-    return f"{said}, {beside} (95 %: {span(row['interval'], 'share')}; {_q(row['q_value'])})"
+    return f"{said}, {beside} (95 %: {span(row['interval'], 'share')}; {sure(row['q_value'])})"
 
 
 def of_test(row: Mapping) -> str:
@@ -91,11 +87,19 @@ def of_test(row: Mapping) -> str:
             first, _, then = row["place"].partition(" → ")
             return f"Between {visible(first)} and {visible(then)}: another way to {_intent(now)}, or do without it"
         case "experiment":
-            found = "is too small to be found: end it" if row["reason"] == "too_small" else "may be found: let it run"
-            return f"Experiment {visible(row['place'])}: what {visible(instead)} has before {visible(now)} {found}"
+            if row["reason"] == "too_small":
+                left = f"takes {number(row['weeks'])} weeks to find: end it, unless so small a difference matters"
+            else:
+                left = "may be found: let it run"
+            return f"Experiment {visible(row['place'])}: what {visible(instead)} has before {visible(now)} {left}"
         case _:
             place = f"After {findings.chain([row['place']] if row['place'] else [])}"
             return f"{place}: {step(instead)} in place of {step(now)}"
+
+
+def of_small(row: Mapping) -> str:
+    """What is too small to test, and how long it would take."""
+    return of_test(row) if row["what"] == "experiment" else f"{of_test(row)}: {number(row['weeks'])} weeks"
 
 
 def of_size(row: Mapping, goal: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from dropoff.dashboard.formats import label, number, percent, points, span, visible
+from dropoff.dashboard.formats import label, number, percent, points, span, sure, visible
 
 HONEST = (
     "What goes along with success need not cause it: each finding was made in one half of the contacts and confirmed "
@@ -32,32 +32,31 @@ def chain(names: Sequence[str]) -> str:
     return " → ".join(map(step, names)) or "the beginning"
 
 
-def of_pattern(found: Mapping) -> str:
-    """A confirmed pattern as a sentence."""
+def of_pattern(found: Mapping, goal: str) -> str:
+    """A confirmed pattern as a sentence. `goal`: the stage that is the success."""
     how = {"step": "with ", "run": "with, one right after the other, ", "gapped": "with, in this order, "}[
         found["kind"]
     ]
-    return f"Conversations {how}{chain(found['pattern'])} {_won(found)} of others as long: {_apart(found)}"
+    return f"Of the conversations {how}{chain(found['pattern'])} {_came(found, goal, 'length')}"
 
 
-def of_point(found: Mapping) -> str:
-    """A place where ways part as a sentence."""
+def of_point(found: Mapping, goal: str) -> str:
+    """A place where ways part as a sentence. `goal`: the stage that is the success."""
     when = f"After the first {chain(found['after'])}" if found["kind"] == "after" else f"After {chain(found['after'])}"
-    way = f"conversations that went on with {step(found['branch'])}"
-    return f"{when}: {way} {_won(found)} of those that went on otherwise: {_apart(found)}"
+    came = _came(found, goal, "how late that is")
+    return f"{when}: of the conversations that went on with {step(found['branch'])} {came}"
 
 
-def _won(found: Mapping) -> str:
-    one, other = found["with"], found["without"]
+def _came(found: Mapping, goal: str, by: str) -> str:
+    """How many came to the goal, and the difference within strata.
+
+    That of the two shares may have the other sign, so the others' share has no place here.
+    """
+    rate, apart = found["with"], f"{points(found['difference'])} [{span(found['interval'], 'share')}]"
     return (
-        f"were won in {percent(one['value'])} (n = {number(one['denominator'])}) against {percent(other['value'])} "
-        f"(n = {number(other['denominator'])})"
+        f"{percent(rate['value'])} (n = {number(rate['denominator'])}) came to {visible(goal)}; adjusted for {by}, "
+        f"{apart} beside the others, {sure(found['q_value'])}"
     )
-
-
-def _apart(found: Mapping) -> str:
-    """The difference within strata: it need not be that of the two shares."""
-    return f"{points(found['difference'])} [{span(found['interval'], 'share')}], q = {found['q_value']:.2g}"
 
 
 def of_answer(objection: str, row: Mapping) -> str:

@@ -78,6 +78,11 @@ def chance(p: float | None) -> str:
     return f"<{_SPACE}0.001" if p < 0.001 else number(p, 3)
 
 
+def sure(p: float | None, name: str = "q") -> str:
+    """A p- or q-value with its name: `q = 0.032`, `q < 0.001`."""
+    return f"{name} {'' if p is not None and p < 0.001 else '= '}{chance(p)}"
+
+
 def interval(bounds: Sequence[float] | None, digits: int = 1) -> str:
     """A 95 % interval of a share: `90.7–92.1 %`."""
     if bounds is None:
@@ -156,7 +161,7 @@ def differs(row: Mapping, unit: str) -> str:
     better = f", and {visible(row['better'])} is better" if row["better"] else ""
     return (
         f"{visible(row['a'])} is {by} above {visible(row['b'])}{better} "
-        f"(95 %: {span(row['interval'], unit)}; q = {row['q_value']:.2g}, {row['test']})"
+        f"(95 %: {span(row['interval'], unit)}; {sure(row['q_value'])}, {row['test']})"
     )
 
 
@@ -164,7 +169,7 @@ def change(both: Mapping, unit: str) -> str:
     """How much a metric changed between two periods, and how sure that is."""
     if both["change"] is None:
         return "nothing to compare"
-    p = "" if both["p_value"] is None else f", p = {both['p_value']:.2g}"
+    p = "" if both["p_value"] is None else f", {sure(both['p_value'], 'p')}"
     return f"{moved(both['change'], unit)} (95 %: {span(both['interval'], unit)}{p})"
 
 
@@ -289,9 +294,13 @@ def local(when: str | datetime, timezone: str) -> datetime:
     return moment.astimezone(ZoneInfo(timezone))
 
 
+_SPELT = {"csat": "CSAT", "opt_out_rate": "Opt-out rate"}
+"""Names that are more than their words."""
+
+
 def label(name: object) -> str:
-    """An identifier as words: `meeting_booked` → `Meeting booked`."""
-    text = visible(name).replace("_", " ")
+    """An identifier as words: `meeting_booked` → `Meeting booked`, `csat` → `CSAT`."""
+    text = _SPELT.get(str(name)) or visible(name).replace("_", " ")
     return text[:1].upper() + text[1:]
 
 
@@ -366,7 +375,7 @@ def message_verdict(row: Mapping) -> str:
         return "not enough data"
     if row["q_value"] is None:
         return "nothing to compare with"
-    q = f"q{_SPACE}{'' if row['q_value'] < 0.001 else '= '}{chance(row['q_value'])}"
+    q = sure(row["q_value"])
     return f"{row['verdict']} than the others ({q})" if row["verdict"] else f"may be chance ({q})"
 
 
@@ -399,6 +408,7 @@ FILTERS: dict[str, Callable] = {
         apart,
         apart_interval,
         chance,
+        sure,
         interval,
         fraction,
         duration,

@@ -12,7 +12,7 @@ from dropoff.dashboard.patterns import listed
 from dropoff.errors import InvalidInput
 
 _PARAMETERS = (*COMMON, "goal", "work")
-_GOALS = {"": "Meetings booked, or the last stage there is", **{name: formats.label(name) for name in advice.GOALS}}
+_GOALS = {"": "Booked, or the last", **{name: formats.label(name) for name in advice.GOALS}}
 ANSWERS = 2
 """Of an objection so many answers are shown, those that differ most."""
 
@@ -140,13 +140,15 @@ def _point(row: Mapping, paths: Params, place: int) -> Said:
          listed(paths, [*row["after"], one["step"]], row["kind"]))
         for one in row["branches"][:3]
     ]  # fmt: skip
-    return Said(findings.of_point(row), url("/patterns", paths, point=str(place)) + "#sides", lists)
+    return Said(
+        findings.of_point(row, paths["success"][0]), url("/patterns", paths, point=str(place)) + "#sides", lists
+    )
 
 
 def _pattern(row: Mapping, paths: Params, group: str) -> Said:
     found = listed(paths, row["pattern"], row["kind"], group)
     return Said(
-        findings.of_pattern(row),
+        findings.of_pattern(row, paths["success"][0]),
         url("/patterns", paths) + f"#{group}",
         [(formats.number(row[group]["numerator"]), found)],
     )

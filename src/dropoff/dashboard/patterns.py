@@ -32,12 +32,16 @@ def patterns_page(analytics: Analytics, request: Request) -> Response:
     asked = {name: texts for name, texts in params.items() if name != "point"}
 
     def show(answer: dict) -> dict[str, Any]:
+        goal = answer["definition"]["success"]
         place = _point_of(params, len(answer["divergence_points"]))
         return {
-            "points": [point(one, params, i) for i, one in enumerate(answer["divergence_points"])],
+            "points": [point(one, params, i, goal) for i, one in enumerate(answer["divergence_points"])],
             "place": place,
+            "goal": goal,
             "sides": sides(analytics, answer["divergence_points"][place], params) if place is not None else [],
-            "tables": [(name, [pattern(row, params) for row in answer[name]]) for name in ("successful", "failed")],
+            "tables": [
+                (name, [pattern(row, params, goal) for row in answer[name]]) for name in ("successful", "failed")
+            ],
             "chart": flow_chart(answer),
             "cells": cells(answer["difference_matrix"]),
         }
@@ -70,10 +74,10 @@ class Pattern(NamedTuple):
     failed: str
 
 
-def pattern(row: Mapping, params: Params) -> Pattern:
+def pattern(row: Mapping, params: Params, goal: str) -> Pattern:
     """A row of a table of patterns."""
     lists = (listed(params, row["pattern"], row["kind"], group) for group in ("successful", "failed"))
-    return Pattern(row, findings.of_pattern(row), *lists)
+    return Pattern(row, findings.of_pattern(row, goal), *lists)
 
 
 class Point(NamedTuple):
@@ -85,10 +89,10 @@ class Point(NamedTuple):
     url: str
 
 
-def point(row: Mapping, params: Params, place: int) -> Point:
+def point(row: Mapping, params: Params, place: int, goal: str) -> Point:
     """A place with its branches."""
     branches = [(one, listed(params, [*row["after"], one["step"]], row["kind"])) for one in row["branches"]]
-    return Point(row, findings.of_point(row), branches, url("/patterns", params, point=str(place)) + "#sides")
+    return Point(row, findings.of_point(row, goal), branches, url("/patterns", params, point=str(place)) + "#sides")
 
 
 def sides(analytics: Analytics, row: Mapping, params: Params) -> list[Side]:

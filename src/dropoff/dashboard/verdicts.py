@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dropoff.dashboard.formats import (
     NONE,
     bucket,
-    chance,
     duration,
     instant,
     label,
@@ -14,6 +13,7 @@ from dropoff.dashboard.formats import (
     number,
     signed,
     span,
+    sure,
     visible,
 )
 
@@ -61,7 +61,7 @@ def certainty(found: Mapping) -> str:
     """How sure a change is."""
     if found["q_value"] is None:
         return "not tested"
-    q = f"q{'' if found['q_value'] < 0.001 else ' ='} {chance(found['q_value'])}"
+    q = sure(found["q_value"])
     return f"more than chance ({q})" if found["q_value"] < 0.05 else f"may be chance ({q})"
 
 
@@ -102,8 +102,8 @@ def of_change(one: Mapping, timezone: str) -> str:
     )
     said = (
         f"{label(one['metric'])} {'rose' if rose else 'fell'} from {side(found['before'], one)} to "
-        f"{side(found['now'], one)} ({apart(found, one)}; 95 %: {_bounds(found, one)}; q "
-        f"{'' if found['q_value'] < 0.001 else '= '}{chance(found['q_value'])})"
+        f"{side(found['now'], one)} ({apart(found, one)}; 95 %: {_bounds(found, one)}; "
+        f"{sure(found['q_value'])})"
     )
     return f"{said}{_aged(found, timezone)}.{better if one['good'] else ''}"
 

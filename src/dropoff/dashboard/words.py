@@ -263,10 +263,9 @@ EXPERIMENT_TERMS = {
 PATTERN_TERMS = {
     "Pattern": "Steps in a row, or with gaps (at most five), that no longer pattern with the same conversations holds. "
     "Paths end before the first success or ending: nothing of the outcome is a step.",
-    "Won with it": "Of the conversations with it in the second half, the share that was successful. Without: all "
-    "others.",
-    "Difference": "Of both shares among conversations of the same length (Mantel–Haenszel, interval after Sato): it "
-    "need not be what the two shares differ by.",
+    "With it": "Of the conversations with it in the second half of the contacts, the share that came to the success.",
+    "Adjusted difference": "From the others of the same length, or where the place is as late (Mantel–Haenszel, "
+    "interval after Sato). The share of all others is left out: they are longer or shorter, so it misleads.",
     "Lift": "How many times as often conversations with it are won as all are, in the whole period.",
     "q": "The false discovery rate (Benjamini–Hochberg) over all that were tested. Below 0.05 is confirmed; nothing "
     "else is shown.",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from dropoff.analyse.stats import SIGNIFICANT
@@ -68,12 +69,15 @@ def learned(ask: Ask, long: Params) -> tuple[Section, Section]:
     """What goes along with success in a longer time, and what to test next."""
     found = ask("optimization", long)
     period = found.at("period")
-    zone = period["timezone"]
+    zone, goal = period["timezone"], found.at("definition", "goal")
     days = f"{formats.day(period['from'], zone)} to {formats.last_day(period['to'], zone)}"
     groups = (
-        ("Where ways part", _said(found, findings.of_point, "divergence_points")),
-        ("What successful conversations do", _said(found, findings.of_pattern, "patterns", "successful")),
-        ("What failed conversations do", _said(found, findings.of_pattern, "patterns", "failed")),
+        ("Where ways part", _said(found, partial(findings.of_point, goal=goal), "divergence_points")),
+        (
+            "What successful conversations do",
+            _said(found, partial(findings.of_pattern, goal=goal), "patterns", "successful"),
+        ),
+        ("What failed conversations do", _said(found, partial(findings.of_pattern, goal=goal), "patterns", "failed")),
         ("Messages that do best", _messages(found, "best_messages")),
         ("Messages that do worst", _messages(found, "worst_messages")),
         ("Answers to objections", _answers(found)),
@@ -125,9 +129,7 @@ def _tests(found: Answered) -> Section:
         if row["reason"] == "worth_it"
     ]
     small = [
-        words(
-            found.run(lambda row: f"{advice.of_test(row)}: {formats.number(row['weeks'])} weeks", "next_tests", place)
-        )
+        words(found.run(advice.of_small, "next_tests", place))
         for place, row in enumerate(tests)
         if row["reason"] == "too_small"
     ]

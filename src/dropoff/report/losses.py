@@ -126,7 +126,7 @@ def _reasons(found: Answered, at: tuple, why: dict[str, Any]) -> Runs:
         words(
             found.run(_rate, *at, "reasons", i, "lost"), f" of the lost {names.HAPPENED[why['reasons'][i]['reason']]}, "
             "against ", found.run(_rate, *at, "reasons", i, "went_on"), " of those that went on, ",
-            found.run(lambda q: f"q = {q:.2g}", *at, "reasons", i, "q_value"),
+            found.run(formats.sure, *at, "reasons", i, "q_value"),
         )
         for i in places
     ]  # fmt: skip

@@ -32,7 +32,7 @@ def segments(answer: Answer, console: Console) -> None:
     if not answer["significant_differences"]:
         console.print(Text(f"no significant difference ({formats.counted(answer['tested'], 'pair')} tested)"))
     for one in answer["tendencies"]:
-        console.print(Text(plain(f"{one['a']} tends to be larger than {one['b']} (q = {one['q_value']:.2g})")))
+        console.print(Text(plain(f"{one['a']} tends to be larger than {one['b']} ({formats.sure(one['q_value'])})")))
     if "compare" in answer:
         _periods(answer, console)
         _moved("segments in both periods", answer["compare"]["segments"], answer, console)
@@ -53,7 +53,7 @@ def patterns(answer: Answer, console: Console) -> None:
         console.print()
         console.print(Text(title, style="bold"))
         for one in found[:_MOVES]:
-            console.print(Text(plain(said(one))))
+            console.print(Text(plain(said(one, answer["definition"]["success"]))))
         if not found:
             console.print(Text("none is confirmed: what differs may be chance"))
     rows: list[list[object]] = [
@@ -105,7 +105,7 @@ def _moved(title: str, moves: list[Answer], answer: Answer, console: Console) ->
             formats.measure(one["now"] | {"unit": unit}), formats.measure(one["before"] | {"unit": unit}),
             formats.moved(one["rate_effect"], unit), formats.moved(one["mix_effect"], unit),
             formats.moved(one["contribution"], unit), formats.span(one["interval"], unit),
-            "not enough data" if not one["enough"] else "" if one["q_value"] is None else f"q = {one['q_value']:.2g}",
+            "not enough data" if not one["enough"] else "" if one["q_value"] is None else formats.sure(one["q_value"]),
         ]
         for one in moves
     ]  # fmt: skip

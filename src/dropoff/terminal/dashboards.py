@@ -19,7 +19,7 @@ def executive(answer: Answer, console: Console) -> None:
         said = ", ".join(str(text) for text in _measured(row)[1:] if text not in ("", "–"))
         head = f"{row['metric']}{currency}: {formats.measure(row)}"
         console.print(Text(plain(f"{head} ({said})" if said else head), style="bold"))
-        young = [f"matured {formats.matured(row)}"] if row["immature"] and row.get("matured") else []
+        young = [formats.matured_first(row)] if row["immature"] and row.get("matured") else []
         young += [f"projected {formats.projected(row)}"] if row["immature"] and row.get("projected") else []
         target = [f"target: {verdicts.of_target(row)}"] if row["target"] else []
         for text in (*young, *target, verdicts.of_previous(row)):
@@ -61,9 +61,9 @@ def optimization(answer: Answer, console: Console) -> None:
     ]  # fmt: skip
     sayings("where conversations are lost", lost, console)
     sayings("segments that differ", list(map(advice.of_segment, answer["segments"])), console)
-    sayings("where ways part", list(map(findings.of_point, answer["divergence_points"][:3])), console)
+    sayings("where ways part", [findings.of_point(row, goal) for row in answer["divergence_points"][:3]], console)
     for name in ("successful", "failed"):
-        patterns = list(map(findings.of_pattern, answer["patterns"][name][:2]))
+        patterns = [findings.of_pattern(row, goal) for row in answer["patterns"][name][:2]]
         sayings(f"patterns of {name} conversations", patterns, console)
     answers = [
         advice.of_answer(one["objection"], row)
@@ -78,7 +78,7 @@ def _tests(tests: list[Answer], goal: str, longest: int, console: Console) -> No
     sizes = {name: [row for row in tests if row["reason"] == name] for name in ("worth_it", "too_small")}
     worth = [f"{advice.of_test(row)}. {advice.of_size(row, goal)}." for row in sizes["worth_it"]]
     sayings("what to test next", worth, console)
-    small = [f"{advice.of_test(row)}: {formats.counted(row['weeks'], 'week')}" for row in sizes["too_small"]]
+    small = list(map(advice.of_small, sizes["too_small"]))
     if small:
         sayings(f"too small to be found within {longest} weeks", small, console)
 
