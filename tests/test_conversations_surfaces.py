@@ -119,7 +119,7 @@ def test_the_page_of_one_has_every_event_and_the_numbers_of_the_api(site):
     assert page.count('<li class="event">') == len(answer["events"]) - len(answer["messages"])
     assert "It reached the last stage." in page
     assert "Nearest won" in page
-    assert "There is none." in page
+    assert "None alike." in page
     assert answer["neighbours"]["won"] is None
     assert answer["neighbours"]["lost"]["shared"] == ["bot:ask", "prospect:reply"]
     assert "Both began with Bot: ask → Prospect: reply." in page

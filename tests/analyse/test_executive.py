@@ -159,6 +159,17 @@ def test_a_period_that_is_not_over_is_compared_with_as_much_of_the_one_before(br
     assert (row["immature_from"], answer["definition"]["is_over"]) == (7, False)
 
 
+def test_of_days_before_the_first_data_no_change_is_claimed(brief):
+    """A rise from nothing known is none."""
+    (first,) = [one for one in WORLD if one["timestamp"] == min(each["timestamp"] for each in WORLD)][:1]
+    late = [one for one in WORLD if one["timestamp"] >= first["timestamp"] + 10 * 86_400_000]
+    answer = brief(late)
+    assert answer["definition"]["has_before"] is False
+    assert answer["changes"] == []
+    assert all(row["change"] is None for row in answer["metrics"])
+    assert brief(WORLD)["definition"]["has_before"] is True
+
+
 def test_money_is_told_by_currency_and_never_tested(brief):
     deals = [
         won(at + 60, conversation_id=f"{side}{i}", deal_id=f"{side}{i}", amount=amount, currency=currency)

@@ -94,3 +94,14 @@ def test_any_value_has_a_plain_form():
     assert formats.plain(value) == "industry: software, sizes: 1, −2,000, trial: yes, none: –"
     assert formats.plain({}) == formats.plain([]) == formats.plain("") == "–"
     assert formats.plain(0) == "0"
+
+
+def test_money_stands_in_the_minor_unit_of_its_currency():
+    row = {"value": 113.1821, "unit": "money", "denominator": None, "amount": "113.1821"}
+    shown = [formats.measure(row | {"currency": code}).replace("\u00a0", " ") for code in ("USD", "JPY", "KWD")]
+    assert shown == ["113.18 USD", "113 JPY", "113.182 KWD"]
+
+
+def test_a_matured_rate_is_named_by_its_time():
+    rate = {"matured": {"value": 0.64, "n": 107, "maturity_days": 0.2}}
+    assert formats.matured_first(rate).replace("\u00a0", " ") == "within 4 h 48 min: 64.0 % (n = 107)"

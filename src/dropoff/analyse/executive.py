@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from math import erfc, sqrt
 from typing import Any, NamedTuple
@@ -60,14 +60,19 @@ def answer(
     wanted = {(name, one.currency or ""): one for name, given in targets.items() for one in given}
     rows = _with_wanted(_keyed(metrics.answer(store, query, shown, young)), shown, wanted, waits)
     previous = _keyed(metrics.answer(store, replace(query, period=both.so_far), shown))
-    moved = progress.changes(store, query, shown, rows, previous, waits)
+    # Of days before the first data nothing is known: a rise from them is none.
+    has_before = _has_data_since(store, query, both.so_far.start)
+    moved = progress.changes(store, query, shown, rows, previous, waits) if has_before else {}
     interval = "day" if len(metrics.buckets(query.period, "day")) <= DAYS else "week"
     lines = _lines(store, query, shown, rows, interval, waits)
     by_name = {metric.name: metric for metric in shown}
     return {
         "period": query.period.to_dict(),
         "as_of": instant(query.now),
-        "definition": {"follow": _FOLLOW, "previous": both.so_far.to_dict(), "is_over": both.now == query.period},
+        "definition": {
+            "follow": _FOLLOW, "previous": both.so_far.to_dict(), "is_over": both.now == query.period,
+            "has_before": has_before,
+        },
         "interval": interval,
         "points": [instant(start) for _, start, _ in metrics.buckets(query.period, interval)],
         "metrics": [
@@ -82,6 +87,14 @@ def answer(
         "deploys": metrics.deploys(store, query),
         "annotations": annotations.shown(marks, query.period, query.now),
     }  # fmt: skip
+
+
+def _has_data_since(store: Store, query: Query, start: datetime) -> bool:
+    """Whether the first conversation began within a day of `start`, or before."""
+    clause = select.Clause(store.dialect)
+    rows = select.conversations(replace(query, where=(), by=None, segments=()), clause, started=False)
+    first = store.select(f"SELECT min(started_at) FROM {rows}", clause.parameters).rows[0][0]
+    return first is not None and first <= select.naive(start + timedelta(days=1))
 
 
 _FOLLOW = (

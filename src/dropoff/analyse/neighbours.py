@@ -61,7 +61,8 @@ def _nearest(store: Store, query: Query, row: Mapping[str, Any], ending: str) ->
             ORDER BY {_shared(clause, row["path"])} DESC, {" DESC, ".join(alike)} DESC, {apart}, id LIMIT 1""",
         clause.parameters,
     ).dicts()
-    return _neighbour(found[0], row["path"]) if found else None
+    alike_at_all = bool(found) and in_common(row["path"], found[0]["path"]) > 0
+    return _neighbour(found[0], row["path"]) if alike_at_all else None
 
 
 def _same(clause: select.Clause, name: str, value: str | None) -> str:

@@ -70,7 +70,7 @@ def _beside(row: Mapping) -> list[str]:
     )
     said = [" · ".join(text for text in parts if text)]
     if row["immature"] and row.get("matured"):
-        said.append(f"matured {formats.matured(row)}")
+        said.append(formats.matured_first(row))
     if row["immature"] and row.get("projected"):
         said.append(f"projected {formats.projected(row)}")
     return [text for text in said if text]

@@ -184,11 +184,18 @@ def how_old(both: Mapping) -> list[str]:
     return found
 
 
+_WHOLE = ("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF", "XPF")
+_THREE = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
+_MINOR: dict[str, int] = {**dict.fromkeys(_WHOLE, 0), **dict.fromkeys(_THREE, 3)}
+"""Decimals of a currency (ISO 4217) that has not two."""
+
+
 def _grouped(row: Mapping) -> str:
-    """An exact amount with its thousands marked; what is no sum (a cost for each meeting) with two decimals."""
+    """An amount with its thousands marked, to its currency's minor unit; what is no sum with two decimals."""
     if row["denominator"] is not None or row.get("amount") is None:
         return number(row["value"], 2)
-    return _minus(f"{Decimal(row['amount']):,f}")
+    digits = _MINOR.get(row.get("currency") or "", 2)
+    return _minus(f"{Decimal(row['amount']):,.{digits}f}")
 
 
 def sample(row: Mapping) -> float | None:
@@ -236,6 +243,13 @@ def matured(rate: Mapping) -> str:
         return NONE
     value = percent(found["value"]) if found["n"] else NONE
     return f"{value} of {number(found['n'])} within {duration(found['maturity_days'] * 86400)}"
+
+
+def matured_first(rate: Mapping) -> str:
+    """The matured rate by what it is: `within 4 h 47 min: 64.0 % (n = 107)`."""
+    found = rate["matured"]
+    value = percent(found["value"]) if found["n"] else NONE
+    return f"within {duration(found['maturity_days'] * 86400)}: {value} (n = {number(found['n'])})"
 
 
 def projected(rate: Mapping) -> str:

@@ -145,5 +145,7 @@ def why(one: Mapping) -> str:
 
 def nothing(answer: Mapping) -> str:
     """What is said where nothing changed."""
+    if not answer["definition"]["has_before"]:
+        return "No earlier data to compare with: the first conversation began after the period before did."
     tested = sum(row["change"] is not None and row["change"]["q_value"] is not None for row in answer["metrics"])
     return f"Nothing that is shown changed by more than chance: of {tested} tested no q is below 0.05."

@@ -96,7 +96,8 @@ TERMS = {
     "Not recorded": "No event of this stage exists anywhere in the project, so no rate is claimed for it.",
     "Drop rate": "Share of those at a stage who did not reach the next one. Lost: how many that are.",
     "So far": "Those who have converted by now, of all who entered: of the young ones some may still come.",
-    "Matured": "Of those who entered at least the maturity time ago, the share that converted within it.",
+    "Matured": "Of those who entered at least the maturity time ago, the share that converted within it: what comes "
+    "later is not in it, so it may be below the rate so far.",
     "Within": "The maturity time: set in dropoff.toml, or by when nine in ten of the last 12 months had come, "
     "or a default. From the start it adds up along the stages, with the time for which meetings are booked ahead.",
     "Projected": "What the rate comes to: beyond the age of these conversations, as earlier ones went on. Opted out, "

@@ -121,6 +121,7 @@ class ExecutiveDefinition(TypedDict):
     follow: str
     previous: PeriodShape
     is_over: bool
+    has_before: bool
 
 
 class ExecutiveAnswer(Answer):
