@@ -45,7 +45,8 @@ def nearest(store: Store, query: Query, row: Mapping[str, Any]) -> dict[str, dic
     """Of the won and of the failed conversations, whenever they began, the one whose path begins most like this one's.
 
     Of those with as many steps in common one on the same channel, then one with the same first message, then the one
-    that started nearest in time, then the smallest id. Test traffic only beside a conversation that is one itself.
+    that started nearest in time, then the smallest id; None where none begins alike. Test traffic only beside a
+    conversation that is one itself.
     """
     among = replace(query, where=(), by=None, segments=(), include_test=bool(row["is_test"]))
     return {name: _nearest(store, among, row, ending) for name, ending in _GROUPS.items()}
