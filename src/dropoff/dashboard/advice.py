@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from dropoff.dashboard import findings
 from dropoff.dashboard.findings import step
-from dropoff.dashboard.formats import interval, label, number, percent, points, span, sure, visible
+from dropoff.dashboard.formats import counted, interval, label, number, percent, points, span, sure, visible
 
 PROOF = "It goes along with this and need not be its cause."
 
@@ -88,7 +88,7 @@ def of_test(row: Mapping) -> str:
             return f"Between {visible(first)} and {visible(then)}: another way to {_intent(now)}, or do without it"
         case "experiment":
             if row["reason"] == "too_small":
-                left = f"takes {number(row['weeks'])} weeks to find: end it, unless so small a difference matters"
+                left = f"takes {counted(row['weeks'], 'week')} to find: end it, unless so small a difference matters"
             else:
                 left = "may be found: let it run"
             return f"Experiment {visible(row['place'])}: what {visible(instead)} has before {visible(now)} {left}"
@@ -99,7 +99,7 @@ def of_test(row: Mapping) -> str:
 
 def of_small(row: Mapping) -> str:
     """What is too small to test, and how long it would take."""
-    return of_test(row) if row["what"] == "experiment" else f"{of_test(row)}: {number(row['weeks'])} weeks"
+    return of_test(row) if row["what"] == "experiment" else f"{of_test(row)}: {counted(row['weeks'], 'week')}"
 
 
 def of_size(row: Mapping, goal: str) -> str:
