@@ -22,7 +22,8 @@ export function keepFresh(): void {
     button.textContent = paused ? "Resume" : "Pause";
     button.setAttribute("aria-label", paused ? "Resume updates" : "Pause updates");
     const shown = document.querySelector<HTMLElement>("[data-live]"); // holds the time, on the clock of the numbers
-    said.textContent = `${paused ? "Paused" : "Updated"} ${shown?.dataset.live ?? ""}`;
+    const at = shown?.dataset.live ?? "";
+    said.textContent = at ? `${paused ? "Paused" : "Updated"} ${at}` : paused ? "Paused" : "Renews itself";
     if (!button.isConnected) shown?.replaceChildren(said, button);
   };
 
