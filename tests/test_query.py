@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from dropoff.errors import InvalidInput
-from dropoff.periods import Period
+from dropoff.periods import Period, parse_duration
 from dropoff.query import DIMENSIONS, Where, flag, number, one, parse_query, parse_where
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
@@ -80,3 +80,18 @@ def test_flags_and_numbers():
         with pytest.raises(InvalidInput, match="must be a number from 0 to 1"):
             number({"a": [text]}, "a", 0, 0, 1)
     assert one({"a": ["", "x"]}, "a") == "x"
+
+
+@pytest.mark.parametrize(
+    "ends", [("0001-01-01", "2024-01-01"), ("2024-01-01", "9999-12-31"), ("0001-01-02", "9999-12-30")]
+)
+def test_a_period_of_another_age_is_refused_before_its_neighbours_are_computed(ends):
+    with pytest.raises(InvalidInput, match="of the years 1900 to 2200"):
+        query(from_=ends[0], to=ends[1])
+
+
+@pytest.mark.parametrize("text", ["36501d", "99999999999h", "9" * 5000 + "s"])
+def test_a_duration_longer_than_anybody_waits_is_refused(text):
+    with pytest.raises(InvalidInput, match="at most 36500 days"):
+        parse_duration("within", text)
+    assert parse_duration("within", "36500d").days == 36_500

@@ -9,6 +9,9 @@ from dropoff.errors import InvalidInput
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+FIRST_YEAR, LAST_YEAR = 1900, 2200
+"""Between these a period ends: the time before it, and its weeks in any zone, can still be computed."""
+LONGEST_DURATION = timedelta(days=36_500)
 _DURATION = re.compile(r"(\d+)[ _]?(s|m|h|d|w|seconds?|minutes?|hours?|days?|weeks?)")
 _UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -69,12 +72,19 @@ def midnight(day: date, zone: ZoneInfo) -> datetime:
 
 
 def parse_period(start: str, end: str, timezone: str) -> Period:
-    """The period of `--from` and `--to`; raises `InvalidInput` when it is empty or reversed."""
+    """The period of `--from` and `--to`; raises `InvalidInput` when it is empty, reversed, or of another age."""
     zone = parse_zone(timezone)
-    period = Period(parse_instant("from", start, zone), parse_instant("to", end, zone), timezone)
+    period = Period(_end("from", start, zone), _end("to", end, zone), timezone)
     if period.start >= period.end:
         raise InvalidInput("to", end, f"later than from ({start})")
     return period
+
+
+def _end(name: str, text: str, zone: ZoneInfo) -> datetime:
+    instant = parse_instant(name, text, zone)
+    if not FIRST_YEAR <= instant.year <= LAST_YEAR:
+        raise InvalidInput(name, text, f"of the years {FIRST_YEAR} to {LAST_YEAR}")
+    return instant
 
 
 def last_days(latest: datetime, timezone: str, days: int = 30) -> Period:
@@ -89,4 +99,7 @@ def parse_duration(name: str, text: str) -> timedelta:
     match = _DURATION.fullmatch(text.strip())
     if not match:
         raise InvalidInput(name, text, "like '90m', '1_hour', '4h' or '14d'")
-    return timedelta(seconds=int(match[1]) * _UNIT[match[2][0]])
+    unit, most = _UNIT[match[2][0]], LONGEST_DURATION // timedelta(seconds=1)
+    if len(match[1]) > len(str(most)) or int(match[1]) * unit > most:
+        raise InvalidInput(name, text, f"at most {LONGEST_DURATION.days} days")
+    return timedelta(seconds=int(match[1]) * unit)

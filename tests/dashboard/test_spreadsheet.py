@@ -23,7 +23,7 @@ def test_what_is_written_is_read_again(pages):
     assert text.endswith("\r\n")
 
 
-@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"])
 def test_a_text_is_no_formula(first):
     assert spreadsheet.cell(f"{first}cmd|' /C calc'!A0") == f"'{first}cmd|' /C calc'!A0"
     assert spreadsheet.cell(first) == f"'{first}"
