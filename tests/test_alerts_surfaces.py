@@ -340,16 +340,21 @@ def test_what_is_silenced_over_http_stands_at_the_command_line_and_the_other_way
         ("silences", {"rule": "errors", "for": "2h", "comment": "x" * 501}),
         ("silences", {"rule": "errors", "for": "2h", "segmnet": "channel=sms"}),
         ("silences", {"rule": 5, "for": "2h"}),
+        ("silences", {"rule": "errors", "for": "999999999999d"}),
+        ("silences", {"rule": "errors", "for": "2h", "comment": "\ud800"}),
+        ("silences", {"segment": "channel=\ud800", "for": "2h"}),
         ("silences", [1]),
         ("silences", None),
         ("acknowledgements", {"rule": "nobody"}),
         ("acknowledgements", {"segment": "channel=sms"}),
+        ("acknowledgements", {"rule": "errors", "segment": "channel=\ud800"}),
         ("acknowledgements", {"rule": "errors", "sgment": "channel=sms"}),
     ],
 )
 @pytest.mark.usefixtures("project")
 def test_a_mistake_is_refused_and_says_so(desk: Client, path: str, body: Any):
-    answer = desk("POST", f"/api/v1/alerts/{path}", json=body)
+    sent = {"content": json.dumps(body), "headers": {"content-type": "application/json"}}
+    answer = desk("POST", f"/api/v1/alerts/{path}", **sent)
     assert (answer.status_code, answer.json().get("code")) == (400, "invalid_input"), answer.text
     assert answer.json()["message"]
     assert desk.get(f"/api/v1/alerts/{path}") == {path: []}

@@ -171,10 +171,12 @@ def test_filters_are_saved_listed_and_removed_on_every_surface(site, data):
         ({"name": "a", "params": {"text": ["x" * 9000]}}, "params"),
         ({"name": "a", "params": {"text": "x"}}, "params.text"), ({"params": {"text": ["x"]}}, "name"),
         ({"name": "a", "params": {"text": ["x"]}, "more": 1}, "more"), ([], "body"),
+        ({"name": "a", "params": {"text": ["\ud800"]}}, "params"),
+        ({"name": "a", "params": {"text": ["x"]}, "by": "\ud800"}, "by"),
     ],
 )  # fmt: skip
 def test_a_filter_that_cannot_be_saved_is_refused_by_name_value_and_rule(site, given, named):
-    refused = site("POST", "/api/v1/filters", json=given)
+    refused = site("POST", "/api/v1/filters", content=json.dumps(given), headers={"content-type": "application/json"})
     assert (refused.status_code, refused.json()["code"]) == (400, "invalid_input")
     assert refused.json()["message"].startswith(f"{named} == ")
     assert ", must be " in refused.json()["message"]

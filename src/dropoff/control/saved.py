@@ -8,6 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from dropoff.control.base import Control
+from dropoff.control.whole import check_whole
 from dropoff.errors import Conflict, InvalidInput, NotFound
 
 LONGEST_NAME, MOST_TEXT, MOST = 64, 8_000, 1_000
@@ -36,6 +37,7 @@ def save(control: Control, name: str, params: Mapping[str, Sequence[str]], by: s
         raise InvalidInput("params", name, f"at most {MOST_TEXT} characters together")
     if len(control.list(_FOLDER)) >= MOST:
         raise InvalidInput("name", name, f"one of at most {MOST}: remove another first")
+    check_whole(params=dict(params), by=by)
     made = Saved(name, {key: list(texts) for key, texts in params.items()}, by, now)
     try:
         control.put(_key(name), msgspec.json.encode(made), 0)

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dropoff.control.base import Control
+from dropoff.control.whole import check_whole
 from dropoff.errors import InvalidInput, NotFound
 from dropoff.periods import parse_duration, parse_instant
 
@@ -64,6 +65,7 @@ def silence(
         raise InvalidInput("rule", None, "given, or a segment")
     if not now < until <= now + LONGEST:
         raise InvalidInput("until", until.isoformat(), "later than now, and within 366 days")
+    check_whole(segment=segment, comment=comment, by=by)
     made = Silence(secrets.token_hex(6), rule, segment, until, _short("comment", comment), _short("by", by), now)
     control.put(_SILENCES + made.id, msgspec.json.encode(made), 0)
     return made
@@ -91,6 +93,7 @@ def acknowledge(
     control: Control, *, rule: str, segment: str | None, comment: str, by: str, now: datetime
 ) -> Acknowledgement:
     """Acknowledge what is firing of a rule, in one segment or in all. A later one replaces an earlier one."""
+    check_whole(segment=segment, comment=comment, by=by)
     key = hashlib.sha256(json.dumps([rule, segment]).encode()).hexdigest()[:12]
     made = Acknowledgement(key, rule, segment, now, _short("comment", comment), _short("by", by))
     control.put(_ACKNOWLEDGED + key, msgspec.json.encode(made))
