@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from dropoff.cli import app
 from dropoff.engine import Engine
+from dropoff.errors import InvalidInput
 from dropoff.metrics import METRICS
 from dropoff.settings import load
 from worlds import booked, received, sent, started
@@ -47,6 +48,8 @@ def test_the_daily_table_gives_the_numbers_of_the_api(data: Path):
         engine.drain()
         period = {"from": ["2024-01-15"], "to": ["2024-01-16"]}
         shown = {m["metric"]: m for m in engine.analytics.metrics(period)["metrics"] if not m["segment"]}
+        with pytest.raises(InvalidInput, match="without lone surrogates"):
+            engine.analytics.query("SELECT '\ud800'")
         rows = engine.analytics.query("SELECT metric_name, value FROM metrics_daily WHERE segment = ''")["rows"]
     assert {name for name, _ in rows} <= {m.name for m in METRICS.values() if m.additive}
     assert len(rows) > 10

@@ -74,14 +74,15 @@ def midnight(day: date, zone: ZoneInfo) -> datetime:
 def parse_period(start: str, end: str, timezone: str) -> Period:
     """The period of `--from` and `--to`; raises `InvalidInput` when it is empty, reversed, or of another age."""
     zone = parse_zone(timezone)
-    period = Period(_end("from", start, zone), _end("to", end, zone), timezone)
+    first = in_our_age("from", start, parse_instant("from", start, zone))
+    period = Period(first, in_our_age("to", end, parse_instant("to", end, zone)), timezone)
     if period.start >= period.end:
         raise InvalidInput("to", end, f"later than from ({start})")
     return period
 
 
-def _end(name: str, text: str, zone: ZoneInfo) -> datetime:
-    instant = parse_instant(name, text, zone)
+def in_our_age(name: str, text: str, instant: datetime) -> datetime:
+    """The instant; raises `InvalidInput` for one whose neighbours cannot be computed."""
     if not FIRST_YEAR <= instant.year <= LAST_YEAR:
         raise InvalidInput(name, text, f"of the years {FIRST_YEAR} to {LAST_YEAR}")
     return instant

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from dropoff.analyse.answers import instant
+from dropoff.control.whole import check_whole
 from dropoff.store.base import Store
 
 SECONDS = 10.0
@@ -13,6 +14,7 @@ ROWS = 10_000
 
 def answer(store: Store, text: str) -> dict[str, Any]:
     """`{"columns": […], "rows": [[…]], "truncated"}`; exact decimals as text, instants in RFC 3339."""
+    check_whole(sql=text)
     found = store.query(text, SECONDS, ROWS + 1)
     rows = [[_shown(value) for value in row] for row in found.rows[:ROWS]]
     return {"columns": found.columns, "rows": rows, "truncated": len(found.rows) > ROWS}

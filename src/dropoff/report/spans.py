@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from dropoff.analyse.metrics import period_before
 from dropoff.errors import InvalidInput
-from dropoff.periods import Period, midnight, parse_period
+from dropoff.periods import Period, in_our_age, midnight, parse_period
 from dropoff.query import Params, one
 from dropoff.report.value import Kind
 
@@ -37,7 +37,7 @@ def spans(kind: Kind, params: Params, now: datetime, zone: ZoneInfo) -> Spans:
     if start is not None and end is not None:
         period = parse_period(start, end, zone.key)
         return _of(period, zone)
-    today = now.astimezone(zone).date()
+    today = in_our_age("as_of", now.isoformat(), now).astimezone(zone).date()
     last = today - timedelta(days=today.weekday()) if kind == "weekly" else today.replace(day=1)
     first = last - timedelta(days=7) if kind == "weekly" else (last - timedelta(days=1)).replace(day=1)
     return _of(Period(midnight(first, zone), midnight(last, zone), zone.key), zone)
