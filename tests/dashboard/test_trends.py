@@ -123,7 +123,8 @@ def test_each_currency_is_a_line_of_its_own(trend):
     lines = trends.lines(answer, lambda *ends: "")
     values = {currency: [formats.measure(row.point) for row in rows] for currency, rows in lines.items()}
     assert values == {
-        "EUR": ["10.50\u00a0EUR", "0.00\u00a0EUR", "0.00\u00a0EUR"], "JPY": ["0\u00a0JPY", "0\u00a0JPY", "1,000\u00a0JPY"],
+        "EUR": ["10.50\u00a0EUR", "0.00\u00a0EUR", "0.00\u00a0EUR"],
+        "JPY": ["0\u00a0JPY", "0\u00a0JPY", "1,000\u00a0JPY"],
     }  # fmt: skip
     assert set(trends.totals(answer)) == {"EUR", "JPY"}
     assert trends.lines(trend("revenue", "day", "2024-11-02", "2024-11-05", DEALS[0]), lambda *ends: "") == {}
