@@ -5,6 +5,7 @@ import csv
 import io
 import json
 from html import escape, unescape
+from typing import Any
 
 import httpx
 import msgspec
@@ -28,7 +29,7 @@ SEARCHES = [
 
 
 def world():
-    talk = {"conversation_id": "a/b"}
+    talk: dict[str, Any] = {"conversation_id": "a/b"}
     return [
         started(**talk, contact_id="p"), sent("Hello", intent="ask", sentiment=None, **talk),
         received(f"A Café: {EVIL}", intent="reply", sentiment=0.5, **talk),

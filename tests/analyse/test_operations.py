@@ -221,7 +221,7 @@ def test_each_answer_stands_in_one_bar(here):
     found = here(*events).operations({"from": ["2024-01-01"], "to": ["2024-03-01"]})["response_times"]
     bars = {bar["from"]: bar["count"] for bar in found["histogram"]}
     assert [bar["to"] for bar in found["histogram"]] == [*EDGES[1:], None]
-    expected = dict.fromkeys(EDGES, 0)
+    expected: dict[float, int] = dict.fromkeys(EDGES, 0)
     for seconds in waits:
         expected[max(edge for edge in EDGES if edge <= seconds)] += 1
     assert bars == expected

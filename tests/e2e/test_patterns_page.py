@@ -25,7 +25,7 @@ def test_from_the_navigation_to_a_place_to_both_transcripts_to_the_conversations
     page.goto(f"{demo.url}{PAGES[0]}")
     answer = demo.get(f"/api/v1{PAGES[0]}")
     assert answer["divergence_points"]
-    assert findings.of_point(answer["divergence_points"][0]) in page.locator(".said").first.inner_text()
+    assert findings.of_point(answer["divergence_points"][0], "booked") in page.locator(".said").first.inner_text()
     assert page.locator(".sides ol.transcript").count() == 2
     assert page.locator(".sides .here").count() == 2
     first, second = (one.bounding_box() for one in page.locator(".sides > div").all())
