@@ -151,7 +151,7 @@ def test_rules_are_another_version_when_they_change():
     [
         ("[labels.intents]\nprice = ['?!']", ("labels.intents.price", "?!")),
         ("[labels.sentiment]\npositive = ['']", ("labels.sentiment.positive", "''")),
-        ("[labels.sentiment]\nneutral = ['ok']", ("labels.sentiment.neutral", "no such key")),
+        ("[labels.sentiment]\nneutral = ['ok']", ("neutral", "labels.sentiment: known are positive, negative")),
         ("[labels.intents]\nprice = 'how much'", ("labels.intents.price", "how much")),
     ],
 )
