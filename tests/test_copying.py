@@ -122,7 +122,7 @@ def test_a_copy_has_the_same_tables(settings: Settings, tmp_path: Path):
     assert "came later" not in shown
     answer["tables"][2]["equal"], answer["later"] = False, 1
     assert re.search(r"conversations +150 +150  DIFFERENT", said(answer))
-    assert "1 events came later" in said(answer)
+    assert "1 event came later" in said(answer)
 
 
 def said(answer: dict[str, Any]) -> str:
@@ -198,7 +198,7 @@ def test_what_is_dead_stays_is_said_and_is_carried_once_it_lives(settings: Setti
         queue.dead_letter(payload([started(conversation_id="revived")]), "an old mistake")
     answer = copy(settings, to, QUIET)
     assert (answer["dead"], answer["equal"]) == (1, True)
-    assert "1 events could not be processed and stay here: dropoff dead replay, then copy again" in said(answer)
+    assert "1 event could not be processed and stay here: dropoff dead replay, then copy again" in said(answer)
     with connect(settings) as connection:
         assert connection.replay_dead() == {"replayed": 1}
     answer = copy(settings, to, QUIET)
