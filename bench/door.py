@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from bench.processes import serve
-from dropoff.access import Access
-from dropoff.app import web
-from dropoff.engine import Engine, Jobs
-from dropoff.settings import load
+from dropoff.control.access import Access
+from dropoff.project.settings import load
+from dropoff.server.app import web
+from dropoff.server.engine import Engine, Jobs
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])

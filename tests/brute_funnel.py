@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, permutations, product
 from typing import Any, NamedTuple
 
-from dropoff.funnels import AtStep, Funnel
+from dropoff.project.funnels import AtStep, Funnel
 
 Event = dict[str, Any]
 NEVER = float("inf")

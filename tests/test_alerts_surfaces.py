@@ -19,15 +19,15 @@ from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 from dropoff import cli
-from dropoff.access import ADMIN, WRITE, Access, create_key
 from dropoff.alerts import answers, backtest
-from dropoff.app import web
+from dropoff.control.access import ADMIN, WRITE, Access, create_key
 from dropoff.dashboard import formats
 from dropoff.dashboard.shapes import AlertsAnswer, BacktestAnswer, EpisodesAnswer
-from dropoff.engine import Engine
 from dropoff.metrics import METRICS
 from dropoff.periods import parse_period
-from dropoff.settings import load
+from dropoff.project.settings import load
+from dropoff.server.app import web
+from dropoff.server.engine import Engine
 from receiver import SECRET, Receiver, always, receiving
 
 HOST = "127.0.0.1:8787"

@@ -8,11 +8,11 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from dropoff.access import Access
-from dropoff.app import web
 from dropoff.cli import app
-from dropoff.engine import Engine
-from dropoff.settings import load
+from dropoff.control.access import Access
+from dropoff.project.settings import load
+from dropoff.server.app import web
+from dropoff.server.engine import Engine
 from worlds import Dict, attended, booked, lost, payload, received, sent, started, won
 
 EARLIER = [

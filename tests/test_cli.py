@@ -17,7 +17,7 @@ import pytest
 import typer
 
 from dropoff import cli
-from dropoff.access import list_keys
+from dropoff.control.access import list_keys
 from dropoff.control.sqlite import SqliteControl
 from dropoff.queue.sqlite import SqliteQueue
 from worlds import event, payload

@@ -12,11 +12,11 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from dropoff.access import ADMIN, Access, create_key
-from dropoff.app import web
 from dropoff.cli import app as cli
-from dropoff.engine import Engine
-from dropoff.settings import load
+from dropoff.control.access import ADMIN, Access, create_key
+from dropoff.project.settings import load
+from dropoff.server.app import web
+from dropoff.server.engine import Engine
 from worlds import received, retracted, sent, started, won
 
 EVIL = '<script>alert("x")</script> & "quoted" \x1b[31m'

@@ -14,9 +14,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from dropoff.app import Guard
 from dropoff.cli import app
-from dropoff.settings import Settings
+from dropoff.project.settings import Settings
+from dropoff.server.app import Guard
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

@@ -13,12 +13,13 @@ import msgspec
 import pytest
 import typer
 
-from dropoff import events, funnels
+from dropoff import events
 from dropoff.cli import app
-from dropoff.custom import SIGNS
 from dropoff.metrics import METRICS, Metric
+from dropoff.project import funnels
+from dropoff.project.custom import SIGNS
+from dropoff.project.settings import Settings, load
 from dropoff.query import DIMENSIONS
-from dropoff.settings import Settings, load
 from servers import Server
 
 ROOT = Path(__file__).parents[1]

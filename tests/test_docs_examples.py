@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from dropoff.cli import app
 from dropoff.demo import generate
-from dropoff.settings import Settings, load
+from dropoff.project.settings import Settings, load
 from dropoff.sources.mapping import parse_mapping
 
 ROOT = Path(__file__).parents[1]

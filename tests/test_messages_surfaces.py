@@ -11,14 +11,14 @@ import pytest
 from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
-from dropoff.access import Access
-from dropoff.app import web
 from dropoff.cli import app as cli
+from dropoff.control.access import Access
 from dropoff.dashboard import formats
 from dropoff.dashboard.shapes import MessagesAnswer
 from dropoff.demo import generate
-from dropoff.engine import Engine
-from dropoff.settings import load
+from dropoff.project.settings import load
+from dropoff.server.app import web
+from dropoff.server.engine import Engine
 
 END = datetime(2026, 6, 1, tzinfo=UTC)
 COMMON = {"from": "2026-01-20", "to": "2026-06-01", "timezone": "America/New_York"}

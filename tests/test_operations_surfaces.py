@@ -13,15 +13,15 @@ import pytest
 from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
-from dropoff.access import Access
-from dropoff.app import web
 from dropoff.cli import app as cli
+from dropoff.control.access import Access
 from dropoff.dashboard import formats, health, operations
 from dropoff.dashboard.shapes import OperationsAnswer
 from dropoff.demo import generate
 from dropoff.demo.planted import incident_window
-from dropoff.engine import Engine
-from dropoff.settings import load
+from dropoff.project.settings import load
+from dropoff.server.app import web
+from dropoff.server.engine import Engine
 
 END = datetime(2026, 6, 1, tzinfo=UTC)
 SINCE = "2026-04-30"

@@ -13,16 +13,16 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from dropoff.access import Access
 from dropoff.analyse.funnel import FUNNELS
-from dropoff.app import web
 from dropoff.cli import app
-from dropoff.connect import Local
+from dropoff.control.access import Access
 from dropoff.dashboard import formats
-from dropoff.engine import Engine
 from dropoff.errors import InvalidInput
-from dropoff.funnels import BUILT_IN, parse_file
-from dropoff.settings import load
+from dropoff.project.funnels import BUILT_IN, parse_file
+from dropoff.project.settings import load
+from dropoff.server.app import web
+from dropoff.server.connect import Local
+from dropoff.server.engine import Engine
 from servers import Server
 from worlds import attended, booked, opted_out, payload, qualified, sent, started
 

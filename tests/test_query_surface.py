@@ -7,10 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from dropoff.cli import app
-from dropoff.engine import Engine
 from dropoff.errors import InvalidInput
 from dropoff.metrics import METRICS
-from dropoff.settings import load
+from dropoff.project.settings import load
+from dropoff.server.engine import Engine
 from worlds import booked, received, sent, started
 
 EVENTS = [

@@ -12,14 +12,14 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from dropoff.access import Access
-from dropoff.app import web
 from dropoff.cli import app as cli
+from dropoff.control.access import Access
 from dropoff.dashboard import formats
 from dropoff.demo import generate
-from dropoff.engine import Engine
 from dropoff.metrics import METRICS
-from dropoff.settings import load
+from dropoff.project.settings import load
+from dropoff.server.app import web
+from dropoff.server.engine import Engine
 
 END = datetime(2026, 6, 1, tzinfo=UTC)
 COMMON = {"from": "2026-03-16", "to": "2026-05-01", "timezone": "America/New_York"}

@@ -11,14 +11,14 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from dropoff.access import Access
-from dropoff.app import web
 from dropoff.cli import app as cli
+from dropoff.control.access import Access
 from dropoff.dashboard import formats, verdicts
 from dropoff.demo import generate
-from dropoff.engine import Engine
 from dropoff.metrics import METRICS
-from dropoff.settings import load
+from dropoff.project.settings import load
+from dropoff.server.app import web
+from dropoff.server.engine import Engine
 
 END = datetime(2026, 6, 1, tzinfo=UTC)
 ZONE = "America/New_York"

@@ -23,8 +23,8 @@ from dropoff import terminal
 from dropoff.alerts.backtest import Coverage
 from dropoff.alerts.job import say
 from dropoff.cli import app
-from dropoff.connect import connect
-from dropoff.settings import load
+from dropoff.project.settings import load
+from dropoff.server.connect import connect
 from dropoff.terminal.tables import UNLIMITED
 from worlds import START, event
 

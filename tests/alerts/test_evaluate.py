@@ -11,8 +11,8 @@ from dropoff.alerts.starters import starters
 from dropoff.alerts.values import Reader
 from dropoff.control.sqlite import SqliteControl
 from dropoff.errors import Unavailable
-from dropoff.funnels import parse_json
 from dropoff.metrics import METRICS
+from dropoff.project.funnels import parse_json
 from worlds import EMBEDDED, START, drain, fallback, given, open_store, payload, received, sent, started
 
 FALLBACKS = {

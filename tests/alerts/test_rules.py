@@ -11,7 +11,7 @@ from dropoff.alerts.rules import KEYS, Place, merged, parse, read
 from dropoff.alerts.starters import configured, starters
 from dropoff.analyse.custom import registry
 from dropoff.errors import InvalidInput
-from dropoff.settings import load
+from dropoff.project.settings import load
 
 MISSION = [
     {"metric": "response_rate", "condition": "drops_below", "threshold": 0.5, "window": "1_hour", "severity": "high"},

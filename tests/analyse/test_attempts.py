@@ -13,7 +13,7 @@ from brute_funnel import interpret
 from dropoff.analyse.attempts import attempts, earlier
 from dropoff.analyse.tallies import Times, count, times, trend
 from dropoff.errors import InvalidInput
-from dropoff.funnels import UNTIMED, Funnel, parse
+from dropoff.project.funnels import UNTIMED, Funnel, parse
 
 SECOND = 1_000_000
 

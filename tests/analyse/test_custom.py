@@ -8,7 +8,7 @@ import pytest
 from dropoff.analyse.analytics import Analytics
 from dropoff.analyse.custom import registry
 from dropoff.errors import InvalidInput
-from dropoff.settings import load
+from dropoff.project.settings import load
 from worlds import attended, booked, event, given, retracted, started
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)

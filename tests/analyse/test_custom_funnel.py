@@ -11,7 +11,7 @@ from dropoff.analyse.analytics import Analytics
 from dropoff.analyse.attempts import attempts
 from dropoff.analyse.tallies import count, times, trend
 from dropoff.errors import InvalidInput
-from dropoff.funnels import MODES, UNTIMED, Funnel, parse
+from dropoff.project.funnels import MODES, UNTIMED, Funnel, parse
 from worlds import attended, booked, event, given, minute, objected, qualified, received, retracted, started
 
 JANUARY = {"from": "2024-01-01", "to": "2024-02-01"}

@@ -10,12 +10,12 @@ from dropoff.analyse.analytics import Analytics
 from dropoff.analyse.pairs import read_pairs
 from dropoff.analyse.readings import can_be_cut
 from dropoff.analyse.young import Young
-from dropoff.annotations import Mark
 from dropoff.demo import generate
 from dropoff.metrics import METRICS
 from dropoff.periods import Period
+from dropoff.project.annotations import Mark
+from dropoff.project.targets import Target
 from dropoff.query import Query
-from dropoff.targets import Target
 from worlds import booked, given, qualified, received, sent, started, won
 
 DAY = 1440

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import worlds
 from dropoff.analyse.analytics import Analytics
 from dropoff.errors import InvalidInput, NotFound
-from dropoff.experiments import Experiment
+from dropoff.project.experiments import Experiment
 from worlds import (
     ENGINES,
     START,

@@ -14,8 +14,8 @@ import pytest
 
 from dropoff.analyse.attempts import attempts
 from dropoff.analyse.tallies import count, times, trend
-from dropoff.funnels import Funnel, parse
 from dropoff.periods import to_micros
+from dropoff.project.funnels import Funnel, parse
 
 SHARED = Path(os.environ.get("DROPOFF_SHARED", Path(__file__).parents[3] / "shared")) / "cases"
 

@@ -24,8 +24,8 @@ from dropoff.errors import InvalidInput
 from dropoff.events import Receipt
 from dropoff.intake import encode, read_events
 from dropoff.periods import to_micros
-from dropoff.settings import load
-from dropoff.wording import RULES, WordingRule, rules
+from dropoff.project.settings import load
+from dropoff.project.wording import RULES, WordingRule, rules
 from worlds import booked, drain, objected, opted_out, received, retracted, sent, started, status
 
 # -- what followed, of a plain reading

@@ -17,7 +17,7 @@ from dropoff.analyse.maturity import DAY, Table
 from dropoff.analyse.stats import wilson
 from dropoff.demo import generate
 from dropoff.errors import InvalidInput
-from dropoff.settings import load
+from dropoff.project.settings import load
 from dropoff.store.sql import STAGES
 from worlds import (
     START,

@@ -16,7 +16,7 @@ import pytest
 from brokers import NatsServer
 from dropoff.broker import Place
 from dropoff.control.nats import NatsControl
-from dropoff.shares import BEAT_SECONDS
+from dropoff.server.shares import BEAT_SECONDS
 from dropoff.store.duckdb import DuckStore
 from servers import Server
 from worlds import Dict, event

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dropoff.connect import connect
+from dropoff.project.settings import load
 from dropoff.queue.sqlite import SqliteQueue
-from dropoff.settings import load
+from dropoff.server.connect import connect
 from dropoff.store.duckdb import DuckStore
 from servers import Server
 from worlds import event

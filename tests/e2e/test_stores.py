@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from brokers import NatsServer, name_of
-from dropoff.connect import connect
 from dropoff.demo import generate
-from dropoff.settings import load
+from dropoff.project.settings import load
+from dropoff.server.connect import connect
 from servers import Server
 
 QUESTIONS = ("funnel", "metrics", "dropoffs", "conversations")

@@ -17,18 +17,18 @@ import httpx
 import pytest
 from prometheus_client import generate_latest
 
-from dropoff import access
 from dropoff.client import Answer, Client
-from dropoff.connect import connect
+from dropoff.control import access
 from dropoff.control.sqlite import SqliteControl
 from dropoff.errors import Unavailable
-from dropoff.importing import import_all
 from dropoff.ingest import metrics
 from dropoff.ingest.door import Door
+from dropoff.jobs.importing import import_all
 from dropoff.process.fold import Rules
 from dropoff.process.worker import Worker
+from dropoff.project.settings import load
 from dropoff.queue.sqlite import SqliteQueue
-from dropoff.settings import load
+from dropoff.server.connect import connect
 from dropoff.store import tables
 from dropoff.store.duckdb import DuckStore
 from worlds import Dict, rows

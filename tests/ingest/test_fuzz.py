@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dropoff import access
 from dropoff.analyse.analytics import Analytics
+from dropoff.control import access
 from dropoff.control.sqlite import SqliteControl
 from dropoff.events import ALIASES, MEANING, Envelope, Properties
 from dropoff.ingest.door import Door

@@ -11,7 +11,7 @@ from dropoff.errors import InvalidInput
 from dropoff.notify.base import Letter, Message, NotSent
 from dropoff.notify.chat import AppriseNotifier
 from dropoff.notify.texts import text
-from dropoff.receivers import Receiver
+from dropoff.project.receivers import Receiver
 from notices import NOON, notice
 from receiver import always, receiving, silence
 

@@ -20,7 +20,7 @@ from dropoff.notify.delivery import LEASE, Delivery
 from dropoff.notify.outbox import Outbox
 from dropoff.notify.silences import expire, silence
 from dropoff.notify.webhook import WebhookNotifier
-from dropoff.receivers import Receiver as Settings
+from dropoff.project.receivers import Receiver as Settings
 from notices import NOON, notice
 from receiver import SECRET, Receiver, always, in_turn, receiving
 from receiver import silence as says_nothing

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from dropoff.notify.base import Message, NotSent
 from dropoff.notify.texts import text
 from dropoff.notify.webhook import WebhookNotifier
-from dropoff.receivers import Receiver
+from dropoff.project.receivers import Receiver
 from notices import notice
 from receiver import SECRET, Answer, always, drip, in_turn, receiving, silence
 

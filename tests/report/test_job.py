@@ -13,11 +13,11 @@ from dropoff.control.sqlite import SqliteControl
 from dropoff.errors import InvalidInput
 from dropoff.notify.base import NotSent
 from dropoff.notify.webhook import WebhookNotifier
-from dropoff.receivers import Receiver
+from dropoff.project.receivers import Receiver
+from dropoff.project.schedules import Schedule
 from dropoff.report.job import Post
 from dropoff.report.reports import File
 from dropoff.report.sent import Memory
-from dropoff.schedules import Schedule
 from made_reports import report
 from receiver import SECRET, in_turn, receiving
 

@@ -14,15 +14,15 @@ import pytest
 from typer.testing import CliRunner
 
 from dropoff import cli
-from dropoff.access import Access
-from dropoff.app import web
-from dropoff.connect import Local
+from dropoff.control.access import Access
 from dropoff.demo import generate
-from dropoff.engine import Engine
+from dropoff.project.settings import load
 from dropoff.report.links import api_of, command_of, page_of
 from dropoff.report.reports import FORMATS
 from dropoff.report.value import Table, follow
-from dropoff.settings import load
+from dropoff.server.app import web
+from dropoff.server.connect import Local
+from dropoff.server.engine import Engine
 
 END = datetime(2026, 6, 1, tzinfo=UTC)
 ZONE = "America/New_York"
@@ -60,7 +60,7 @@ class World:
         """The report is made once for all of them."""
         with mock.patch.object(engine.reports, "report", lambda params: self.reports[params["kind"][0]]):
             self.files = {name: self.send("GET", f"/api/v1/report?kind=weekly&format={name}") for name in FORMATS}
-            with mock.patch("dropoff.connect.connect", return_value=nullcontext(Local(engine))):
+            with mock.patch("dropoff.server.connect.connect", return_value=nullcontext(Local(engine))):
                 words = ["report", "weekly", "--format", "md", "--output", "-"]
                 self.written = CliRunner().invoke(cli.app, words, catch_exceptions=False).stdout
 
@@ -121,7 +121,7 @@ def test_every_command_asks_what_the_number_is_from(world, kind, monkeypatch):
     def connect(_):
         yield SimpleNamespace(ask=ask, conversation=lambda key, params: ask("conversation", {"id": [key], **params}))
 
-    monkeypatch.setattr("dropoff.connect.connect", connect)
+    monkeypatch.setattr("dropoff.server.connect.connect", connect)
     for source in world.reports[kind].sources():
         result = CliRunner().invoke(cli.app, shlex.split(command_of(source))[1:])
         assert isinstance(result.exception, Heard), (command_of(source), result.output)

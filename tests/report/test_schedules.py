@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropoff.errors import InvalidInput
+from dropoff.project.schedules import DAYS, Schedule
+from dropoff.project.settings import load
 from dropoff.report.spans import pinned, spans
-from dropoff.schedules import DAYS, Schedule
-from dropoff.settings import load
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -14,7 +14,7 @@ from dropoff.store.base import Store
 from worlds import given, started
 
 SOURCES = Path(dropoff.__file__).parent
-MAY = {"store/sql.py", "store/duckdb.py", "store/clickhouse.py", "parts.py"}
+MAY = {"store/sql.py", "store/duckdb.py", "store/clickhouse.py", "server/parts.py"}
 NAMES = r"duckdb|clickhouse|chdb"
 FUNCTIONS = [
     "epoch_us",
@@ -56,7 +56,7 @@ WORDS = re.compile(rf"\b(?:{NAMES})|\b(?:{'|'.join(FUNCTIONS)})\s*\(|::[A-Z]{{3,
 METHODS = re.compile(r"\.(strftime|endswith|ends_with|unnest|arg_max|argmax|timezone|contains|local_\w+)\(")
 """What polars, datetime and a dialect call so."""
 _ADDRESSES = {"clickhouse", "clickhouses", "ClickHouse", "chdb"}
-NAMED = {"settings.py": {"DuckDB", *_ADDRESSES}, "cli/running.py": _ADDRESSES}
+NAMED = {"project/settings.py": {"DuckDB", *_ADDRESSES}, "cli/running.py": _ADDRESSES}
 """The help of an option names what it is an option of, and which addresses it takes."""
 
 

@@ -16,8 +16,8 @@ from dropoff.alerts.values import Reader
 from dropoff.analyse.analytics import check_parameters, no_past, utc_now
 from dropoff.analyse.answers import instant
 from dropoff.errors import InvalidInput
-from dropoff.funnels import Funnel
 from dropoff.periods import Period, parse_instant, parse_period
+from dropoff.project.funnels import Funnel
 from dropoff.query import Params, flag, number, one
 from dropoff.store.base import Store
 

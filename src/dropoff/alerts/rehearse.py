@@ -38,9 +38,9 @@ from dropoff.alerts.judge import WEEKS, Sums, breaks, judge
 from dropoff.alerts.rules import FUNNEL, Place, Rule, of_json, of_toml, parse
 from dropoff.alerts.state import INACTIVE, Blank, Name, State, step
 from dropoff.errors import InvalidInput
-from dropoff.funnels import Funnel
 from dropoff.metrics import METRICS, Metric, Unit
 from dropoff.periods import parse_duration, parse_instant, parse_zone
+from dropoff.project.funnels import Funnel
 
 STATES = get_args(Name)
 _VALUE = re.compile(r"(-?\d+(?:\.\d+)?)(?:/(\d+))?")

@@ -17,9 +17,9 @@ from typing import Any, Literal, get_args
 from dropoff.alerts import hours
 from dropoff.alerts.hours import Span
 from dropoff.errors import InvalidInput, did_you_mean, no_toml
-from dropoff.funnels import Funnel
 from dropoff.metrics import METRICS, Metric
 from dropoff.periods import parse_duration
+from dropoff.project.funnels import Funnel
 from dropoff.query import Where, dimension, parse_where
 
 Condition = Literal["drops_below", "exceeds", "changes_by", "anomaly"]

@@ -10,7 +10,7 @@ from typing import Any
 from dropoff.alerts.rules import Place, Rule, merged, of_toml, parse
 from dropoff.errors import InvalidInput
 from dropoff.metrics import Metric
-from dropoff.settings import FILE, Settings
+from dropoff.project.settings import FILE, Settings
 
 # Each is evaluated every two seconds over a sliding window: a few hundred independent looks a week. An anomaly has to
 # be so unlikely, and to last so long, that looking so often does not find one by chance.

@@ -24,9 +24,9 @@ from dropoff.analyse.maturity import Floats
 from dropoff.analyse.metrics import Sums as Found
 from dropoff.analyse.metrics import measure, wait_of
 from dropoff.analyse.young import Young, at_minute
-from dropoff.funnels import Funnel
 from dropoff.metrics import Metric, Unit
 from dropoff.periods import EPOCH, MICROSECOND, Period, to_micros
+from dropoff.project.funnels import Funnel
 from dropoff.query import NO_TEST_RULES, Query, TestTraffic
 from dropoff.store.base import Store
 from dropoff.store.sql import PHYSICAL

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from dropoff import annotations
 from dropoff.analyse import (
     cohorts,
     conversations,
@@ -38,17 +37,18 @@ from dropoff.analyse.conversations import Listed
 from dropoff.analyse.funnel import Definition
 from dropoff.analyse.remembered import Remembered
 from dropoff.analyse.young import Young
-from dropoff.annotations import Mark
 from dropoff.errors import InvalidInput, did_you_mean
-from dropoff.experiments import Experiment
-from dropoff.funnels import Funnel, in_mode, parse_json, split
 from dropoff.metrics import METRICS, Metric, named
 from dropoff.periods import parse_instant, parse_zone
+from dropoff.project import annotations
+from dropoff.project.annotations import Mark
+from dropoff.project.experiments import Experiment
+from dropoff.project.funnels import Funnel, in_mode, parse_json, split
+from dropoff.project.targets import Target
+from dropoff.project.wording import RULES, Rule
 from dropoff.query import NO_TEST_RULES, Params, Query, TestTraffic, number, one, parse_query
 from dropoff.store.base import Store
 from dropoff.store.sql import PHYSICAL
-from dropoff.targets import Target
-from dropoff.wording import RULES, Rule
 
 _FIRST = datetime(1901, 1, 1, tzinfo=UTC)  # long before it engines have no dates
 COMMON = ("from", "to", "timezone", "where", "include_test", "as_of")

@@ -29,7 +29,7 @@ import polars as pl
 
 from dropoff.analyse import ties
 from dropoff.errors import InvalidInput
-from dropoff.funnels import EVENT, UNTIMED, AtStep, Funnel
+from dropoff.project.funnels import EVENT, UNTIMED, AtStep, Funnel
 
 CHUNK = 1_000_000
 """How many events are looked at together; more are cut by unit, so that memory stays bounded."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from dropoff.custom import Counted, CustomMetric
 from dropoff.metrics import METRICS, Events, Metric
+from dropoff.project.custom import Counted, CustomMetric
 
 
 def registry(custom: Mapping[str, CustomMetric]) -> dict[str, Metric]:

@@ -16,8 +16,8 @@ from dropoff.analyse.attempts import attempts, earlier
 from dropoff.analyse.maturity import DAY
 from dropoff.analyse.tallies import Times, count, times, trend
 from dropoff.errors import InvalidInput
-from dropoff.funnels import ANY_EVENT, EVENT, UNTIMED, Funnel, Happening, unsplit
 from dropoff.periods import MICROSECOND, Period, to_micros
+from dropoff.project.funnels import ANY_EVENT, EVENT, UNTIMED, Funnel, Happening, unsplit
 from dropoff.query import MULTIPLE, NONE, REST, TOP, Query
 from dropoff.store.base import Store
 from dropoff.store.sql import PHYSICAL, Dialect

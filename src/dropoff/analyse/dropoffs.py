@@ -16,7 +16,7 @@ from dropoff.analyse.funnel import Definition
 from dropoff.analyse.lost import INSTEAD, NO_EVENT, REASONS, Behind, Found, Step, came, chosen, reached_at, read
 from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Share, kitagawa, newcombe, p_value, q_values
 from dropoff.errors import InvalidInput
-from dropoff.funnels import UNTIMED, Funnel
+from dropoff.project.funnels import UNTIMED, Funnel
 from dropoff.query import REST, Params, Query, one
 from dropoff.store.base import Store
 from dropoff.store.sql import PHYSICAL

@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from dropoff import annotations
 from dropoff.analyse import explain, metrics, progress, select
 from dropoff.analyse.answers import instant
 from dropoff.analyse.metrics import Cell, Sums
 from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Z95, q_values
 from dropoff.analyse.young import Waits, Young
-from dropoff.annotations import Mark
 from dropoff.metrics import Metric
 from dropoff.periods import MICROSECOND
+from dropoff.project import annotations
+from dropoff.project.annotations import Mark
+from dropoff.project.targets import Target, adds_up, is_met
 from dropoff.query import Query
 from dropoff.store.base import Store
-from dropoff.targets import Target, adds_up, is_met
 
 SHOWN = (
     "conversations_started", "qualified_leads", "meetings_booked", "meetings_attended", "deals_closed",

@@ -29,8 +29,8 @@ from dropoff.analyse.plans import HORIZONS, horizon_of
 from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Comparison, Covaried, Moments, Share
 from dropoff.analyse.young import Step, Waits, Young
 from dropoff.errors import InvalidInput, NotFound
-from dropoff.experiments import COVARIATES, GOALS, GUARDRAILS, Experiment, Goal, stage_of
 from dropoff.periods import MICROSECOND, Period, midnight, to_micros
+from dropoff.project.experiments import COVARIATES, GOALS, GUARDRAILS, Experiment, Goal, stage_of
 from dropoff.query import Params, Query, one
 from dropoff.store.base import Store
 

@@ -16,7 +16,7 @@ import polars as pl
 from dropoff.aliases import canonical, components
 from dropoff.analyse import select
 from dropoff.analyse.custom_funnel import has_shared_keys
-from dropoff.experiments import GOALS, Experiment
+from dropoff.project.experiments import GOALS, Experiment
 from dropoff.query import NONE, Query
 from dropoff.store.base import Store
 from dropoff.store.sql import PHYSICAL, reached_at

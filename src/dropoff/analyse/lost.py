@@ -14,8 +14,8 @@ from dropoff.analyse import custom_funnel, select
 from dropoff.analyse.attempts import attempts
 from dropoff.analyse.funnel import Definition
 from dropoff.events import OBJECTION
-from dropoff.funnels import UNTIMED, Funnel, unsplit
 from dropoff.periods import to_micros
+from dropoff.project.funnels import UNTIMED, Funnel, unsplit
 from dropoff.query import NONE, Query
 from dropoff.store.base import Store
 from dropoff.store.sql import PHYSICAL, STAGES

@@ -1,10 +1,10 @@
 """Which of the bot's messages do best and worst, compared with what else it says at the same place.
 
-A message is the `variant` under which it was sent, else its text after the rules of `dropoff.wording` and the slots of
-`wordings`; at position 1, where it has no variant, the variant of its conversation. Its *position* is the how-manieth
-message of the bot it is in the conversation, `followed` has what came after it. Compared are messages of one
-*place*: the same position and the same intent of the bot, since a farewell is not worse than a question for having no
-reply. First messages are one place, whatever their intent: nothing has told their prospects apart yet.
+A message is the `variant` under which it was sent, else its text after the rules of `dropoff.project.wording` and the
+slots of `wordings`; at position 1, where it has no variant, the variant of its conversation. Its *position* is the
+how-manieth message of the bot it is in the conversation, `followed` has what came after it. Compared are messages of
+one *place*: the same position and the same intent of the bot, since a farewell is not worse than a question for having
+no reply. First messages are one place, whatever their intent: nothing has told their prospects apart yet.
 
 What can still happen is no miss: of a rate only messages count that are as old as its maturity time M, and what
 happened within M of them. M of a reply, and of what goes with it, is that of `responded`; of a booking and a conversion
@@ -28,9 +28,9 @@ from dropoff.analyse.wordings import messages as messages_of
 from dropoff.analyse.young import Step, Waits, Young, at_minute
 from dropoff.errors import InvalidInput
 from dropoff.periods import to_micros
+from dropoff.project.wording import Rule
 from dropoff.query import Params, Query, number, one
 from dropoff.store.base import Store
-from dropoff.wording import Rule
 
 FEW = 5
 """Where fewer have it, or have it not, at a place, nobody there is called the best or the worst."""

@@ -8,17 +8,17 @@ from itertools import groupby
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from dropoff import annotations
 from dropoff.analyse import select
 from dropoff.analyse.aggregates import written
 from dropoff.analyse.answers import Number, instant
 from dropoff.analyse.maturity import Maturity
 from dropoff.analyse.stats import wilson
 from dropoff.analyse.young import Cohorts, Step, Waits, Young
-from dropoff.annotations import Mark
 from dropoff.errors import InvalidInput
 from dropoff.metrics import QUANTILES, Metric
 from dropoff.periods import MICROSECOND, Period, midnight, to_micros
+from dropoff.project import annotations
+from dropoff.project.annotations import Mark
 from dropoff.query import MULTIPLE, NONE, Query
 from dropoff.store.base import Store
 from dropoff.store.sql import PHYSICAL, STAGES, Dialect

@@ -16,8 +16,8 @@ from dropoff.analyse.remembered import Kept, Remembered, is_current
 from dropoff.analyse.stats import SIGNIFICANT
 from dropoff.analyse.young import Step, Waits
 from dropoff.errors import InvalidInput
-from dropoff.experiments import GOALS
 from dropoff.periods import Period
+from dropoff.project.experiments import GOALS
 from dropoff.query import Params, Query, one
 from dropoff.store.base import Store
 

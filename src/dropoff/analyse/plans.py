@@ -6,7 +6,7 @@ from typing import Any
 
 from dropoff.analyse import power
 from dropoff.errors import InvalidInput
-from dropoff.experiments import PLANNED
+from dropoff.project.experiments import PLANNED
 from dropoff.query import Params, number, one
 
 HORIZONS = ("sequential", "fixed")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from dropoff.analyse.sequential import boundary, rho
 from dropoff.analyse.stats import SIGNIFICANT
 from dropoff.errors import InvalidInput
-from dropoff.experiments import PLANNED
+from dropoff.project.experiments import PLANNED
 
 
 class Design(NamedTuple):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dropoff.analyse.stats import Comparison
 from dropoff.errors import InvalidInput
-from dropoff.experiments import PLANNED
+from dropoff.project.experiments import PLANNED
 
 FAIR = 0.001
 """Below this p-value a sample ratio is not the intended one."""

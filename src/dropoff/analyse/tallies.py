@@ -10,7 +10,7 @@ import polars as pl
 
 from dropoff.analyse.attempts import Array
 from dropoff.events import MICROS
-from dropoff.funnels import Funnel
+from dropoff.project.funnels import Funnel
 
 
 def count(found: pl.DataFrame, funnel: Funnel, by: Sequence[str] = ()) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from dropoff.funnels import Funnel
+from dropoff.project.funnels import Funnel
 
 
 class History:

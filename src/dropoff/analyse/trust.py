@@ -10,7 +10,7 @@ from dropoff.analyse.exposures import DIMENSIONS
 from dropoff.analyse.sequential import FAIR
 from dropoff.analyse.sequential import sample_ratio as ratio_of
 from dropoff.analyse.stats import ENOUGH
-from dropoff.experiments import Experiment
+from dropoff.project.experiments import Experiment
 from dropoff.query import NONE
 
 MIXED = 0.01

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from dropoff.wording import Rule
+from dropoff.project.wording import Rule
 
 SLOT = "<…>"
 """Stands for what the texts themselves show to be filled in."""

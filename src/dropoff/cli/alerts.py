@@ -135,7 +135,7 @@ def ping_receiver(
 ) -> None:
     """Send a made notice to a receiver, at once. Needs no data and no server. Exit code 1 where it is not taken."""
     from dropoff.notify.texts import made
-    from dropoff.parts import open_notifier
+    from dropoff.server.parts import open_notifier
 
     settings = settings_of()
     named = {each.name: each for each in settings.receivers}

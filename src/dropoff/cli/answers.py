@@ -29,13 +29,13 @@ def builtins(value: Any) -> Any:
 
 
 def settings_of(**given: Any) -> Any:
-    from dropoff.settings import load
+    from dropoff.project.settings import load
 
     return load(**given)
 
 
 def connected(data: Path | None) -> Any:
-    from dropoff.connect import connect
+    from dropoff.server.connect import connect
 
     return connect(settings_of(data=data))
 
@@ -43,8 +43,8 @@ def connected(data: Path | None) -> Any:
 def control_of(data: Path | None, *, create: bool = False) -> Any:
     from contextlib import closing
 
-    from dropoff.connect import check_data
-    from dropoff.parts import EMBEDDED, control_address, open_control
+    from dropoff.server.connect import check_data
+    from dropoff.server.parts import EMBEDDED, control_address, open_control
 
     settings = settings_of(data=data)
     if control_address(settings) == EMBEDDED and not create:

@@ -25,7 +25,7 @@ def create_key(
     data: Data = None,
 ) -> None:
     """Make a key and print its secret: this is the only time."""
-    from dropoff import access
+    from dropoff.control import access
 
     with control_of(data, create=True) as control:
         print(access.create_key(control, name, kind, time.time()))  # noqa: T201 - the secret alone, for scripts
@@ -34,7 +34,7 @@ def create_key(
 @keys_app.command("list")
 def list_keys(data: Data = None, json: Json = False) -> None:
     """The keys there are, without their secrets."""
-    from dropoff import access
+    from dropoff.control import access
 
     with control_of(data) as control:
         found = access.list_keys(control)
@@ -48,7 +48,7 @@ def list_keys(data: Data = None, json: Json = False) -> None:
 @keys_app.command("revoke")
 def revoke_key(name: Annotated[str, typer.Argument(help="its name")], data: Data = None) -> None:
     """Forget a key. It stops working within two seconds."""
-    from dropoff import access
+    from dropoff.control import access
 
     with control_of(data) as control:
         access.revoke_key(control, name)
@@ -65,7 +65,7 @@ def list_rejected(
 @rejected_app.command("replay")
 def replay_rejected(data: Data = None, json: Json = False) -> None:
     """Try all refused events again; those that pass now are taken and forgotten here."""
-    from dropoff.importing import replay
+    from dropoff.jobs.importing import replay
 
     with connected(data) as connection:
         show(replay(connection), json, terminal().imported)

@@ -41,7 +41,7 @@ def given_of(**given: Any) -> dict[str, list[str]]:
 
 def json_of(definition: Path | None) -> str | None:
     """The funnel in a file as the parameter `definition`."""
-    from dropoff.funnels import parse_file
+    from dropoff.project.funnels import parse_file
 
     return None if definition is None else parse_file(definition).to_json().decode()
 

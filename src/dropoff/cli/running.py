@@ -24,7 +24,7 @@ def serve(
     store: Annotated[str | None, typer.Option(help="address of the store: clickhouse://…, … [embedded]")] = None,
 ) -> None:
     """Take events, process them, and show the dashboard; or one of these alone."""
-    from dropoff import serve as server
+    from dropoff.server import serve as server
 
     settings = settings_of(data=data, host=host, port=port, role=role, queue=queue, store=store)
     server.run(settings, Console(stderr=True, highlight=False))
@@ -40,7 +40,7 @@ def demo(
     generate_only: Annotated[bool, typer.Option("--generate-only", help="print the events as NDJSON and stop")] = False,
 ) -> None:
     """Open a running dashboard on generated, realistic conversations (docs/demo.md says what is planted in them)."""
-    from dropoff import serve as server
+    from dropoff.server import serve as server
 
     if generate_only:
         server.print_demo(conversations, seed, sys.stdout.buffer)
@@ -58,7 +58,7 @@ def import_files(
     json: Json = False,
 ) -> None:
     """Import files through the same door as HTTP. A second time, everything is a duplicate."""
-    from dropoff.importing import import_all
+    from dropoff.jobs.importing import import_all
 
     result = import_all(settings_of(data=data), files, format, map, Console(stderr=True, quiet=json, highlight=False))
     show(result, json, terminal().imported)
@@ -74,7 +74,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Write every table as a Parquet file, test traffic included, with a manifest of rows and checksums."""
-    from dropoff.exporting import export as export_all
+    from dropoff.jobs.exporting import export as export_all
 
     names = [name.strip() for name in tables.split(",") if name.strip()]
     console = Console(stderr=True, quiet=json, highlight=False)
@@ -89,7 +89,7 @@ def copy(
     json: Json = False,
 ) -> None:
     """Carry the data over to another store and compare both. Again, it goes on where it stopped."""
-    from dropoff.copying import copy as copy_all
+    from dropoff.jobs.copying import copy as copy_all
 
     result = copy_all(settings_of(data=data), to, Console(stderr=True, quiet=json, highlight=False), control)
     show(result, json, terminal().copied)
@@ -112,9 +112,9 @@ def enrich(
     json: Json = False,
 ) -> None:
     """Label prospects' messages for bots that do not: intent and sentiment, wherever the bot sent neither."""
-    from dropoff import enrich as enriching
-    from dropoff.labelling import LabelRules, load
+    from dropoff.jobs import enrich as enriching
     from dropoff.periods import parse_instant, parse_zone, to_micros
+    from dropoff.project.labelling import LabelRules, load
 
     settings = settings_of(data=data)
     zone = parse_zone(timezone or settings.timezone)

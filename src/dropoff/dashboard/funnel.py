@@ -9,7 +9,7 @@ from starlette.responses import Response
 from dropoff.dashboard import formats, funnel_trend, words
 from dropoff.dashboard.charts import funnel_chart
 from dropoff.dashboard.frame import COMMON, Analytics, Params, query, question, url
-from dropoff.funnels import EVENT
+from dropoff.project.funnels import EVENT
 from dropoff.query import REST
 
 _PARAMETERS = (*COMMON, "name", "definition", "mode", "threshold", "by", "interval")

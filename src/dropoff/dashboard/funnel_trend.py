@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from dropoff.dashboard import formats
 from dropoff.dashboard.charts import inert, marks, over_time, short
 from dropoff.dashboard.trends import MOST_DOTS, end_of_link
-from dropoff.funnels import UNTIMED
+from dropoff.project.funnels import UNTIMED
 
 Link = Callable[..., str]
 """From the ends `from` and `to` to the address of the conversations that entered between them."""

@@ -6,7 +6,7 @@ import msgspec
 from fastapi import FastAPI
 
 from dropoff.events import Envelope
-from dropoff.funnels import Funnel
+from dropoff.project.funnels import Funnel
 
 
 def describe_what_is_no_model(app: FastAPI) -> None:

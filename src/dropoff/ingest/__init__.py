@@ -1,0 +1,1 @@
+"""The HTTP door: events come in, and are answered when they are on disk."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from dropoff.access import Access
+from dropoff.control.access import Access
 from dropoff.errors import Unavailable
 from dropoff.events import MAX_BODY_BYTES, Receipt
 from dropoff.ingest.metrics import ACCEPTED, REJECTED

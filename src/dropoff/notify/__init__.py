@@ -1,0 +1,1 @@
+"""Messages to people and programs: receivers, signatures, silences, an outbox that survives kills."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from dropoff.errors import InvalidInput
 from dropoff.notify.base import Letter, Message, NotSent
-from dropoff.receivers import Receiver
+from dropoff.project.receivers import Receiver
 
 
 class AppriseNotifier:

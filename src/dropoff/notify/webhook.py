@@ -13,7 +13,7 @@ import msgspec
 from standardwebhooks import Webhook
 
 from dropoff.notify.base import Letter, Message, NotSent
-from dropoff.receivers import Receiver
+from dropoff.project.receivers import Receiver
 
 RETRIED = (408, 425, 429)
 """Beside 5xx: answers after which the same message may be taken later. Any other refusal is final."""

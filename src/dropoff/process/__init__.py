@@ -1,0 +1,1 @@
+"""From the queue to the store: steps, fold, attribution, and the worker that runs them."""

@@ -20,12 +20,12 @@ from dropoff.notify.base import Carrier, Letter, NotSent
 from dropoff.notify.outbox import GIVE_UP, backoff
 from dropoff.notify.texts import inert
 from dropoff.periods import Period
+from dropoff.project.schedules import Schedule
 from dropoff.query import Params
 from dropoff.report.reports import File
 from dropoff.report.sent import Kept, Memory, Sending, begun, ended, report_id
 from dropoff.report.spans import pinned, spans
 from dropoff.report.value import Report, Runs
-from dropoff.schedules import Schedule
 
 log = structlog.get_logger()
 

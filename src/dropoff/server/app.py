@@ -19,23 +19,23 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 
-from dropoff import access
-from dropoff.access import Access
+from dropoff.control import access
+from dropoff.control.access import Access
 from dropoff.dashboard.alerts_page import Office
 from dropoff.dashboard.api import api, params
 from dropoff.dashboard.desk import Desk, with_desk
 from dropoff.dashboard.filters import Filters, with_filters
 from dropoff.dashboard.pages import login_page, pages, safe_path
 from dropoff.dashboard.reports_page import Shelf
-from dropoff.engine import Engine
 from dropoff.errors import DropoffError, InvalidInput, Unauthorized
 from dropoff.events import Receipt
-from dropoff.guard import Guard, problem
 from dropoff.ingest import metrics
 from dropoff.ingest.door import Door, append, dead, replay_dead
 from dropoff.intake import Intake, Rejection
+from dropoff.project.settings import Settings
 from dropoff.query import number
-from dropoff.settings import Settings
+from dropoff.server.engine import Engine
+from dropoff.server.guard import Guard, problem
 from dropoff.store import stream
 from dropoff.store.base import Part
 

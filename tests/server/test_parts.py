@@ -11,13 +11,13 @@ import httpx
 import pytest
 
 from brokers import NatsServer
-from dropoff.access import ADMIN, WRITE, Access, create_key
-from dropoff.app import web
-from dropoff.connect import Import, connect
-from dropoff.engine import Engine
+from dropoff.control.access import ADMIN, WRITE, Access, create_key
 from dropoff.errors import InvalidInput, Unavailable
-from dropoff.parts import control_address, open_control, open_queue, open_store, parse
-from dropoff.settings import Settings, load
+from dropoff.project.settings import Settings, load
+from dropoff.server.app import web
+from dropoff.server.connect import Import, connect
+from dropoff.server.engine import Engine
+from dropoff.server.parts import control_address, open_control, open_queue, open_store, parse
 from worlds import event
 
 NATS = "nats://127.0.0.1:4222/events"

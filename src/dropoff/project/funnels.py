@@ -14,10 +14,10 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec import Struct, field
 
-from dropoff.custom import NAME, Condition, conditions
 from dropoff.errors import InvalidEvent, InvalidInput, did_you_mean, no_toml
 from dropoff.events import MAX_NAME_LENGTH, event_type_of
 from dropoff.periods import MICROSECOND, parse_duration
+from dropoff.project.custom import NAME, Condition, conditions
 from dropoff.query import PROPERTY, dimension
 
 ANY_EVENT = "*"

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from dropoff.cli import app
-from dropoff.connect import Local
-from dropoff.engine import Engine
-from dropoff.enrich import FIRST_REVISION, enrich
 from dropoff.errors import InvalidInput
-from dropoff.labelling import Label, LabelRules, Rules, ask, load
-from dropoff.settings import load as load_settings
+from dropoff.jobs.enrich import FIRST_REVISION, enrich
+from dropoff.project.labelling import Label, LabelRules, Rules, ask, load
+from dropoff.project.settings import load as load_settings
+from dropoff.server.connect import Local
+from dropoff.server.engine import Engine
 from worlds import EMBEDDED, Dict, event, in_memory, minute, outcome, received, retracted, sent, started
 
 WORDS = LabelRules.model_validate(

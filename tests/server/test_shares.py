@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dropoff.control.sqlite import SqliteControl
 from dropoff.errors import Unavailable
-from dropoff.shares import LEASE_SECONDS, Shares, Worker, share
+from dropoff.server.shares import LEASE_SECONDS, Shares, Worker, share
 
 PARTITIONS = 16
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from dropoff.pasts import KEPT, PREFIX, Pasts, Room
 from dropoff.process import past
 from dropoff.process.fold import Rules
 from dropoff.process.worker import made_by
-from dropoff.settings import load
+from dropoff.project.settings import load
+from dropoff.server.pasts import KEPT, PREFIX, Pasts, Room
 from dropoff.store.base import Change, Store
 from worlds import START, Dict, drain, payload, received, refusals, started
 
@@ -80,7 +80,7 @@ def store(source: Store, new: Dict) -> None:
 
 
 def test_what_a_killed_process_left_the_next_removes_and_nothing_else(tmp_path: Path):
-    hold = "import sys; from pathlib import Path; from dropoff.pasts import Room; room = Room(Path(sys.argv[1]))"
+    hold = "import sys; from pathlib import Path; from dropoff.server.pasts import Room; room = Room(Path(sys.argv[1]))"
     command = [sys.executable, "-c", f"{hold}; print(room.place(), flush=True); input()", str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout

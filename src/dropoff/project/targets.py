@@ -6,10 +6,10 @@ from datetime import date, timedelta
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from dropoff.custom import CustomMetric
 from dropoff.errors import InvalidInput, Unknown
 from dropoff.metrics import METRICS, Metric
 from dropoff.periods import MICROSECOND, Period, midnight
+from dropoff.project.custom import CustomMetric
 
 Per = Literal["day", "week", "month"]
 PER: tuple[Per, ...] = ("day", "week", "month")

@@ -11,20 +11,20 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from dropoff import targets as wanted
-from dropoff.annotations import Annotation, Mark, marks
-from dropoff.custom import CustomMetric, check_name
 from dropoff.errors import InvalidInput, Unknown, no_toml
 from dropoff.events import channel_of
-from dropoff.experiments import Experiment
-from dropoff.funnels import named
-from dropoff.labelling import LabelRules
 from dropoff.metrics import HORIZON, MOST_DAYS, STEP_DAYS
 from dropoff.periods import parse_zone
+from dropoff.project import targets as wanted
+from dropoff.project.annotations import Annotation, Mark, marks
+from dropoff.project.custom import CustomMetric, check_name
+from dropoff.project.experiments import Experiment
+from dropoff.project.funnels import named
+from dropoff.project.labelling import LabelRules
+from dropoff.project.receivers import Receiver, check_names
+from dropoff.project.schedules import Schedule
+from dropoff.project.wording import WordingRule
 from dropoff.query import TestTraffic
-from dropoff.receivers import Receiver, check_names
-from dropoff.schedules import Schedule
-from dropoff.wording import WordingRule
 
 FILE = "dropoff.toml"
 

@@ -18,13 +18,13 @@ import uvicorn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dropoff.access import Access
-from dropoff.app import ServerFile, check_exposure, first_admin_token, web
-from dropoff.connect import log_to_stderr
+from dropoff.control.access import Access
 from dropoff.demo import generate
-from dropoff.engine import Engine
 from dropoff.errors import Unavailable
-from dropoff.settings import Settings
+from dropoff.project.settings import Settings
+from dropoff.server.app import ServerFile, check_exposure, first_admin_token, web
+from dropoff.server.connect import log_to_stderr
+from dropoff.server.engine import Engine
 
 _DEMO = "demo"
 

@@ -20,17 +20,17 @@ from typer.testing import CliRunner
 from brokers import NatsServer, name_of
 from clickhouse_http import PASSWORD, USER, endpoint
 from dropoff import terminal
-from dropoff.access import Access, create_key, list_keys
 from dropoff.cli import app
-from dropoff.connect import connect
+from dropoff.control.access import Access, create_key, list_keys
 from dropoff.control.sqlite import SqliteControl
-from dropoff.copying import Digest, copy
 from dropoff.demo import generate
 from dropoff.errors import InvalidInput
-from dropoff.importing import import_all
-from dropoff.parts import open_control, open_queue
-from dropoff.serve import _today
-from dropoff.settings import Settings, load
+from dropoff.jobs.copying import Digest, copy
+from dropoff.jobs.importing import import_all
+from dropoff.project.settings import Settings, load
+from dropoff.server.connect import connect
+from dropoff.server.parts import open_control, open_queue
+from dropoff.server.serve import _today
 from dropoff.store import sql
 from dropoff.store.duckdb import DuckStore
 from dropoff.store.tables import TABLES
@@ -297,7 +297,7 @@ SqliteControl.put = put_and_die
 """
 DIE_LATER = """
 import os
-import dropoff.copying as copying
+import dropoff.jobs.copying as copying
 copying.refresh = lambda *_: os.kill(os.getpid(), 9)
 """
 

@@ -10,17 +10,17 @@ import pytest
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import is_typeddict
 
-from dropoff import access
-from dropoff.access import Access, create_key, revoke_key
 from dropoff.analyse.analytics import PARAMETERS
-from dropoff.app import ServerFile, check_exposure, first_admin_token, web
+from dropoff.control import access
+from dropoff.control.access import Access, create_key, revoke_key
 from dropoff.dashboard import shapes
 from dropoff.dashboard.frame import CONTENT_SECURITY_POLICY
-from dropoff.engine import Engine
 from dropoff.errors import InvalidInput, Unavailable
 from dropoff.events import Receipt
 from dropoff.intake import read_events
-from dropoff.settings import load
+from dropoff.project.settings import load
+from dropoff.server.app import ServerFile, check_exposure, first_admin_token, web
+from dropoff.server.engine import Engine
 
 LOCAL = "local-token"
 HOST = "127.0.0.1:8787"

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropoff.annotations import Mark, shown
 from dropoff.errors import InvalidInput
 from dropoff.periods import Period, midnight, parse_period
-from dropoff.settings import load
-from dropoff.targets import Target, is_met
+from dropoff.project.annotations import Mark, shown
+from dropoff.project.settings import load
+from dropoff.project.targets import Target, is_met
 
 NEW_YORK = "America/New_York"
-DOC = Path(__file__).parents[1] / "docs/dashboards.md"
+DOC = Path(__file__).parents[2] / "docs/dashboards.md"
 
 
 def test_the_examples_of_the_docs_are_taken():

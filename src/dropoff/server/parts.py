@@ -12,10 +12,10 @@ from dropoff.control.sqlite import SqliteControl
 from dropoff.errors import InvalidInput
 from dropoff.notify.base import Correspondent
 from dropoff.notify.webhook import WebhookNotifier
+from dropoff.project.receivers import Receiver
+from dropoff.project.settings import Settings
 from dropoff.queue.base import Queue
 from dropoff.queue.sqlite import SqliteQueue
-from dropoff.receivers import Receiver
-from dropoff.settings import Settings
 from dropoff.store.base import Store
 from dropoff.store.duckdb import DuckStore, PassingStore
 

@@ -24,14 +24,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from dropoff.aggregate.rollups import refresh
-from dropoff.connect import Connection, connect, identity
 from dropoff.control.base import Control
-from dropoff.engine import plan_of, rules_of
 from dropoff.errors import InvalidInput
-from dropoff.parts import EMBEDDED, has_shared_store, open_control, open_store
 from dropoff.process import frames
 from dropoff.process.worker import made_by
-from dropoff.settings import Settings
+from dropoff.project.settings import Settings
+from dropoff.server.connect import Connection, connect, identity
+from dropoff.server.engine import plan_of, rules_of
+from dropoff.server.parts import EMBEDDED, has_shared_store, open_control, open_store
 from dropoff.store.base import Change, Part, Store
 from dropoff.store.tables import TABLES
 

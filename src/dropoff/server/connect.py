@@ -16,19 +16,19 @@ import polars as pl
 import pyarrow as pa
 import structlog
 
-from dropoff.access import run_of
 from dropoff.analyse.conversations import COLUMNS
-from dropoff.app import SERVER_FILE
+from dropoff.control.access import run_of
 from dropoff.control.base import Control
 from dropoff.dashboard import spreadsheet
-from dropoff.engine import Engine, Jobs
 from dropoff.errors import Conflict, DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
 from dropoff.events import Receipt
 from dropoff.ingest.door import append, dead, replay_dead
 from dropoff.intake import Intake, Rejection, read_events
-from dropoff.parts import EMBEDDED, has_shared_store
+from dropoff.project.settings import Settings
 from dropoff.query import Params
-from dropoff.settings import Settings
+from dropoff.server.app import SERVER_FILE
+from dropoff.server.engine import Engine, Jobs
+from dropoff.server.parts import EMBEDDED, has_shared_store
 from dropoff.store import stream
 from dropoff.store.base import Part
 

@@ -8,8 +8,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from dropoff import access
-from dropoff.access import Access
+from dropoff.control import access
+from dropoff.control.access import Access
 from dropoff.dashboard.api import refuse
 from dropoff.dashboard.frame import error_page
 from dropoff.errors import DropoffError, Unauthorized

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropoff.errors import InvalidInput
-from dropoff.funnels import ATTRIBUTIONS, MODES, RE_ENTRIES, UNITS, Funnel, parse, parse_json
+from dropoff.project.funnels import ATTRIBUTIONS, MODES, RE_ENTRIES, UNITS, Funnel, parse, parse_json
 
 TWO = [{"event": "qualified"}, {"event": "meeting_booked"}]
 WHOLE = {

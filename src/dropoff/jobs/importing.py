@@ -8,10 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dropoff.connect import Connection, Import, connect
 from dropoff.events import Receipt
 from dropoff.intake import read_each, rejection
-from dropoff.settings import Settings
+from dropoff.project.settings import Settings
+from dropoff.server.connect import Connection, Import, connect
 from dropoff.sources import MappingFile, load_mapping, open_source
 
 _SHOWN = 20

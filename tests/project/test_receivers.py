@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from dropoff.errors import InvalidInput
-from dropoff.parts import open_notifier
-from dropoff.receivers import Receiver
-from dropoff.settings import load
+from dropoff.project.receivers import Receiver
+from dropoff.project.settings import load
+from dropoff.server.parts import open_notifier
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 URL = "https://hooks.example/services/T0ABCDEF/secretpath"
@@ -91,7 +91,7 @@ def test_secrets_come_from_a_file_or_the_environment(tmp_path: Path, monkeypatch
 
 
 def test_the_command_of_the_documentation_makes_a_secret():
-    text = (Path(__file__).parents[1] / "docs/notifications.md").read_text()
+    text = (Path(__file__).parents[2] / "docs/notifications.md").read_text()
     (command,) = [line.strip() for line in text.splitlines() if line.startswith('    echo "whsec_')]
     made = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout.strip()
     assert receiver(secret=made).key() == made

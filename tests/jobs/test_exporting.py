@@ -17,13 +17,13 @@ import pytest
 from rich.console import Console
 
 from dropoff import terminal
-from dropoff.access import create_key
-from dropoff.connect import connect
+from dropoff.control.access import create_key
 from dropoff.control.sqlite import SqliteControl
 from dropoff.errors import InvalidInput
-from dropoff.exporting import UNFINISHED, export
-from dropoff.importing import import_all
-from dropoff.settings import Settings, load
+from dropoff.jobs.exporting import UNFINISHED, export
+from dropoff.jobs.importing import import_all
+from dropoff.project.settings import Settings, load
+from dropoff.server.connect import connect
 from dropoff.sources import open_source
 from dropoff.store import sql, stream
 from dropoff.store.base import Part
@@ -177,7 +177,7 @@ def test_a_directory_with_anything_else_is_refused(settings: Settings, tmp_path:
 
 DIE = """
 import os
-import dropoff.exporting as exporting
+import dropoff.jobs.exporting as exporting
 keep, kept = exporting._keep, []
 def keep_and_die(*given):
     keep(*given)
@@ -188,7 +188,7 @@ exporting._keep = keep_and_die
 """
 DIE_NAMING = """
 import os
-import dropoff.exporting as exporting
+import dropoff.jobs.exporting as exporting
 replace = exporting._replace
 def die(path, content):
     if path.name == "manifest.json":

@@ -12,10 +12,10 @@ from tempfile import gettempdir, mkdtemp
 from typing import Any, NamedTuple
 
 from dropoff.errors import Unavailable
-from dropoff.parts import has_shared_store, open_past_store
 from dropoff.process import past
 from dropoff.process.fold import Rules
-from dropoff.settings import Settings
+from dropoff.project.settings import Settings
+from dropoff.server.parts import has_shared_store, open_past_store
 from dropoff.store.base import Store
 
 KEPT = 2

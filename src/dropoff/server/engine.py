@@ -30,7 +30,16 @@ from dropoff.ingest import metrics
 from dropoff.notify.base import Correspondent, Notice
 from dropoff.notify.delivery import Delivery
 from dropoff.notify.outbox import Outbox
-from dropoff.parts import (
+from dropoff.process.fold import Rules
+from dropoff.process.worker import Tally, Worker
+from dropoff.project.settings import Settings
+from dropoff.project.wording import rules as wording_rules
+from dropoff.query import Params
+from dropoff.queue.base import Lag, Queue, Shared
+from dropoff.report.job import Post
+from dropoff.report.reports import Reports
+from dropoff.report.sent import Memory
+from dropoff.server.parts import (
     EMBEDDED,
     check_role,
     has_shared_store,
@@ -39,18 +48,9 @@ from dropoff.parts import (
     open_queue,
     open_store,
 )
-from dropoff.pasts import Pasts
-from dropoff.process.fold import Rules
-from dropoff.process.worker import Tally, Worker
-from dropoff.query import Params
-from dropoff.queue.base import Lag, Queue, Shared
-from dropoff.report.job import Post
-from dropoff.report.reports import Reports
-from dropoff.report.sent import Memory
-from dropoff.settings import Settings
-from dropoff.shares import LEASE_SECONDS, Shares
+from dropoff.server.pasts import Pasts
+from dropoff.server.shares import LEASE_SECONDS, Shares
 from dropoff.store.base import Store
-from dropoff.wording import rules as wording_rules
 
 log = structlog.get_logger()
 

@@ -1,0 +1,1 @@
+"""What runs once and ends: import, export, copy, enrich."""
