@@ -27,6 +27,7 @@ from dropoff.analyse import (
     own,
     patterns,
     plans,
+    remembered,
     sampling,
     search,
     segments,
@@ -150,6 +151,11 @@ class Analytics:
         self._live = live
         self._remembered = Remembered()
 
+    @property
+    def is_large(self) -> bool:
+        """Whether answers that take long may be shown that are not current."""
+        return remembered.is_large(self._store)
+
     def funnel(self, params: Params) -> dict[str, Any]:
         """Stages, rates and drop-offs of the funnel `name`, or of the `definition`, a JSON text."""
         check_parameters("funnel", params)
@@ -187,6 +193,9 @@ class Analytics:
     def dropoffs(self, params: Params) -> dict[str, Any]:
         """The drop-offs alone, by `sort`, and why those of `explain` are there."""
         check_parameters("dropoffs", params)
+        return self._kept("dropoffs", params, lambda *_: self._dropoffs(params))
+
+    def _dropoffs(self, params: Params) -> dict[str, Any]:
         asked = dropoffs.parse(params)
         answer = self.funnel({name: texts for name, texts in params.items() if name not in ("sort", "explain")})
         kept = ("period", "as_of", "definition", "drop_offs", "test_conversations")
@@ -195,39 +204,54 @@ class Analytics:
         _, chosen = self._chosen(params)
         store, query = self._asked({**params, "by": []})
         query = replace(query, now=datetime.fromisoformat(answer["as_of"]))
-        return msgspec.to_builtins(dropoffs.answer(store, query, chosen, found, asked))
+        return dropoffs.answer(store, query, chosen, found, asked)
 
     def cohorts(self, params: Params) -> dict[str, Any]:
         """Which share of those that began in each week had come to a stage at which age."""
         check_parameters("cohorts", params)
-        (store, query), interval = self._asked(params), cohorts.check_interval(one(params, "interval"))
-        if one(params, "from") is None and one(params, "to") is None:
-            query = replace(query, period=cohorts.whole(query.period, interval))
-        return msgspec.to_builtins(cohorts.answer(store, query, one(params, "stage"), interval))
+        interval, is_given = cohorts.check_interval(one(params, "interval")), "from" in params or "to" in params
+
+        def make(store: Store, query: Query) -> dict[str, Any]:
+            period = query.period if is_given else cohorts.whole(query.period, interval)
+            return cohorts.answer(store, replace(query, period=period), one(params, "stage"), interval)
+
+        return self._kept("cohorts", params, make)
 
     def experiments(self, params: Params) -> dict[str, Any]:
         """Which variant is better, of the experiment `name` or of all, and what to do."""
         check_parameters("experiments", params)
-        asked, (store, query) = experiments.parse(params), self._of_all_time(params)
+        asked = experiments.parse(params)
         whole = one(params, "from") is None and one(params, "to") is None
-        found = experiments.answer(store, query, self._planned, self._young, asked, whole=whole)
-        return _with_test(store, query, found)
+
+        def make(store: Store, query: Query) -> dict[str, Any]:
+            found = experiments.answer(store, query, self._planned, self._young, asked, whole=whole)
+            return _with_test(store, query, found)
+
+        return self._kept("experiments", params, make, self._of_all_time)
 
     def messages(self, params: Params) -> dict[str, Any]:
         """Which of the bot's messages do best and worst at their place in the conversation."""
         check_parameters("messages", params)
-        asked, (store, query) = messages.parse(params), self._asked(params)
-        return _with_test(store, query, messages.answer(store, query, self._young, self._wording, asked))
+        asked = messages.parse(params)
+
+        def make(store: Store, query: Query) -> dict[str, Any]:
+            return _with_test(store, query, messages.answer(store, query, self._young, self._wording, asked))
+
+        return self._kept("messages", params, make)
 
     def operations(self, params: Params) -> dict[str, Any]:
         """How the bot is running, and whether its data is whole. What waits now is not asked of the past."""
         check_parameters("operations", params)
         live = self._live() if one(params, "as_of") is None else health.unknown()
-        store, query = self._asked(params)
-        interval = operations.interval_of(params, query)
-        found = operations.answer(store, query, self._young, interval, live, self._remembered)
-        marks = annotations.shown(self._marks, query.period, query.now)
-        return msgspec.to_builtins(found | {"annotations": marks})
+
+        def make(store: Store, query: Query) -> dict[str, Any]:
+            found = operations.answer(store, query, self._young, operations.interval_of(params, query))
+            return found | {"annotations": annotations.shown(self._marks, query.period, query.now)}
+
+        found = self._kept("operations", params, make)
+        store, _ = self._asked(params)
+        known = msgspec.to_builtins(health.fresh(store, live)) | found["health"]
+        return found | {"health": known, "test_conversations": known["test_conversations"]}
 
     def plan(self, params: Params) -> dict[str, Any]:
         """How many units an experiment needs, and how long that takes."""
@@ -257,19 +281,26 @@ class Analytics:
     def executive(self, params: Params) -> dict[str, Any]:
         """A few metrics against target and the period before, and what changed."""
         check_parameters("executive", params)
-        store, query = self._asked(params)
-        found = executive.answer(store, query, self._registry, self._targets, self._young, self._marks)
-        return _with_test(store, query, found)
+
+        def make(store: Store, query: Query) -> dict[str, Any]:
+            found = executive.answer(store, query, self._registry, self._targets, self._young, self._marks)
+            return _with_test(store, query, found)
+
+        return self._kept("executive", params, make)
 
     def segments(self, params: Params) -> dict[str, Any]:
         """One metric by segment, and which segments truly differ; on demand beside another period."""
         check_parameters("segments", params)
-        metric, (store, query) = self._metric(params), self._asked(params)
-        segments.check_split(query)
-        answer = segments.answer(store, query, metric, self._young, segments.parse_units(params))
-        if (asked := explain.question(store, query, metric, self._young, params)) is not None:
-            answer["compare"] = explain.compared(store, asked)
-        return _with_test(store, query, answer)
+        metric = self._metric(params)
+
+        def make(store: Store, query: Query) -> dict[str, Any]:
+            segments.check_split(query)
+            answer = segments.answer(store, query, metric, self._young, segments.parse_units(params))
+            if (asked := explain.question(store, query, metric, self._young, params)) is not None:
+                answer["compare"] = explain.compared(store, asked)
+            return _with_test(store, query, answer)
+
+        return self._kept("segments", params, make)
 
     def explain(self, params: Params) -> dict[str, Any]:
         """Which segments account for the change of a metric since another period, by default the one before."""
@@ -282,8 +313,11 @@ class Analytics:
     def patterns(self, params: Params, done: Callable[[float], None] = lambda _: None) -> dict[str, Any]:
         """What won conversations do and failed ones do not. `done` is told which part is done, between 0 and 1."""
         check_parameters("patterns", params)
-        store, query = self._asked(params)
-        return _with_test(store, query, patterns.answer(store, query, params, done))
+
+        def make(store: Store, query: Query) -> dict[str, Any]:
+            return _with_test(store, query, patterns.answer(store, query, params, done))
+
+        return self._kept("patterns", params, make)
 
     def optimization(self, params: Params, done: Callable[[float], None] = lambda _: None) -> dict[str, Any]:
         """What may be done better, and what to test next; what takes long is remembered. `done` as of patterns."""
@@ -428,6 +462,19 @@ class Analytics:
         reasons = self._store.select("SELECT reason, count(*) FROM rejected_rows GROUP BY 1 ORDER BY 1").rows
         rows = [{**r, "received_at": r["received_at"].replace(tzinfo=UTC).isoformat()} for r in found]
         return {"rejected": rows, "total": sum(n for _, n in reasons), "reasons": dict(reasons)}
+
+    def _kept(
+        self, question: str, params: Params, make: Callable[[Store, Query], dict[str, Any]],
+        asked: Callable[[Params], tuple[Store, Query]] | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """What `make` says, or said lately; a copy, with which whoever gets it may do as they like."""
+        asked = asked or self._asked
+        store, query = asked(params)
+        period = query.period if asked == self._asked else None  # that of all time is another at every moment
+        texts = tuple(sorted((name, tuple(given)) for name, given in params.items()))
+
+        found = self._remembered.get(store, (question, texts, period), query.now, lambda: make(*asked(params)))
+        return msgspec.to_builtins(found.answer)
 
     def _asked(self, params: Params) -> tuple[Store, Query]:
         """The store that answers, and what it is asked: `as_of` a moment the store as it was then, and then is now."""

@@ -14,7 +14,6 @@ import polars as pl
 from dropoff.analyse import funnel, health, metrics, select, troubles, unusual
 from dropoff.analyse.answers import instant, share
 from dropoff.analyse.metrics import Cell, Sums
-from dropoff.analyse.remembered import Remembered
 from dropoff.analyse.stats import Share
 from dropoff.analyse.young import Waits, Young, at_minute
 from dropoff.metrics import METRICS, QUANTILES, Metric
@@ -28,9 +27,6 @@ EDGES = (
     0, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400, 259_200, 604_800,
 )  # fmt: skip
 """Where the parts of the response times begin, in seconds: each about two to three times the one before."""
-
-FRESH = timedelta(minutes=1)
-"""So long an answer stands while new events come in."""
 
 _HOURLY, _DAILY = timedelta(days=3), timedelta(days=180)
 
@@ -69,25 +65,11 @@ def interval_of(params: Params, query: Query) -> str:
     return "hour" if length <= _HOURLY else "day" if length <= _DAILY else "week"
 
 
-def answer(
-    store: Store, query: Query, young: Young, interval: str, live: health.Live, memory: Remembered
-) -> dict[str, Any]:
-    """The whole page. Raises `InvalidInput` for an interval that does not exist, or gives too many parts.
+def answer(store: Store, query: Query, young: Young, interval: str) -> dict[str, Any]:
+    """The whole page, but for what of its `health` is of the moment: `health.fresh`.
 
-    What was made lately is not made again, if it is at most `FRESH` old; `as_of` says of when it is.
+    Raises `InvalidInput` for an interval that does not exist, or gives too many parts.
     """
-    key = ("operations", query.period, query.where, query.include_test, query.test, interval)
-    kept = memory.recent(store, key, query.now)
-    if kept is None or abs(query.now - kept.at) > FRESH:
-        kept = memory.ask(store, key, query.now, lambda: _made(store, query, young, interval))
-    found = kept.answer
-    return found | {
-        "health": health.fresh(store, live) | found["health"],
-        "test_conversations": found["health"]["test_conversations"],
-    }
-
-
-def _made(store: Store, query: Query, young: Young, interval: str) -> dict[str, Any]:
     cuts = metrics.cuts(query.period, interval)
     recorded = select.recorded_stages(store)
     rates = _rates(store, query, interval, cuts, young.waits(store, at_minute(query), recorded), recorded)

@@ -1,11 +1,13 @@
 """Answers that take long, kept for whoever asks next: by store, question, and how much the store held.
 
 An answer is *current* while nothing has been stored since and it is at most `LIFE` old: what becomes old enough to
-count meanwhile is not in it. One that is not current may still be shown with its age, for at most `SHOWN`.
+count meanwhile is not in it. Up to `MANY` events nobody gets another one. A larger store shows at once what it has,
+its age with it (`as_of`), for at most `SHOWN`, and another thread makes it anew for whoever asks next.
 """
 
 import time
 from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, NamedTuple
@@ -18,8 +20,12 @@ LIFE = timedelta(minutes=10)
 SHOWN = timedelta(hours=1)
 PART = 0.01
 """Where events come all the time, about this part of the time is spent on making an answer anew."""
-KEPT = 32
+KEPT = 64
 """So many answers of a store are kept, the latest."""
+MANY = 1_000_000
+"""From so many events on an answer may be shown that is not current."""
+PATIENCE = timedelta(seconds=0.1)
+"""Whatever takes no longer is always made anew."""
 
 
 class Kept(NamedTuple):
@@ -36,6 +42,11 @@ def version(store: Store) -> tuple[int, ...]:
     return tuple(int(n or 0) for n in store.select(f"SELECT count(*), max(seq) FROM {PHYSICAL['events']}").rows[0])
 
 
+def is_large(store: Store) -> bool:
+    """Whether an answer may be shown that is not current."""
+    return version(store)[0] >= MANY
+
+
 class Remembered:
     """Called by any thread; of two that ask the same at once one waits for the other."""
 
@@ -44,6 +55,38 @@ class Remembered:
         self._kept = WeakKeyDictionary[Store, dict[Hashable, Kept]]()
         self._locks: dict[Hashable, Lock] = {}
         self._guard = Lock()
+        self._aside = ThreadPoolExecutor(1, "answering")
+        self._renewed: set[tuple[int, Hashable]] = set()
+
+    def get(self, store: Store, key: Hashable, now: datetime, make: Callable[[], Any]) -> Kept:
+        """The current answer; of a large store the last one, which is made anew beside whoever asks.
+
+        About `PART` of the time is spent on that, for each question.
+        """
+        kept, held = self.shown(store, key, now), version(store)
+        if kept is None or (kept.version == held and abs(now - kept.at) <= LIFE):
+            return kept or self.ask(store, key, now, make)
+        if held[0] < MANY or kept.cost <= PATIENCE:
+            return self.ask(store, key, now, make)
+        if abs(now - kept.at) > kept.cost / PART:
+            self._renew(store, key, now, make)
+        return kept
+
+    def _renew(self, store: Store, key: Hashable, now: datetime, make: Callable[[], Any]) -> None:
+        """In another thread, once at a time. Where it fails the next question tries again, at last itself."""
+        which = (id(store), key)
+
+        def renew() -> None:
+            try:
+                self.ask(store, key, now, make)
+            finally:
+                self._renewed.discard(which)
+
+        with self._guard:
+            if which in self._renewed:
+                return
+            self._renewed.add(which)
+        self._aside.submit(renew)
 
     def shown(self, store: Store, key: Hashable, now: datetime) -> Kept | None:
         """The latest answer to a question, if it is young enough to be shown."""

@@ -11,7 +11,7 @@ from dropoff.dashboard.funnel import counts_conversations, with_one_funnel
 from dropoff.query import REST
 
 _PARAMETERS = (*COMMON, "name", "definition", "mode", "threshold", "sort", "explain")
-_DEFAULTS: Params = {"sort": ["matured"], "explain": ["worst"]}
+DEFAULTS: Params = {"sort": ["matured"], "explain": ["worst"]}
 Link = Callable[..., str]
 """From parameters of the list of conversations, some replaced, to its address."""
 
@@ -30,7 +30,7 @@ def dropoffs_page(analytics: Analytics, request: Request) -> Response:
         return shown if drop is None else shown | tables(drop, listed, _link)
 
     return question(
-        analytics, request, "dropoffs.html", params, lambda: analytics.dropoffs({**_DEFAULTS, **params}), show,
+        analytics, request, "dropoffs.html", params, lambda: analytics.dropoffs({**DEFAULTS, **params}), show,
         picked=with_one_funnel,
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from dropoff.errors import InvalidInput
 
 _PARAMETERS = (*COMMON, "goal", "work")
 _GOALS = {"": "Booked, or the last", **{name: formats.label(name) for name in advice.GOALS}}
+DEFAULTS: Params = {"work": ["ready"]}
 ANSWERS = 2
 """Of an objection so many answers are shown, those that differ most."""
 
@@ -30,7 +31,7 @@ def optimization_page(analytics: Analytics, request: Request) -> Response:
             return RedirectResponse(url("/optimization", asked), 303)
     return question(
         analytics, request, "optimization.html", params,
-        lambda: analytics.optimization({"work": ["ready"], **params}), lambda answer: shown(answer, asked),
+        lambda: analytics.optimization({**DEFAULTS, **params}), lambda answer: shown(answer, asked),
         goals=_GOALS, advice=advice, findings=findings,
     )  # fmt: skip
 

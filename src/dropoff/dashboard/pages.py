@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
+from dropoff.dashboard import dropoffs, optimization, segments
 from dropoff.dashboard import filters as saved
 from dropoff.dashboard.alerts_page import Office, alerts_page, forms
 from dropoff.dashboard.cohorts import cohorts_page
@@ -17,7 +18,7 @@ from dropoff.dashboard.definitions import definitions_page
 from dropoff.dashboard.dropoffs import dropoffs_page
 from dropoff.dashboard.executive import executive_page
 from dropoff.dashboard.experiments import experiments_page
-from dropoff.dashboard.frame import STATIC, Analytics, BuiltFiles, SecurityHeaders, error_page, render
+from dropoff.dashboard.frame import STATIC, Analytics, BuiltFiles, Params, SecurityHeaders, error_page, render
 from dropoff.dashboard.funnel import funnel_page
 from dropoff.dashboard.messages import messages_page
 from dropoff.dashboard.operations import operations_page
@@ -27,6 +28,13 @@ from dropoff.dashboard.reports_page import Shelf, reports_page
 from dropoff.dashboard.segments import segments_page
 from dropoff.dashboard.trends import trends_page
 from dropoff.errors import DropoffError
+
+OPENED: tuple[tuple[str, Params], ...] = (
+    ("executive", {}), ("operations", {}), ("optimization", optimization.DEFAULTS), ("dropoffs", dropoffs.DEFAULTS),
+    ("segments", {**segments.DEFAULTS, **segments.BY}), ("cohorts", {}), ("messages", {}), ("experiments", {}),
+    ("patterns", {}),
+)  # fmt: skip
+"""What pages that take long ask when they are opened from the navigation."""
 
 
 def pages(analytics: Analytics, office: Office, shelf: Shelf, filters: saved.Filters) -> list[BaseRoute]:

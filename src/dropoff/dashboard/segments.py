@@ -13,8 +13,8 @@ from dropoff.dashboard.frame import COMMON, Analytics, Params, common, query, qu
 from dropoff.dashboard.trends import scale
 
 _PARAMETERS = (*COMMON, "metric", "by", "segment", "units", "compare", "compare_from", "compare_to", "follow")
-_DEFAULTS: Params = {"metric": ["response_rate"]}
-_BY: Params = {"by": ["channel"]}
+DEFAULTS: Params = {"metric": ["response_rate"]}
+BY: Params = {"by": ["channel"]}
 
 DIFFERENCES = 10
 """So many sentences are shown before the rest is folded away; of moves as many rows."""
@@ -26,7 +26,7 @@ Link = Callable[[Sequence[str]], str]
 def segments_page(analytics: Analytics, request: Request) -> Response:
     """`/segments`: a metric by segment, and which segments truly differ."""
     params = query(request, _PARAMETERS)
-    asked = {**_DEFAULTS, **({} if "segment" in params else _BY), **params}
+    asked = {**DEFAULTS, **({} if "segment" in params else BY), **params}
 
     def link(where: Sequence[str]) -> str:
         return url("/conversations", {**common(params), "where": list(where)})

@@ -39,6 +39,7 @@ from dropoff.queue.base import Lag, Queue, Shared
 from dropoff.report.job import Post
 from dropoff.report.reports import Reports
 from dropoff.report.sent import Memory
+from dropoff.server.ahead import Ahead
 from dropoff.server.parts import (
     EMBEDDED,
     check_role,
@@ -131,6 +132,7 @@ class Engine:
             self.sent = Memory(self.control)
         self._threads = self._workers() if self.jobs.work else None
         self._watch = self._watchers() if self.jobs.watch else ()
+        self._ahead = Ahead(self.analytics) if self.jobs.read else None
 
     @property
     def store(self) -> Store:
@@ -148,12 +150,16 @@ class Engine:
                 self._threads.start()
             for job in self._watch:
                 job.start()
+            if self._ahead:
+                self._ahead.start()
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._ahead:
+            self._ahead.stop()
         for job in reversed(self._watch):
             job.stop()
         if self._threads:

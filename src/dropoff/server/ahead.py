@@ -1,0 +1,41 @@
+"""What pages ask when they are opened, made ahead in a thread of its own, where it takes long: of a large store."""
+
+import structlog
+
+from dropoff.analyse.analytics import Analytics
+from dropoff.background import Background
+from dropoff.dashboard.pages import OPENED
+
+log = structlog.get_logger()
+
+EVERY = 300.0
+"""Seconds between two rounds: what is made in a round is about a minute's work of one core, at the very most."""
+
+
+class Ahead(Background):
+    """Asks what is asked of each page that is opened from the navigation, so that nobody waits for it.
+
+    What fails is logged, and tried again in the next round.
+    """
+
+    def __init__(self, analytics: Analytics) -> None:
+        super().__init__("ahead")
+        self._analytics = analytics
+
+    def run(self) -> None:
+        """A round, again and again."""
+        while not self.stopping.wait(EVERY if self._round() else EVERY / 10):
+            pass
+
+    def _round(self) -> bool:
+        """Whether the store is so large that there was something to do."""
+        try:
+            if not self._analytics.is_large:
+                return False
+            for question, params in OPENED:
+                if self.stopping.is_set():
+                    break
+                getattr(self._analytics, question)(params)
+        except Exception as error:  # a thread that ended would never ask again
+            log.warning("pages are not prepared now, trying again", error=repr(error))
+        return True
