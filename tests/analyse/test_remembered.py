@@ -55,11 +55,9 @@ def test_after_an_event_it_is_made_anew(make):
     kept.ask(store, "a", NOW, make)
     store.events += 1
     assert kept.current(store, "a", NOW) is None
-    shown, recent = kept.shown(store, "a", NOW), kept.recent(store, "a", NOW)
-    assert shown is recent  # made this moment
+    shown = kept.shown(store, "a", NOW)
     assert shown is not None
     assert shown.answer == 0
-    assert kept.recent(store, "a", NOW + LIFE + timedelta(seconds=1)) is None
     assert kept.ask(store, "a", NOW, make).answer == 1
 
 

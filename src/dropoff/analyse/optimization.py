@@ -127,9 +127,7 @@ def answer(store: Store, query: Query, asked: Asked, asks: Asks, remembered: Rem
     first = ("quick", *key, "from" in params or "to" in params)  # else experiments are of all time
     world = World(query.period, now, waits_of(asks.waits))
     is_ready = asked.work == "ready"
-    short = remembered.recent(store, first, now) if is_ready else None
-    if short is None:
-        short = remembered.ask(store, first, now, lambda: quick(ask, params))
+    short = (remembered.get if is_ready else remembered.ask)(store, first, now, lambda: quick(ask, params))
     if is_ready:
         long = remembered.shown(store, ("long", *key), now)
     else:

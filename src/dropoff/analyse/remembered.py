@@ -94,13 +94,6 @@ class Remembered:
             kept = self._kept.get(store, {}).get(key)
         return kept if kept is not None and abs(now - kept.at) <= SHOWN else None
 
-    def recent(self, store: Store, key: Hashable, now: datetime) -> Kept | None:
-        """The answer to a question, if it is current, or was made lately for what making it takes."""
-        kept = self.shown(store, key, now)
-        if kept is not None and abs(now - kept.at) <= min(LIFE, kept.cost / PART):
-            return kept
-        return self.current(store, key, now)
-
     def current(self, store: Store, key: Hashable, now: datetime) -> Kept | None:
         """The answer to a question, if it would be no other now."""
         kept = self.shown(store, key, now)
