@@ -274,9 +274,12 @@ class Analytics:
     def trend(self, params: Params) -> dict[str, Any]:
         """One metric over time, beside the period before."""
         check_parameters("trend", params)
-        metric, (store, query) = self._metric(params), self._asked(params)
-        interval = one(params, "interval") or "day"
-        return _with_test(store, query, metrics.trend(store, query, metric, interval, self._young, self._marks))
+        metric, interval = self._metric(params), one(params, "interval") or "day"
+
+        def make(store: Store, query: Query) -> dict[str, Any]:
+            return _with_test(store, query, metrics.trend(store, query, metric, interval, self._young, self._marks))
+
+        return self._kept("trend", params, make)
 
     def executive(self, params: Params) -> dict[str, Any]:
         """A few metrics against target and the period before, and what changed."""
@@ -414,11 +417,13 @@ class Analytics:
         stage, dropped = one(params, "stage"), one(params, "dropped")
         return custom_funnel.units(store, query, chosen, stage, dropped), custom_funnel.listed(name, stage, dropped)
 
-    def conversation(self, conversation_id: str, params: Params = MappingProxyType({})) -> dict[str, Any]:
-        """One conversation with its messages, its events, and the two that began most like it."""
+    def conversation(
+        self, conversation_id: str, params: Params = MappingProxyType({}), *, alike: bool = True
+    ) -> dict[str, Any]:
+        """One conversation with its messages, its events, and the two that began most like it (`alike`)."""
         check_parameters("conversation", params)
         store, query = self._asked(params)
-        return conversations.show(store, conversation_id, query, alike=True)
+        return conversations.show(store, conversation_id, query, alike=alike)
 
     def sample(self, params: Params) -> dict[str, Any]:
         """A few conversations to read: successful and failed ones, unlike one another."""

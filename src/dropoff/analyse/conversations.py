@@ -257,46 +257,55 @@ def show(store: Store, conversation_id: str, query: Query, *, alike: bool = Fals
     ).dicts()
     if not found:
         raise NotFound(f"there is no conversation {conversation_id!r}")
+    events = _events(store, conversation_id)
+    said = {event["id"]: event.pop("content") for event in events}
     return {
         **_present(found[0]),
-        "messages": _messages(store, conversation_id),
-        "events": _events(store, conversation_id),
+        "messages": [_present(row | {"content": said[row["event_id"]]}) for row in _messages(store, conversation_id)],
+        "events": [{**_present(event), "properties": json.loads(event["properties"])} for event in events],
         "funnel": neighbours.standing(found[0]),
     } | ({"neighbours": neighbours.nearest(store, query, found[0])} if alike else {})
 
 
-def _own_events(clause: select.Clause, conversation_id: str) -> str:
-    """The events that name the conversation, and those that name its contact and were found to be its own."""
-    key, name = clause.add(key_of(conversation_id)), clause.add(conversation_id)
-    return f"""(
-  SELECT e.*, NULL AS attributed_by FROM {PHYSICAL["events"]} e WHERE key = {key} AND conversation_id = {name}
-  UNION ALL
-  SELECT e.*, a.attributed_by FROM {PHYSICAL["attributions"]} a JOIN {PHYSICAL["events"]} e
-    ON e.key = a.key AND e.id = a.event_id AND e.contact_id = a.contact_id
-  WHERE e.conversation_id IS NULL AND a.conversation_key = {key} AND a.conversation_id = {name})"""
-
-
 def _messages(store: Store, conversation_id: str) -> list[dict[str, Any]]:
     clause = select.Clause(store.dialect)
-    events = _own_events(clause, conversation_id)
     found = store.select(
-        f"""SELECT m.*, e.content FROM {PHYSICAL["messages"]} m
-            JOIN (SELECT id, {clause.sql.content} AS content FROM {events}) e ON e.id = m.event_id
-            WHERE m.key = {clause.add(key_of(conversation_id))} AND m.conversation_id = {clause.add(conversation_id)}
-            ORDER BY m.position""",
+        f"""SELECT * FROM {PHYSICAL["messages"]}
+            WHERE key = {clause.add(key_of(conversation_id))} AND conversation_id = {clause.add(conversation_id)}
+            ORDER BY position""",
         clause.parameters,
     )
-    return [_present(row) for row in found.dicts()]
+    return found.dicts()
 
 
 def _events(store: Store, conversation_id: str) -> list[dict[str, Any]]:
+    """The events that name the conversation, and those that name its contact and were found to be its own."""
     clause = select.Clause(store.dialect)
+    key = key_of(conversation_id)
     found = store.select(
-        f"""SELECT id, event_type, timestamp, received_at, attributed_by, properties
-            FROM {_own_events(clause, conversation_id)} ORDER BY timestamp, sequence NULLS LAST, id""",
+        f"""SELECT key, event_id, contact_id, attributed_by FROM {PHYSICAL["attributions"]}
+            WHERE conversation_key = {clause.add(key)} AND conversation_id = {clause.add(conversation_id)}""",
         clause.parameters,
     )
-    return [{**_present(row), "properties": json.loads(row["properties"])} for row in found.dicts()]
+    why = {(of, event, contact): by for of, event, contact, by in found.rows}
+    # The keys as such: through a join every event would be looked at.
+    clause = select.Clause(store.dialect)
+    keys = ", ".join(map(clause.add, sorted({key, *(of for of, _, _ in why)})))
+    ids = ", ".join(map(clause.add, sorted({event for _, event, _ in why}))) or "NULL"
+    rows = store.select(
+        f"""SELECT key, contact_id, conversation_id, id, event_type, timestamp, received_at, properties,
+              {clause.sql.content} AS content
+            FROM {PHYSICAL["events"]} WHERE key IN ({keys})
+              AND (conversation_id = {clause.add(conversation_id)} OR conversation_id IS NULL AND id IN ({ids}))
+            ORDER BY timestamp, sequence NULLS LAST, id""",
+        clause.parameters,
+    ).dicts()
+    events = []
+    for row in rows:
+        of = row.pop("key"), row["id"], row.pop("contact_id")
+        if row.pop("conversation_id") is not None or of in why:
+            events.append(row | {"attributed_by": why.get(of)})
+    return events
 
 
 _MONEY = ("revenue", "cost")

@@ -67,7 +67,7 @@ def sides(analytics: Analytics, conversation: Mapping, params: Params, known: Pa
     if other is None:
         return []
     try:
-        messages = analytics.conversation(other["id"], known)["messages"]
+        messages = analytics.conversation(other["id"], known, alike=False)["messages"]
     except NotFound:  # it was retracted meanwhile
         messages = []
     here = around(conversation["messages"], other["position"])

@@ -122,8 +122,8 @@ class Analytics(Protocol):
         """One page of conversations: period, as_of, definition, conversations, total, next."""
         ...
 
-    def conversation(self, key: str, params: Params, /) -> dict:
-        """All facts of one conversation with its messages and events."""
+    def conversation(self, key: str, params: Params, /, *, alike: bool = True) -> dict:
+        """All facts of one conversation with its messages and events; `alike`: and the two that began most like it."""
         ...
 
     def filters(self) -> dict:

@@ -113,7 +113,7 @@ def _side(analytics: Analytics, name: str, examples: Sequence[tuple[Mapping, str
     example, outcome = examples[0]
     known = {key: texts for key, texts in params.items() if key in ("timezone", "as_of")}
     try:
-        messages = analytics.conversation(example["id"], known)["messages"]
+        messages = analytics.conversation(example["id"], known, alike=False)["messages"]
     except NotFound:  # it was retracted meanwhile
         messages = []
     at = example["position"] or 0
