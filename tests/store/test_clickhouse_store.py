@@ -211,19 +211,24 @@ def test_a_slot_that_becomes_dirty_while_it_is_rolled_up_stays_so(store: ClickHo
     assert store.dirty_slots() == []
 
 
+def hourly(*rows: tuple) -> pl.DataFrame:
+    schema = frames.frame_schema("metrics_hourly") | {"timestamp": pl.Datetime("us")}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
 def test_of_two_that_roll_up_one_hour_the_later_wins_and_its_cells_alone_stand(tmp_path: Path):
     first, second = open_store(tmp_path, "chdb"), open_store(tmp_path, "chdb")
     hour = datetime(2024, 1, 15, 10, tzinfo=UTC)
     bare = hour.replace(tzinfo=None)
     first.dirty_slots()
     second.dirty_slots()
-    early = [(bare, "old", "", 1.0, 1, None), (bare, "leads", "", 1.0, 1, None)]
-    second.replace_rollups([hour], [(bare, "leads", "", 2.0, 2, None)], [hour.date()], "UTC")
+    early = hourly((bare, "old", "", 1.0, 1, None), (bare, "leads", "", 1.0, 1, None))
+    second.replace_rollups([hour], hourly((bare, "leads", "", 2.0, 2, None)), [hour.date()], "UTC")
     first.replace_rollups([hour], early, [hour.date()], "UTC")
     for table in ("metrics_hourly", "metrics_daily"):
         assert second.select(f"SELECT metric_name, value FROM {table}").rows == [("leads", 2.0)]
     second.dirty_slots()
-    second.replace_rollups([hour], [], [hour.date()], "UTC")
+    second.replace_rollups([hour], hourly(), [hour.date()], "UTC")
     assert first.select("SELECT * FROM metrics_hourly").rows == []
     first.close()
     second.close()

@@ -5,15 +5,16 @@ no care of their own. Which buckets are due the store notes in the transaction t
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+import polars as pl
+
 from dropoff.analyse import select
-from dropoff.analyse.metrics import Cell, Sums, measure, value_of
+from dropoff.analyse.metrics import measure_all
 from dropoff.metrics import METRICS, Metric
 from dropoff.periods import Period
 from dropoff.query import NO_TEST_RULES, Query, TestTraffic
@@ -40,17 +41,6 @@ class Plan:
         return hashlib.sha256(repr([self, *self.metrics(recorded)]).encode()).hexdigest()[:16]
 
 
-class Row(NamedTuple):
-    """A row of `metrics_hourly`; `timestamp` is the instant at which the local hour begins."""
-
-    timestamp: datetime
-    metric_name: str
-    segment: str
-    value: float | None
-    numerator: Decimal
-    denominator: Decimal | None
-
-
 class Refreshed(NamedTuple):
     """How many buckets were computed anew."""
 
@@ -71,9 +61,8 @@ def refresh(store: Store, plan: Plan, now: datetime) -> Refreshed:
     days = sorted({hour.astimezone(zone).date() for hour in hours})
     for part in _runs(days):
         inside = [h for h in hours if part[0] <= h.astimezone(zone).date() <= part[-1]]
-        store.replace_rollups(
-            inside, list(_hourly(store, plan, plan.metrics(recorded), inside, now)), part, plan.timezone
-        )
+        rows = _hourly(store, plan, plan.metrics(recorded), inside, now)
+        store.replace_rollups(inside, rows, part, plan.timezone)
     store.forget_slots(slots)
     return Refreshed(len(hours), len(days))
 
@@ -98,22 +87,23 @@ def _runs(days: Sequence[date]) -> Iterator[list[date]]:
 
 def _hourly(
     store: Store, plan: Plan, metrics: Sequence[Metric], hours: Sequence[datetime], now: datetime
-) -> Iterator[Row]:
-    """The rows of these hours. Days are the sums of their hours, so they need no look at the facts."""
-    wanted = {hour.replace(tzinfo=None) for hour in hours}
+) -> pl.DataFrame:
+    """The rows of `metrics_hourly` of these hours. Days are the sums of their hours, and need no look at the facts."""
     period = Period(hours[0], hours[-1] + HOUR, plan.timezone)
     bucket = store.dialect.local_hour("moment", plan.timezone)
+    wanted = pl.Series([hour.astimezone(UTC).replace(tzinfo=None) for hour in hours], dtype=pl.Datetime("us"))
+    parts = []
     for dimension in (None, *plan.dimensions):
-        found = measure(store, Query(period, now, by=dimension, test=plan.test), metrics, bucket, bounded=False)
-        for metric in metrics:
-            yield from _of_metric(metric, dimension, (c for c in found[metric.name].items() if c[0].bucket in wanted))
-
-
-def _of_metric(metric: Metric, dimension: str | None, cells: Iterable[tuple[Cell, Sums]]) -> Iterator[Row]:
-    for cell, sums in cells:
-        if not sums.numerator and not sums.denominator:
-            continue  # nothing happened
-        segment = "" if dimension is None else f"{dimension}={cell.segment}"
-        yield Row(
-            cell.bucket, metric.name, segment, value_of(metric, sums), sums.numerator or Decimal(0), sums.denominator
+        found = measure_all(store, Query(period, now, by=dimension, test=plan.test), metrics, bucket)
+        segment = pl.lit("") if dimension is None else pl.lit(f"{dimension}=") + pl.col("segment")
+        parts.append(found.with_columns(segment.alias("segment"), pl.col("bucket").cast(pl.Datetime("us"))))
+    n, d = (pl.col(name).cast(pl.Float64) for name in ("numerator", "denominator"))
+    value = pl.when("counts").then(n).when(d != 0).then(n / d)
+    return (
+        pl.concat(parts)
+        .filter(pl.col("bucket").is_in(wanted.implode()))
+        .select(
+            pl.col("bucket").alias("timestamp"), pl.col("metric").alias("metric_name"), "segment",
+            value.alias("value"), "numerator", "denominator",
         )
+    )  # fmt: skip

@@ -8,6 +8,8 @@ from itertools import groupby
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+import polars as pl
+
 from dropoff.analyse import select
 from dropoff.analyse.aggregates import written
 from dropoff.analyse.answers import Number, instant
@@ -98,6 +100,46 @@ def measure(
     `bounded`: the rarer values of many are taken together.
     """
     clause = select.Clause(store.dialect)
+    text, groups = _statement(query, clause, metrics, bucket, bounded=bounded)
+    found: dict[str, dict[Cell, Sums]] = {metric.name: {} for metric in metrics}
+    for part, segment, moment, currency, numbers, quantiles in store.select(text, clause.parameters).rows:
+        for metric, sums in _read(groups[part], numbers, quantiles):
+            if sums.numerator or sums.denominator or sums.beside:
+                found[metric.name][Cell(segment, moment, currency)] = sums
+    return found
+
+
+def measure_all(store: Store, query: Query, metrics: Sequence[Metric], bucket: str) -> pl.DataFrame:
+    """The sums of metrics that can be added up, as rows: `bucket`, `segment`, `metric`, `numerator`, `denominator`.
+
+    The denominator of a count is null, as is that of a rate of nothing; `counts` tells which. Rows of nothing are left
+    out. The same statement as that of `measure`, for where there are so many that each by itself would take too long.
+    """
+    clause = select.Clause(store.dialect)
+    text, groups = _statement(query, clause, metrics, bucket, bounded=False)
+    rows = store.frame(text, clause.parameters)
+    parts = [_long(rows.filter(pl.col("part") == part), group) for part, group in enumerate(groups)]
+    return pl.concat(parts).filter((pl.col("numerator") != 0) | (pl.col("denominator") != 0))
+
+
+def _long(rows: pl.DataFrame, metrics: Sequence[Metric]) -> pl.DataFrame:
+    """A row for each metric, whose numbers `_part` wrote beside one another."""
+    columns = [
+        pl.lit(pl.Series([[metric.name for metric in metrics]])).first().alias("metric"),
+        pl.lit(pl.Series([[metric.denominator is None for metric in metrics]])).first().alias("counts"),
+        pl.col("numbers").list.gather_every(3).alias("numerator"),
+        pl.col("numbers").list.gather_every(3, 1).alias("denominator"),
+    ]
+    each = ("metric", "counts", "numerator", "denominator")
+    found = rows.select("bucket", "segment", *columns).explode(*each)
+    exact = pl.col("numerator", "denominator").cast(pl.Decimal(38, 6))
+    return found.with_columns(exact).with_columns(pl.col("numerator").fill_null(0))
+
+
+def _statement(
+    query: Query, clause: select.Clause, metrics: Sequence[Metric], bucket: str | None, *, bounded: bool
+) -> tuple[str, list[list[Metric]]]:
+    """One SELECT for all: a part for each source and kind of number, and the metrics of each part."""
     by_source = sorted(metrics, key=lambda m: (m.source, m.by_currency))
     parts, groups = [], []
     for (source, currency), group in groupby(by_source, key=lambda m: (m.source, m.by_currency)):
@@ -105,13 +147,7 @@ def measure(
         parts.append(_part(len(groups), source, currency, of_group, query, clause, bucket))
         groups.append(of_group)
     base = select.conversations(query, clause, started=False, bounded=bounded)
-    rows = store.select(f"WITH c AS {clause.sql.inline} {base} {' UNION ALL '.join(parts)}", clause.parameters).rows
-    found: dict[str, dict[Cell, Sums]] = {metric.name: {} for metric in metrics}
-    for part, segment, moment, currency, numbers, quantiles in rows:
-        for metric, sums in _read(groups[part], numbers, quantiles):
-            if sums.numerator or sums.denominator or sums.beside:
-                found[metric.name][Cell(segment, moment, currency)] = sums
-    return found
+    return f"WITH c AS {clause.sql.inline} {base} {' UNION ALL '.join(parts)}", groups
 
 
 def _part(
@@ -125,8 +161,8 @@ def _part(
     sums += [f"count({q})" for q in medians]
     numbers = ", ".join(f"CAST({written(clause.sql, s)} AS DECIMAL(38,6))" for s in sums)
     quantiles = clause.sql.numbers(clause.sql.quantiles(q, QUANTILES.values()) for q in medians)
-    return f"""SELECT {number}, segment, {bucket or "NULL"} AS bucket, {"currency" if currency else "NULL"} AS currency,
-      [{numbers}] AS numbers, {quantiles} AS quantiles
+    return f"""SELECT {number} AS part, segment, {bucket or "NULL"} AS bucket,
+      {"currency" if currency else "NULL"} AS currency, [{numbers}] AS numbers, {quantiles} AS quantiles
       FROM ({source_rows(source, query, clause)})
       WHERE moment >= {clause.add(select.naive(query.period.start))}
         AND moment < {clause.add(select.naive(query.period.end))}

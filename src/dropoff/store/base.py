@@ -146,9 +146,7 @@ class Store(Protocol):
         """Empty the rollups, mark every quarter of an hour that has data, and remember the new plan."""
         ...
 
-    def replace_rollups(
-        self, hours: Sequence[datetime], rows: Sequence[tuple], days: Sequence[date], zone: str
-    ) -> None:
+    def replace_rollups(self, hours: Sequence[datetime], rows: pl.DataFrame, days: Sequence[date], zone: str) -> None:
         """Put rows of `metrics_hourly` in the place of those of these hours; days become the sums of their hours."""
         ...
 

@@ -21,7 +21,6 @@ from importlib.util import find_spec
 from string import Template
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -351,30 +350,23 @@ class ClickHouseStore:
     def replace_rollups(
         self,
         hours: Sequence[datetime],
-        rows: Sequence[tuple],
+        rows: pl.DataFrame,
         days: Sequence[date],  # noqa: ARG002
         zone: str,
     ) -> None:
         """Days are a view over the hours, so `days` needs no care."""
-        cells: dict[datetime, list[tuple]] = {hour.astimezone(UTC).replace(tzinfo=None): [] for hour in hours}
-        for moment, *cell in rows:
-            cells[moment].append(tuple(cell))
-        local = ZoneInfo(zone)
-        columns = list(
-            zip(*([*zip(*found, strict=True)] or [()] * len(_CELLS) for found in cells.values()), strict=True)
-        )
-        frame = pl.DataFrame(
-            {
-                "timestamp": pl.Series([*cells], dtype=pl.Datetime("us")).dt.replace_time_zone("UTC"),
-                "date": [hour.replace(tzinfo=UTC).astimezone(local).date() for hour in cells],
-                "version": pl.Series([self._asked] * len(cells), dtype=pl.UInt64),
-                **{
-                    f"cells.{column.name}": pl.Series([list(v) for v in values], dtype=pl.List(_FRAME[column.type]))
-                    for column, values in zip(_CELLS, columns, strict=True)
-                },
-            }
-        )
-        self._insert("hour_log", frame)
+        moments = pl.Series("timestamp", [hour.astimezone(UTC).replace(tzinfo=None) for hour in hours])
+        found = rows.group_by("timestamp").agg(pl.col(column.name).alias(f"cells.{column.name}") for column in _CELLS)
+        # An hour without any cell takes the place of one that had some, too.
+        frame = moments.to_frame().join(found, "timestamp", "left").with_columns(pl.col("^cells.*$").fill_null([]))
+        local = pl.col("timestamp").dt.replace_time_zone("UTC")
+        self._insert(
+            "hour_log",
+            frame.select(
+                local.alias("timestamp"), local.dt.convert_time_zone(zone).dt.date().alias("date"),
+                pl.lit(self._asked, pl.UInt64).alias("version"), pl.col("^cells.*$"),
+            ),
+        )  # fmt: skip
 
     def delete_rejected(self, ids: Sequence[str]) -> None:
         if ids:
@@ -392,10 +384,6 @@ class ClickHouseStore:
 
 
 _CELLS = tables.HOURLY[1:]
-_FRAME: Mapping[tables.Type, Any] = {
-    "text": pl.String, "float": pl.Float64, "exact": pl.Decimal(38, 6),
-}  # fmt: skip
-
 
 # Frames
 

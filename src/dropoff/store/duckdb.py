@@ -237,14 +237,12 @@ class DuckStore:
             )
             self._writer.execute("UPDATE progress SET rollup_plan = $1", [plan])
 
-    def replace_rollups(
-        self, hours: Sequence[datetime], rows: Sequence[tuple], days: Sequence[date], zone: str
-    ) -> None:
+    def replace_rollups(self, hours: Sequence[datetime], rows: pl.DataFrame, days: Sequence[date], zone: str) -> None:
         day = self.dialect.local_date("day", "timestamp", zone)
         with self._transaction():
             self._writer.execute("DELETE FROM metrics_hourly WHERE list_contains($1, timestamp)", [_naive(hours)])
             self._writer.execute("DELETE FROM metrics_daily WHERE list_contains($1, date)", [list(days)])
-            self._insert("metrics_hourly", _frame("metrics_hourly", rows))
+            self._insert("metrics_hourly", rows)
             self._writer.execute(
                 f"""INSERT INTO metrics_daily
                     SELECT day, metric_name, segment,
@@ -451,16 +449,6 @@ def _one(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
 
 def _naive(moments: Sequence[datetime]) -> list[datetime]:
     return [moment.astimezone(UTC).replace(tzinfo=None) for moment in moments]
-
-
-def _frame(table: str, rows: Sequence[tuple]) -> pl.DataFrame:
-    schema = {c.name: _FRAME_TYPES[c.type] for c in tables.TABLES[table]}
-    return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-_FRAME_TYPES: dict[tables.Type, Any] = {
-    "instant": pl.Datetime("us"), "text": pl.String, "float": pl.Float64, "exact": pl.Decimal(38, 6), "date": pl.Date,
-}  # fmt: skip
 
 
 def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
