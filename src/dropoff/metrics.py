@@ -6,6 +6,7 @@ What can be summed is rolled up by hour and day; medians, distinct counts and wh
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 from dropoff.errors import InvalidInput, did_you_mean
@@ -255,6 +256,11 @@ METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 """What is shown of a metric that is a median."""
+
+
+def decimal(value: float, digits: int = 6) -> str:
+    """A number with at most so many significant digits, but all before the point, and no exponent: `0.2`, `0.00001`."""
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{Decimal(f'{value:.{digits}g}'):f}"
 
 
 def named(names: Sequence[str], registry: Mapping[str, Metric] = METRICS) -> list[Metric]:

@@ -25,7 +25,8 @@ def test_a_firing_tells_all_that_is_known():
         "- https://bots.example/conversations/c1",
         "- https://bots.example/conversations/c%2F2",
         "",
-        "Alerts: https://bots.example/alerts#fallbacks",
+        "The metric around it: https://bots.example/alerts#fallbacks",
+        "All alerts: https://bots.example/alerts",
     ]
 
 
@@ -50,6 +51,8 @@ def test_conditions_in_words():
     assert head("drops_below", 0.5) == "Response rate: 40.0% (alert below 50.0%)"
     assert head("changes_by", 0.3) == "Response rate: 40.0% (alert on a change of more than 30%)"
     assert head("anomaly", 0.001) == "Response rate: 40.0% (alert where chance alone gives less than 0.001)"
+    assert head("anomaly", 1e-05) == "Response rate: 40.0% (alert where chance alone gives less than 0.00001)"
+    assert head("exceeds", 12_345.6, "messages_per_conversation").endswith("0.4 (alert above 12,346)")
     assert head("drops_below", -0.2, "sentiment_average") == "Sentiment average: 0.4 (alert below -0.2)"
     assert head("exceeds", 90, "response_time") == "Response time: 0:00:00 (alert above 0:01:30)"
     assert head("exceeds", 3, "conversations_started") == "Conversations started: 0.4 (alert above 3)"

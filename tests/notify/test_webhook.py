@@ -45,6 +45,7 @@ def test_it_is_signed_as_the_standard_says():
     (alert,) = payload["data"]["alerts"]
     assert (alert["rule"], alert["segment"], alert["value"], alert["n"]) == ("fallbacks", "channel=sms", 0.25, 120)
     assert alert["interval"] == [0.181, 0.335]
+    assert "receivers" not in alert
 
 
 def test_an_attempt_again_has_the_same_id_and_body():

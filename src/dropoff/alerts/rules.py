@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 from dropoff.alerts import hours
 from dropoff.alerts.hours import Span
 from dropoff.errors import InvalidInput, did_you_mean, no_toml
-from dropoff.metrics import METRICS, Metric
+from dropoff.metrics import METRICS, Metric, decimal
 from dropoff.periods import parse_duration
 from dropoff.project.funnels import Funnel
 from dropoff.query import Where, dimension, parse_where
@@ -82,7 +82,7 @@ class Rule:
     @property
     def text(self) -> str:
         """The rule in the words of the mission."""
-        return f"{self.metric} {self.condition} {self.threshold:g} in {self.written}"
+        return f"{self.metric} {self.condition} {decimal(self.threshold)} in {self.written}"
 
 
 class Place:

@@ -6,18 +6,23 @@ from datetime import datetime, timedelta
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from dropoff.metrics import METRICS
+from dropoff.metrics import METRICS, decimal
 from dropoff.notify.base import Message, Notice, Text, notice_id
 
+_LARGE = 1000
+"""From here on numbers have no decimals."""
 MOST_SEGMENTS = 10
 """Alerts of one rule that a message tells in full; the others are counted."""
+
+ALERTS = "/alerts"
+"""The page of all of them."""
 
 _HEADS = {"fired": "firing", "resolved": "resolved", "repeated": "still firing"}
 _CONDITIONS = {
     "drops_below": "alert below {}",
     "exceeds": "alert above {}",
-    "changes_by": "alert on a change of more than {:.0%}",
-    "anomaly": "alert where chance alone gives less than {:.3g}",
+    "changes_by": "alert on a change of more than {}",
+    "anomaly": "alert where chance alone gives less than {}",
 }
 _INERT = str.maketrans({
     "<": "‹", ">": "›", "@": "＠", "`": "ˋ", "*": "∗", "~": "∼", "[": "［", "]": "］", "|": "¦", "&": "＆",
@@ -34,7 +39,8 @@ def text(notices: Sequence[Notice], base: str, zone: ZoneInfo) -> Text:
     parts = ["\n".join(_told(notice, base, zone)) for notice in notices[:MOST_SEGMENTS]]
     if len(notices) > MOST_SEGMENTS:
         parts.append(f"And {len(notices) - MOST_SEGMENTS} more segments, on the page.")
-    return Text(subject[:200], "\n\n".join([*parts, f"Alerts: {_url(base, first.link)}"]))
+    links = f"The metric around it: {_url(base, first.link)}\nAll alerts: {_url(base, ALERTS)}"
+    return Text(subject[:200], "\n\n".join([*parts, links]))
 
 
 def made(now: datetime, base: str, zone: ZoneInfo) -> Message:
@@ -42,7 +48,7 @@ def made(now: datetime, base: str, zone: ZoneInfo) -> Message:
     notice = Notice(
         id=notice_id("test", None, now, "fired"), kind="fired", rule="test of a receiver", severity="low",
         metric="fallback_rate", condition="exceeds", threshold=0.2, segment=None, since=now, at=now, value=0.25, n=120,
-        interval=(0.181, 0.335), window=(now - timedelta(hours=4), now), usual=None, moved=(), link="/alerts",
+        interval=(0.181, 0.335), window=(now - timedelta(hours=4), now), usual=None, moved=(), link=ALERTS,
         examples=(), receivers=(),
     )  # fmt: skip
     said = text([notice], base, zone)
@@ -81,9 +87,9 @@ def _measured(notice: Notice) -> str:
 def _limit(notice: Notice) -> str:
     pattern = _CONDITIONS.get(notice.condition)
     if pattern is None:
-        return f"{inert(notice.condition)} {notice.threshold:g}"
-    is_level = notice.condition in ("drops_below", "exceeds")
-    return pattern.format(_number(notice.metric)(notice.threshold) if is_level else notice.threshold)
+        return f"{inert(notice.condition)} {decimal(notice.threshold)}"
+    in_words = {"changes_by": "{:.0%}".format, "anomaly": decimal}.get(notice.condition, _number(notice.metric))
+    return pattern.format(in_words(notice.threshold))
 
 
 def _between(notice: Notice) -> str:
@@ -101,7 +107,7 @@ def _number(metric: str) -> Callable[[float], str]:
         return lambda value: f"{value:.1%}"
     if unit == "seconds":
         return lambda value: str(timedelta(seconds=round(value)))
-    return lambda value: f"{value:,.0f}" if unit == "count" and value == round(value) else f"{value:,.4g}"
+    return lambda value: f"{value:,.0f}" if abs(value) >= _LARGE else decimal(value, 4)
 
 
 def _name(metric: str) -> str:

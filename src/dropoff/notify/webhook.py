@@ -82,8 +82,10 @@ class WebhookNotifier:
 
 def payload(message: Message) -> bytes:
     """The body: `{"type", "timestamp", "data": {"subject", "body", "alerts": […]}}`, the same at every attempt."""
-    first = message.notices[0]
-    data = {"subject": message.text.subject, "body": message.text.body, "alerts": message.notices}
+    first, alerts = message.notices[0], msgspec.to_builtins(message.notices)
+    for one in alerts:
+        del one["receivers"]  # who else is told is no business of this one
+    data = {"subject": message.text.subject, "body": message.text.body, "alerts": alerts}
     return msgspec.json.encode({"type": f"alert.{first.kind}", "timestamp": first.at, "data": data})
 
 

@@ -9,6 +9,7 @@ from dropoff.analyse.stats import SIGNIFICANT
 from dropoff.dashboard import advice, findings, formats, operations
 from dropoff.dashboard import words as names
 from dropoff.dashboard.frame import common
+from dropoff.metrics import decimal
 from dropoff.periods import Period
 from dropoff.query import Params
 from dropoff.report.value import Answered, Ask, Block, Bullets, Run, Runs, Section, note, paragraph, table, words
@@ -60,7 +61,7 @@ def _episode(found: Answered, place: int, zone: str) -> list[str | Run]:
         formats.instant(one["resolved"], zone) if one["resolved"] else "still firing",
         f"{formats.visible(one['name'])}{segment}",
         one["severity"],
-        found.run(lambda value: formats.NONE if value is None else f"{value:.4g}", "episodes", place, "value"),
+        found.run(lambda value: formats.NONE if value is None else decimal(value, 4), "episodes", place, "value"),
         formats.visible(one["usual"] or ""),
     ]
 

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dropoff.dashboard import formats
+from dropoff.metrics import decimal
 from dropoff.terminal.tables import Answer, head_line, plain, table, zone_line, zone_of
 
 
@@ -20,7 +21,7 @@ def alerts(answer: Answer, console: Console) -> None:
 
 
 def _alert(one: Answer, zone: str) -> list[object]:
-    own = f"{one['metric']} {one['condition']} {one['threshold']:g} in {one['window']}"
+    own = f"{one['metric']} {one['condition']} {decimal(one['threshold'])} in {one['window']}"
     rule = "" if one["name"] == own else _rule_text(one)
     n, since = formats.number(round(one["n"])), formats.instant(one["since"], zone) if one["since"] else ""
     return [_alert_name(one), one["state"], _alert_value(one), n, rule, one["severity"], since]
@@ -31,19 +32,14 @@ def _alert_name(one: Answer) -> str:
 
 
 def _alert_value(one: Answer) -> str:
-    return "–" if one["value"] is None else f"{one['value']:.4g}"
+    return "–" if one["value"] is None else decimal(one['value'], 4)
 
 
 def _rule_text(one: Answer) -> str:
-    window, limit = one["window"].replace("_", " "), _limit(one["threshold"])
+    window, limit = one["window"].replace("_", " "), decimal(one["threshold"])
     if one["condition"] == "anomaly":
         return f"{one['metric']} anomaly, chance below {limit}, in {window}"
     return f"{one['metric']} {one['condition'].replace('_', ' ')} {limit} in {window}"
-
-
-def _limit(threshold: float) -> str:
-    """A threshold without an exponent."""
-    return f"{threshold:.12f}".rstrip("0") if 0 < abs(threshold) < 0.001 else f"{threshold:g}"
 
 
 def _part(share: float | None) -> str:
@@ -67,12 +63,12 @@ def backtest(answer: Answer, console: Console) -> None:
     rows: list[list[object]] = [
         [
             one["name"], one["problem"] or str(one["fired"]), f"{one['seconds'] / 3600:.1f}", _part(one["enough"]),
-            _limit(one["threshold"]),
-            "none" if one["suggested_threshold"] is None else _limit(one["suggested_threshold"]),
+            decimal(one["threshold"]),
+            "none" if one["suggested_threshold"] is None else decimal(one["suggested_threshold"]),
         ]
         for one in answer["rules"]
     ]  # fmt: skip
-    quiet = f"quiet at ({answer['per_month']:g} a month)"
+    quiet = f"quiet at ({decimal(answer['per_month'])} a month)"
     columns = {"rule": False, "fired": True, "hours": True, "enough data": True, "threshold": True, quiet: True}
     table("What the rules would have done", columns, rows, console)
     zone = answer["period"]["timezone"]
