@@ -350,13 +350,14 @@ def test_keys(tmp_path):
         (("import", "events.xlsx"), "events.xlsx"),
         (("serve", "--host", "0.0.0.0"), "host == '0.0.0.0', must be a loopback address while no key is configured"),
         (("serve", "--port", "70000"), "port == 70000, must be"),
+        (("demo", "--end", "2199-01-01"), "end == '2199-01-01', must be a day that has begun"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("served", [False, True])
 def test_what_is_wrong_is_said_in_one_line(data, tmp_path, request, arguments, message, served):
     if served:
         request.getfixturevalue("server")
-    where = data if served and arguments[0] not in ("serve", "keys") else tmp_path / "data"
+    where = data if served and arguments[0] not in ("serve", "demo", "keys") else tmp_path / "data"
     where.mkdir(exist_ok=True)
     answer = dropoff(*arguments, "--data", where)
     assert answer.code == 2

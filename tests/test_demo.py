@@ -6,18 +6,24 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import pairwise
 from math import log, sqrt
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from typer.testing import CliRunner
 
+from dropoff import cli
+from dropoff.control.sqlite import SqliteControl
 from dropoff.demo import DEFAULT_END, generate, truths
 from dropoff.errors import InvalidInput
+from dropoff.server import serve
 
 Event = dict[str, Any]
 
@@ -351,6 +357,18 @@ def test_the_incident_hurts_mood_and_replies(held: dict[str, Held]) -> None:
     assert sum(mood[False]) / len(mood[False]) > 0.1
     began = [talk for talk in held.values() if _in_incident(when(talk.start))]
     assert share(began, lambda talk: talk.responded)[0] < 0.55
+
+
+def test_the_command_makes_the_world_of_any_day() -> None:
+    ran = CliRunner().invoke(cli.app, ["demo", "--generate-only", "--conversations", "20", "--end", "2026-06-01"])
+    assert [json.loads(line) for line in ran.stdout.splitlines()] == list(generate(20, end=DEFAULT_END))
+
+
+def test_a_directory_holds_the_demo_that_it_was_made_for(tmp_path: Path) -> None:
+    with closing(SqliteControl(tmp_path / "control.db")) as control:
+        first = serve.held(control, serve.World(20, 7, DEFAULT_END))
+        assert first == serve.held(control, serve.World(30, 8, None)) == serve.World(20, 7, DEFAULT_END)
+        assert str(first) == "20 conversations up to 2026-06-01, seed 7"
 
 
 def test_the_incident_is_a_tuesday_about_three_weeks_before_any_end() -> None:

@@ -36,17 +36,19 @@ def demo(
     port: Annotated[int | None, typer.Option(help="port to listen on; 0 takes a free one [8787]")] = None,
     conversations: Annotated[int, typer.Option(help="how many conversations", min=1)] = 20_000,
     seed: Annotated[int, typer.Option(help="another seed is another world")] = 7,
+    end: Annotated[str | None, typer.Option(help="the day (UTC) at whose start the data ends [today]")] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="do not open the page")] = False,
     generate_only: Annotated[bool, typer.Option("--generate-only", help="print the events as NDJSON and stop")] = False,
 ) -> None:
     """Open a running dashboard on generated, realistic conversations (docs/demo.md says what is planted in them)."""
     from dropoff.server import serve as server
 
+    world = server.World(conversations, seed, None if end is None else server.end_of(end))
     if generate_only:
-        server.print_demo(conversations, seed, sys.stdout.buffer)
+        server.print_demo(world, sys.stdout.buffer)
         return
-    settings = settings_of(data=data, port=port)
-    server.run_demo(settings, Console(stderr=True, highlight=False), conversations, seed, browser=not no_browser)
+    console = Console(stderr=True, highlight=False)
+    server.run_demo(settings_of(data=data, port=port), console, world, browser=not no_browser)
 
 
 @app.command("import", rich_help_panel=PANEL)

@@ -1,7 +1,6 @@
 """`dropoff serve` and `dropoff demo`: the server process."""
 
 import http.client
-import json
 import signal
 import socket
 import sys
@@ -9,9 +8,11 @@ import threading
 import time
 import webbrowser
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import IO
+from zoneinfo import ZoneInfo
 
 import msgspec
 import uvicorn
@@ -19,8 +20,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dropoff.control.access import Access
+from dropoff.control.base import Control
 from dropoff.demo import generate
-from dropoff.errors import Unavailable
+from dropoff.errors import InvalidInput, Unavailable
+from dropoff.periods import parse_instant
 from dropoff.project.settings import Settings
 from dropoff.server.app import ServerFile, check_exposure, first_admin_token, web
 from dropoff.server.connect import log_to_stderr
@@ -96,28 +99,42 @@ def _announce(console: Console, url: str, role: str, is_open: bool, token: str |
         console.print(f"Admin token, shown this once: {token}")
 
 
-def print_demo(conversations: int, seed: int, out: IO[bytes]) -> None:
+@dataclass(frozen=True)
+class World:
+    """What a demo is made of; without `end` it ends with the start of the day on which it is made."""
+
+    conversations: int
+    seed: int
+    end: datetime | None
+
+    def __str__(self) -> str:
+        end = "today" if self.end is None else f"{self.end:%Y-%m-%d}"
+        return f"{self.conversations} conversations up to {end}, seed {self.seed}"
+
+
+def end_of(text: str) -> datetime:
+    """`--end` of a demo. Raises `InvalidInput` for what is no day or instant, or has not come."""
+    end = parse_instant("end", text, ZoneInfo("UTC"))
+    if end > datetime.now(UTC):
+        raise InvalidInput("end", text, "a day that has begun")
+    return end
+
+
+def print_demo(world: World, out: IO[bytes]) -> None:
     """The demo's events as NDJSON."""
-    for event in generate(conversations, seed, _today()):
+    for event in generate(world.conversations, world.seed, world.end or _today()):
         out.write(msgspec.json.encode(event) + b"\n")
 
 
-def run_demo(settings: Settings, console: Console, conversations: int, seed: int, *, browser: bool) -> None:
+def run_demo(settings: Settings, console: Console, world: World, *, browser: bool) -> None:
     """Serve, and send the generated events through the front door once."""
 
     def load(engine: Engine, file: ServerFile) -> None:
-        wanted = {"conversations": conversations, "seed": seed}
-        known = engine.control.get(_DEMO)
-        if known is None:
-            end = _today()
-            engine.control.put(_DEMO, json.dumps(wanted | {"end": end.isoformat()}).encode())
-        else:
-            found = json.loads(known.value)
-            end = datetime.fromisoformat(found.pop("end"))
-            if found != wanted:
-                console.print(f"{settings.data} already holds {found}: give another --data", markup=False)
+        here = held(engine.control, world)
+        if here != replace(world, end=world.end or here.end):
+            console.print(f"{settings.data} already holds {here}: give another --data", markup=False, soft_wrap=True)
         if not engine.analytics.filters()["has_data"]:
-            _send(console, file, conversations, seed, end)
+            _send(console, file, here)
             engine.drain()
         console.print(f"The funnel: {file.url}/", style="bold")
         if browser and sys.stdout.isatty():
@@ -126,14 +143,24 @@ def run_demo(settings: Settings, console: Console, conversations: int, seed: int
     run(settings, console, load)
 
 
-def _send(console: Console, file: ServerFile, conversations: int, seed: int, end: datetime) -> None:
+def held(control: Control, wanted: World) -> World:
+    """The demo that a data directory was made for: the wanted one, from the first time on."""
+    known = control.get(_DEMO)
+    if known is None:
+        made = replace(wanted, end=wanted.end or _today())
+        control.put(_DEMO, msgspec.json.encode(made))
+        return made
+    return msgspec.json.decode(known.value, type=World)
+
+
+def _send(console: Console, file: ServerFile, world: World) -> None:
     host = file.url.removeprefix("http://")
     headers = {"Authorization": f"Bearer {file.token}", "Content-Type": "application/x-ndjson"}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     connection = http.client.HTTPConnection(host, timeout=60)
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("sending conversations", total=conversations)
-        events = generate(conversations, seed, end)
+        task = progress.add_task("sending conversations", total=world.conversations)
+        events = generate(world.conversations, world.seed, world.end or _today())
         while batch := list(islice(events, 5000)):
             _post(connection, b"\n".join(map(msgspec.json.encode, batch)), headers)
             progress.update(task, advance=sum(e["event_type"] == "conversation_started" for e in batch))
