@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from dropoff.cli import app as cli
 from dropoff.control.access import Access
-from dropoff.dashboard import formats, health, operations
+from dropoff.dashboard import executive, formats, health, operations
 from dropoff.dashboard.shapes import OperationsAnswer
 from dropoff.demo import generate
 from dropoff.demo.planted import incident_window
@@ -67,6 +67,8 @@ def surfaces(tmp_path_factory):
                 "python": engine.analytics.operations({key: [text] for key, text in params.items()}),
                 "api": send("GET", "/api/v1/operations", params=params).json(),
                 "page": send("GET", "/operations", params=params).text,
+                "short": engine.analytics.unusual({key: [text] for key, text in params.items()}),
+                "executive": unescape(send("GET", "/executive", params=params).text),
             }
         page = unescape(found["month"]["page"])
         found["links"] = {}
@@ -100,6 +102,18 @@ def test_python_api_and_command_line_agree(surfaces):
     for name in QUESTIONS:
         assert steady(json.loads(msgspec.json.encode(surfaces[name]["python"]))) == steady(surfaces[name]["api"])
     assert steady(json.loads(surfaces["day"]["json"])) == steady(surfaces["day"]["api"])
+
+
+def test_the_executive_page_says_what_stands_out_and_leads_there(surfaces):
+    for name, asked in QUESTIONS.items():
+        found, whole = surfaces[name]["short"], surfaces[name]["python"]
+        for part in operations.PARTS:
+            short = [{key: one[key] for key in one if key != "leading"} for one in whole[part.key]["unusual"]]
+            assert found[part.key]["unusual"] == short
+        page = surfaces[name]["executive"]
+        assert executive.odd(found) in page
+        assert re.search(rf'<a href="/operations\?[^"]*from={asked["from"]}[^"]*">Operations</a>: ', page)
+    assert "Tue 2026-05-05 (fallbacks, errors" in surfaces["month"]["executive"]
 
 
 def test_the_answer_is_as_declared(surfaces):

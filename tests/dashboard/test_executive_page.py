@@ -82,6 +82,20 @@ def test_a_line_ends_at_a_gap_and_says_its_extremes():
     assert tile.url == "/trends?from=2024-01-01&metric=response_rate&interval=day"
 
 
+def test_when_operations_stand_out_is_one_sentence():
+    def on(*days):
+        return {"unusual": [{"from": f"2024-01-0{day}T00:00:00Z", "to": f"2024-01-0{day + 1}T00:00:00Z"} for day in days]}
+
+    whole = {"period": PERIOD, "definition": {"interval": "day"}}
+    told = whole | {"fallbacks": on(2, 3), "errors": on(2), "escalations": on(), "opt_outs": on()}
+    assert executive.odd(told) == "Tue 2024-01-02 (fallbacks, errors); Wed 2024-01-03 (fallbacks) stand out."
+    one = told | {"fallbacks": on(), "errors": on(2)}
+    assert executive.odd(one) == "Tue 2024-01-02 (errors) stands out."
+    assert executive.odd(one | {"errors": on()}) == "no day of the period is far above what is usual."
+    many = executive.odd(told | {"opt_outs": on(4, 5, 6)})
+    assert many.endswith("Thu 2024-01-04 (opt-outs), and 2 more stand out.")
+
+
 @pytest.mark.parametrize("values", [[None] * 4, [0.0] * 4, [None, 3.0, None, None]])
 def test_a_line_of_nothing_or_of_one_value_is_drawn(values):
     found = spark(row(spark=values), answer(), [], verdicts.side)

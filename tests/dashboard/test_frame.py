@@ -1,5 +1,6 @@
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -113,6 +114,20 @@ def test_each_filter_can_be_removed_alone():
     assert found["Reached: Booked"] == "/conversations?where=channel=sms&where=industry=it&from=2024-01-01"
     assert found["channel=sms"] == "/conversations?where=industry=it&stage=booked&from=2024-01-01"
     assert found["Period"] == "/conversations?where=channel=sms&where=industry=it&stage=booked"
+
+
+def test_the_last_days_that_hold_data_are_one_click_away():
+    latest = datetime(2024, 3, 1, 3, tzinfo=UTC)
+    held = {"timezone": "America/New_York", "held": (latest - timedelta(days=400), latest)}
+    params = {"where": ["channel=sms"], "from": ["2024-01-01"], "after": ["x"], "interval": ["hour"]}
+    shown = {"period": {"from": "2024-02-23T00:00:00-05:00", "to": "2024-03-01T05:00:00Z"}}
+    found = {one.days: one for one in frame.recent(held, params, "/trends", shown)}
+    assert found[7].url == "/trends?where=channel=sms&interval=hour&from=2024-02-23&to=2024-03-01"
+    assert found[90].url == "/trends?where=channel=sms&from=2023-12-02&to=2024-03-01"
+    assert [one.days for one in found.values() if one.is_shown] == [7]
+    past = frame.recent(held, {"as_of": ["2024-02-01"], "timezone": ["UTC"]}, "/", None)
+    assert past[0].url == "/?as_of=2024-02-01&timezone=UTC&from=2024-01-25&to=2024-02-01"
+    assert frame.recent(held, {"timezone": ["Mars"]}, "/") == frame.recent(held | {"held": None}, {}, "/") == []
 
 
 def test_messages_and_events_stand_in_their_order_by_local_day():

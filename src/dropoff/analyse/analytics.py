@@ -253,6 +253,12 @@ class Analytics:
         known = msgspec.to_builtins(health.fresh(store, live)) | found["health"]
         return found | {"health": known, "test_conversations": known["test_conversations"]}
 
+    def unusual(self, params: Params) -> dict[str, Any]:
+        """When something went wrong in operations far more often than otherwise: of that answer the part that is soon
+        there, and nothing of what is behind it."""
+        store, query = self._asked(params)
+        return msgspec.to_builtins(operations.standing_out(store, query, self._young, self._remembered))
+
     def plan(self, params: Params) -> dict[str, Any]:
         """How many units an experiment needs, and how long that takes."""
         check_parameters("experiments/plan", params)
@@ -435,11 +441,12 @@ class Analytics:
         """What a page offers to choose from."""
         channel = select.dimension(self._store.dialect, "channel")
         rows = self._store.select(f"SELECT DISTINCT {channel} FROM conversation_rows ORDER BY 1")
-        has_data = self._store.select("SELECT count(*) FROM conversation_rows").rows[0][0] > 0
+        held = select.held(self._store, self._test)
         return {
             "channels": [row[0] for row in rows.rows],
             "timezone": self._timezone,
-            "has_data": has_data,
+            "has_data": held is not None,
+            "held": held,
             "funnels": list(self._funnels),
             "metrics": [
                 {"metric": metric.name, "clock": metric.clock, "good": metric.good, "description": metric.description}

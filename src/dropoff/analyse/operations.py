@@ -130,11 +130,10 @@ def _point(
 
 
 def _part(part: Part, rate: Rate, rows: pl.DataFrame, cuts: Sequence[tuple]) -> dict[str, Any]:
-    parts = [Share(int(point["numerator"]), int(point["denominator"])) for point in rate.points]
     return {
         "rate": rate.whole,
         "points": rate.points,
-        "unusual": [_unusual(part, span, rate.points, rows, cuts) for span in unusual.spans(parts)],
+        "unusual": [_unusual(part, span, rate.points, rows, cuts) for span in _spans(rate)],
         **{name: listed(rows, column) for column, name in part.lists.items()},
     }
 
@@ -150,18 +149,42 @@ def listed(rows: pl.DataFrame, column: str) -> list[dict[str, Any]]:
     ]
 
 
+def standing_out(store: Store, query: Query, young: Young, memory: Remembered) -> dict[str, Any]:
+    """`unusual` of each part, without `leading`: one statement. The numbers are those of `answer`."""
+    interval = interval_of({}, query)
+    key = ("standing out", query.period, query.where, query.include_test, query.test)
+    kept = memory.recent(store, key, query.now)
+    if kept is None:
+        kept = memory.ask(store, key, query.now, lambda: _standing_out(store, query, young, interval))
+    return {"period": query.period.to_dict(), "definition": {"interval": interval}, **kept.answer}
+
+
+def _standing_out(store: Store, query: Query, young: Young, interval: str) -> dict[str, Any]:
+    cuts, recorded = metrics.cuts(query.period, interval), select.recorded_stages(store)
+    rates = _rates(store, query, interval, cuts, young.waits(store, at_minute(query), recorded), recorded)
+    return {name: {"unusual": [_spanned(span, rate.points) for span in _spans(rate)]} for name, rate in rates.items()}
+
+
+def _spans(rate: Rate) -> list[unusual.Span]:
+    return unusual.spans([Share(int(point["numerator"]), int(point["denominator"])) for point in rate.points])
+
+
 def _unusual(
     part: Part, span: unusual.Span, points: Sequence[Mapping], rows: pl.DataFrame, cuts: Sequence[tuple]
 ) -> dict[str, Any]:
     """A span that stands out, and of what there is the most more in it than otherwise."""
     start, end = (select.naive(one) for one in (cuts[span.first][1], cuts[span.last][2]))
+    leading = _leading(rows, (pl.col("at") >= start) & (pl.col("at") < end), next(iter(part.lists)), span)
+    return _spanned(span, points) | {"leading": leading}
+
+
+def _spanned(span: unusual.Span, points: Sequence[Mapping]) -> dict[str, Any]:
     return {
         "from": points[span.first]["from"],
         "to": points[span.last]["to"],
         "rate": share(*span.own),
         "others": share(*span.others),
         "q_value": span.q_value,
-        "leading": _leading(rows, (pl.col("at") >= start) & (pl.col("at") < end), next(iter(part.lists)), span),
     }
 
 

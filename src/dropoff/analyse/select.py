@@ -127,12 +127,19 @@ def naive(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(tzinfo=None)
 
 
+def held(store: Store, test: TestTraffic = NO_TEST_RULES) -> tuple[datetime, datetime] | None:
+    """When the first conversation and the latest began; test traffic counts where there is no other. None: no data."""
+    ends, real = ("min(started_at)", "max(started_at)"), f"FILTER (WHERE NOT {store.dialect.is_test(test)})"
+    asked = ", ".join([*(f"{end} {real}" for end in ends), *ends])
+    found = store.select(f"SELECT {asked} FROM {PHYSICAL['conversations']}").rows[0]
+    first, latest = found[:2] if found[1] else found[2:]
+    return (first.replace(tzinfo=UTC), latest.replace(tzinfo=UTC)) if latest else None
+
+
 def default_period(store: Store, timezone: str, now: datetime, test: TestTraffic = NO_TEST_RULES) -> Period:
     """The last 30 whole days that hold data; without data those up to `now`."""
-    real = f"max(started_at) FILTER (WHERE NOT {store.dialect.is_test(test)})"
-    latest = store.select(f"SELECT {real}, max(started_at) FROM {PHYSICAL['conversations']}").rows[0]
-    moment = latest[0] or latest[1]
-    return last_days(moment.replace(tzinfo=UTC) if moment else now, timezone)
+    known = held(store, test)
+    return last_days(known[1] if known else now, timezone)
 
 
 def recorded_stages(store: Store) -> set[str]:

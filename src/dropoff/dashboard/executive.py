@@ -6,11 +6,14 @@ from typing import Any, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dropoff.dashboard import formats, verdicts
+from dropoff.dashboard import formats, operations, verdicts
 from dropoff.dashboard.formats import visible
 from dropoff.dashboard.frame import COMMON, Analytics, Params, common, query, question, url
 from dropoff.dashboard.sparks import Spark, spark
 from dropoff.dashboard.trends import end_of_link
+
+TIMES = 3
+"""So many times that stand out in operations are named."""
 
 
 def executive_page(analytics: Analytics, request: Request) -> Response:
@@ -18,9 +21,25 @@ def executive_page(analytics: Analytics, request: Request) -> Response:
     params = query(request, COMMON)
 
     def show(answer: dict) -> dict[str, Any]:
-        return {"tiles": tiles(answer, params), "news": news(answer, params), "nothing": verdicts.nothing(answer)}
+        return {
+            "tiles": tiles(answer, params), "news": news(answer, params), "nothing": verdicts.nothing(answer),
+            "odd": odd(analytics.unusual(params)), "operations": url("/operations", common(params)),
+        }  # fmt: skip
 
     return question(analytics, request, "executive.html", params, lambda: analytics.executive(params), show)
+
+
+def odd(answer: Mapping) -> str:
+    """When something stands out in operations, in one sentence."""
+    found: dict[str, list[str]] = {}
+    for part in operations.PARTS:
+        for span in answer[part.key]["unusual"]:
+            found.setdefault(operations.when(span, answer), []).append(part.name.lower())
+    said = [f"{when} ({', '.join(names)})" for when, names in found.items()]
+    if not said:
+        return f"no {answer['definition']['interval']} of the period is far above what is usual."
+    more = f", and {len(said) - TIMES} more" if len(said) > TIMES else ""
+    return f"{'; '.join(said[:TIMES])}{more} {'stands' if len(said) == 1 else 'stand'} out."
 
 
 class Tile(NamedTuple):

@@ -12,7 +12,7 @@ from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -30,6 +30,7 @@ from dropoff.dashboard.files import ROWS, csv_file, file_name
 from dropoff.dashboard.meanings import known
 from dropoff.dashboard.navigation import navigation
 from dropoff.errors import DropoffError, InvalidInput, NotFound, Unauthorized, Unavailable
+from dropoff.periods import MICROSECOND, last_days, parse_instant, parse_zone
 from dropoff.query import DIMENSIONS, MULTIPLE, PROPERTY
 
 HERE = Path(__file__).parent
@@ -46,6 +47,9 @@ SECURITY_HEADERS = {
 }
 
 Params = Mapping[str, Sequence[str]]
+
+RECENT = (7, 30, 90)
+"""So many days, up to the latest that holds data, are one click away."""
 
 _LATELY = timedelta(days=7)
 """So long after its end a period is still looked at for what comes late."""
@@ -94,6 +98,10 @@ class Analytics(Protocol):
         """How the bot is running: funnel, escalations, fallbacks, errors, response_times, opt_outs, health."""
         ...
 
+    def unusual(self, params: Params) -> dict:
+        """What stands out in operations: definition, and of each part `unusual`, without what is behind it."""
+        ...
+
     def plan(self, params: Params) -> dict:
         """How many units an experiment needs."""
         ...
@@ -127,7 +135,8 @@ class Analytics(Protocol):
         ...
 
     def filters(self) -> dict:
-        """What can be filtered by: channels, timezone, has_data, funnels of one's own; metrics; the store's version."""
+        """What can be filtered by: channels, timezone, funnels of one's own; has_data, and when the first and the latest
+        conversation began (held); metrics; the store's version."""
         ...
 
 
@@ -158,6 +167,7 @@ def question(
         "answer": None,
         "error": None,
         "chips": common_chips(params, request.url.path),
+        "recent": recent(filters, params, request.url.path),
     }
     try:
         answer = ask()
@@ -165,8 +175,43 @@ def question(
         return render(template, request, 400, **page | more | {"error": error})
     if request.query_params.get("format") == "csv":
         return _file(request, params, answer)
+    page["recent"] = recent(filters, params, request.url.path, answer)
     page |= {"answer": answer, "files": _files(request, params), "file": file_name(request.url.path, params, answer)}
     return render(template, request, **page | _live(params, answer, filters["version"]) | more | show(answer))
+
+
+class Recent(NamedTuple):
+    """The last so many days that hold data, and the page of them."""
+
+    days: int
+    url: str
+    is_shown: bool
+
+
+def recent(filters: Mapping, params: Params, path: str, answer: Mapping | None = None) -> list[Recent]:
+    """The periods that are one click away; none where the zone or the moment is refused."""
+    zone = params.get("timezone", [filters["timezone"]])[0]
+    try:
+        latest = _latest(filters, params, zone)
+        spans = [(days, last_days(latest, zone, days)) for days in RECENT] if latest else []
+    except (InvalidInput, OverflowError):
+        return []
+    shown = [datetime.fromisoformat(answer["period"][end]) for end in ("from", "to")] if answer else []
+    found = []
+    for days, span in spans:
+        ends = {name: formats.day(end, zone) for name, end in (("from", span.start), ("to", span.end))}
+        finer = {"interval": None} if params.get("interval") == ["hour"] and days > RECENT[1] else {}
+        found.append(Recent(days, url(path, params, **ends, **finer, after=None), [span.start, span.end] == shown))
+    return found
+
+
+def _latest(filters: Mapping, params: Params, zone: str) -> datetime | None:
+    """When the latest conversation began that is known on the page."""
+    if filters["held"] is None:
+        return None
+    known = params.get("as_of", [""])[0]
+    moments = [parse_instant("as_of", known, parse_zone(zone)) - MICROSECOND] if known else []
+    return min(filters["held"][1], *moments)
 
 
 def _file(request: Request, params: Params, answer: Mapping) -> Response:
