@@ -4,9 +4,10 @@ import asyncio
 import re
 import shlex
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from unittest import mock
+from zoneinfo import ZoneInfo
 
 import httpx
 import msgspec
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from dropoff import cli
 from dropoff.control.access import Access
+from dropoff.dashboard.reports_page import spans
 from dropoff.demo import generate
 from dropoff.project.settings import load
 from dropoff.report.links import api_of, command_of, page_of
@@ -46,7 +48,7 @@ class World:
             self.answers = {api_of(one): self.send("GET", api_of(one)).json() for one in self._sources()}
             pages = [page_of(one) for one in self._sources() if one.question not in ("segments", "metrics")]
             self.pages = {path: self.send("GET", path).status_code for path in pages}
-            self.shelf = self.send("GET", "/reports").text
+            self.shelf, self.held = self.send("GET", "/reports").text, engine.analytics.held()
             self.refused = self.send("GET", "/api/v1/report?kind=yearly").json()
             again = engine.reports.report({"kind": ["weekly"], **ASKED["weekly"]})
             self.twice = [engine.reports.written(report, "html") for report in (self.reports["weekly"], again)]
@@ -155,9 +157,25 @@ def test_the_api_gives_each_format_as_a_file(world):
     assert world.refused["message"] == "kind == 'yearly', must be weekly or monthly"
 
 
-def test_the_page_offers_the_last_ones(world):
-    assert world.shelf.count("format=html") == world.shelf.count("format=pdf") == 14
+def test_the_page_offers_those_that_hold_data(world):
+    days = [moment.astimezone(ZoneInfo(ZONE)).date() for moment in world.held]
+    offered = [one for kind in ASKED for one in spans(kind, datetime.now(ZoneInfo(ZONE)).date(), *days)]
+    assert world.shelf.count("format=html") == world.shelf.count("format=pdf") == len(offered)
+    assert all(f"from={start}&amp;to={end}" in world.shelf for start, end in offered)
     assert "No report is scheduled" in world.shelf
+
+
+def test_no_week_or_month_is_offered_before_the_first_data_or_after_the_last():
+    first, latest = date(2026, 2, 10), date(2026, 4, 1)
+    assert spans("monthly", date(2026, 4, 2), first, latest) == [
+        (date(2026, 3, 1), date(2026, 4, 1)), (date(2026, 2, 1), date(2026, 3, 1)),
+    ]  # fmt: skip
+    assert spans("monthly", date(2026, 12, 31), first, latest)[0] == (date(2026, 4, 1), date(2026, 5, 1))
+    weeks = spans("weekly", date(2026, 12, 31), first, latest)
+    assert weeks[0] == (date(2026, 3, 30), date(2026, 4, 6))
+    assert weeks[-1] == (date(2026, 2, 9), date(2026, 2, 16))
+    assert len(weeks) == 8
+    assert spans("weekly", date(2026, 2, 15), first, date(2026, 2, 15)) == []
 
 
 def test_the_command_line_writes_the_file_of_the_api(world):

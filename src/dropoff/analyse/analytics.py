@@ -441,7 +441,7 @@ class Analytics:
         """What a page offers to choose from."""
         channel = select.dimension(self._store.dialect, "channel")
         rows = self._store.select(f"SELECT DISTINCT {channel} FROM conversation_rows ORDER BY 1")
-        held = select.held(self._store, self._test)
+        held = self.held()
         return {
             "channels": [row[0] for row in rows.rows],
             "timezone": self._timezone,
@@ -454,6 +454,10 @@ class Analytics:
             ],
             "version": self.version(),
         }
+
+    def held(self) -> tuple[datetime, datetime] | None:
+        """When the first conversation and the latest began; None without any."""
+        return select.held(self._store, self._test)
 
     def version(self) -> str:
         """Another text once there are more events."""

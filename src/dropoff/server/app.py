@@ -52,7 +52,10 @@ def web(engine: Engine, reader: Access) -> Callable[..., Awaitable[None]]:
         routes += _for_senders(engine)
     if jobs.read:
         desk = Desk(engine.control, [rule.name for rule in engine.alerts.rules], settings.zone)
-        shelf = Shelf(engine.reports.file, engine.reports.shown, settings.reports, engine.sent.all, settings.zone)
+        shelf = Shelf(
+            engine.reports.file, engine.reports.shown, settings.reports, engine.sent.all, engine.analytics.held,
+            settings.zone,
+        )  # fmt: skip
         filters = Filters(engine.control)
         asked = api(engine.analytics, engine.of_alerts.ask, engine.reports.file)
         routes += [
