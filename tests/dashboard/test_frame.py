@@ -130,6 +130,12 @@ def test_the_last_days_that_hold_data_are_one_click_away():
     assert frame.recent(held, {"timezone": ["Mars"]}, "/") == frame.recent(held | {"held": None}, {}, "/") == []
 
 
+def test_of_a_conversation_the_important_facts_come_first_and_nothing_is_left_out():
+    conversation = {"id": "a", "channel": "sms", "bot_messages": 3, "industry": "it", "booked_at": None, "messages": []}
+    assert [name for name, _, value in of_one.main_facts(conversation) if value] == ["Channel"]
+    assert of_one.more_facts(conversation) == [("Bot messages", "number", 3), ("Industry", "plain", "it")]
+
+
 def test_messages_and_events_stand_in_their_order_by_local_day():
     conversation = {
         "messages": [

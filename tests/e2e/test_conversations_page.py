@@ -40,4 +40,4 @@ def test_from_a_search_to_a_transcript_to_a_neighbour(demo, open_page, size):
     assert_accessible(page, "conversation")
     page.get_by_role("link", name=shown["neighbours"]["won"]["id"]).press("Enter")
     page.wait_for_url(f"**/{shown['neighbours']['won']['id']}**")
-    assert "converted" in page.locator("dl.facts").inner_text().lower()
+    assert "converted" in page.locator("dl.facts").first.inner_text().lower()

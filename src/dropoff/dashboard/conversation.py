@@ -1,6 +1,6 @@
 """The page of one conversation: its facts, where it stands, all that happened in it, and its nearest neighbours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -41,7 +41,8 @@ def conversation_page(analytics: Analytics, request: Request) -> Response:
         params=params,
         conversation=conversation,
         timezone=timezone,
-        facts=fact_rows(conversation),
+        facts=main_facts(conversation),
+        more=more_facts(conversation),
         days=timeline(conversation, timezone, said),
         next_step=findings.next_step(conversation),
         points=points,
@@ -126,18 +127,25 @@ def _told(point: Mapping) -> str:
     return inert(f"Message {point['position']}, {point['clock']}: {formats.signed(point['sentiment'])}\n{shown}")
 
 
-def fact_rows(conversation: Mapping) -> list[tuple[str, str, Any]]:
-    """(label, format, value) for each fact worth a line; facts unknown here come last, in plain form."""
+FactRow = tuple[str, str, Any]
+"""The label of a fact, its format, its value."""
+
+
+def main_facts(conversation: Mapping) -> list[FactRow]:
+    """What one wants to know of a conversation first."""
+    return _rows([fact for fact in words.FACTS if not fact.folded], conversation)
+
+
+def more_facts(conversation: Mapping) -> list[FactRow]:
+    """All else that is known; facts unknown here come last, in plain form."""
     known = {fact.name for fact in words.FACTS} | words.HIDDEN_FACTS
-    rows = [
-        (fact.label, fact.kind, conversation.get(fact.name))
-        for fact in words.FACTS
-        if fact.always or conversation.get(fact.name) not in (None, [], "")
-    ]
-    others = [(name, value) for name, value in conversation.items() if name not in known]
-    return rows + [
-        (formats.label(name), _kind(name), value) for name, value in others if value not in (None, [], {}, "")
-    ]
+    others = [words.Fact(name, formats.label(name), _kind(name)) for name in conversation if name not in known]
+    return _rows([*(fact for fact in words.FACTS if fact.folded), *others], conversation)
+
+
+def _rows(facts: Iterable[words.Fact], conversation: Mapping) -> list[FactRow]:
+    found = [(fact, conversation.get(fact.name)) for fact in facts]
+    return [(fact.label, fact.kind, value) for fact, value in found if fact.always or value not in (None, [], {}, "")]
 
 
 def timeline(conversation: Mapping, timezone: str, said: str = "") -> list[tuple[str, list[dict]]]:

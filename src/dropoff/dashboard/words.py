@@ -344,12 +344,16 @@ OPTIMIZATION_TERMS = {
 
 
 class Fact(NamedTuple):
-    """One line of a conversation's facts; `kind` names the format, `always`: shown even when there is none."""
+    """One line of a conversation's facts; `kind` names the format, `always`: shown even when there is none.
+
+    `folded`: shown on demand, as what is not named here.
+    """
 
     name: str
     label: str
     kind: str = "plain"
     always: bool = False
+    folded: bool = False
 
 
 FACTS = (
@@ -361,24 +365,25 @@ FACTS = (
     Fact("duration_seconds", "Duration", "duration", always=True),
     Fact("stage", "Stage", "label", always=True),
     Fact("outcome", "Outcome", "label", always=True),
-    Fact("reported_outcome", "Reported outcome", "label"),
+    Fact("reported_outcome", "Reported outcome", "label", folded=True),
     Fact("status", "Status", "label"),
     Fact("message_count", "Messages", "number", always=True),
-    Fact("bot_messages", "Bot messages", "number"),
-    Fact("prospect_messages", "Prospect messages", "number"),
-    Fact("agent_messages", "Agent messages", "number"),
+    Fact("bot_messages", "Bot messages", "number", folded=True),
+    Fact("prospect_messages", "Prospect messages", "number", folded=True),
+    Fact("agent_messages", "Agent messages", "number", folded=True),
     Fact("first_response_seconds", "First response", "duration", always=True),
-    Fact("sentiment_start", "Sentiment, first", "signed"),
-    Fact("sentiment_end", "Sentiment, last", "signed"),
+    Fact("sentiment_start", "Sentiment, first", "signed", folded=True),
+    Fact("sentiment_end", "Sentiment, last", "signed", folded=True),
     Fact("sentiment_trend", "Sentiment trend", "signed", always=True),
-    Fact("qualification_score", "Qualification score"),
-    Fact("lead_score", "Lead score"),
+    Fact("qualification_score", "Qualification score", folded=True),
+    Fact("lead_score", "Lead score", folded=True),
     Fact("csat", "CSAT", "percent"),
+    Fact("revenue", "Revenue"),
     Fact("escalated", "Escalated", always=True),
     Fact("escalation_reason", "Escalation reason"),
     Fact("fallback_count", "Fallbacks", "number", always=True),
     Fact("error_count", "Errors", "number"),
-    Fact("intents_detected", "Intents"),
+    Fact("intents_detected", "Intents", folded=True),
     Fact("objections_raised", "Objections"),
 )
 
