@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 from html import unescape
 from io import StringIO
+from unittest import mock
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -30,6 +31,12 @@ from dropoff.server.engine import Engine
 END = datetime(2026, 6, 1, tzinfo=UTC)
 ASKED = {"from": "2026-01-20", "to": "2026-06-01", "timezone": TIMEZONE}
 LONG = ("drop_offs", "segments", "divergence_points", "patterns", "objections", "next_tests")
+
+
+def dear(ask):
+    """What is said while so many conversations are too many to work them out unasked."""
+    with mock.patch.object(optimization, "CHEAP", 1000):
+        return ask()
 
 
 def printed(answer):
@@ -62,6 +69,7 @@ def surfaces(tmp_path_factory):
         early = {
             "ready": send("GET", "/api/v1/optimization", params=ASKED | {"work": "ready"}).json(),
             "page": send("GET", "/optimization", params=ASKED).text,
+            "dear": dear(lambda: send("GET", "/optimization", params=ASKED).text),
             "refused": send("GET", "/optimization", params=ASKED | {"work": "all", "goal": "x"}),
         }
         work = send("GET", "/optimization", params=ASKED | {"work": "all"})
@@ -110,6 +118,9 @@ def test_what_takes_long_is_worked_out_when_it_is_asked_for(surfaces):
     assert early["ready"]["worked_out"] is None
     assert all(early["ready"][name] is None for name in LONG)
     assert "Work them out" in early["page"]
+    assert re.search(r'data-work="/optimization\?[^"]*work=all" data-said="Working out', early["page"])
+    assert "Work them out" in early["dear"]
+    assert "data-work" not in early["dear"] + surfaces["page"]
     assert early["ready"]["experiments"] == surfaces["api"]["experiments"]
     assert surfaces["work"].status_code == 303
     assert "work=" not in surfaces["work"].headers["location"]

@@ -157,6 +157,20 @@ def test_a_page_renews_itself_without_a_jump(empty, page):
     expect(page.get_by_role("button", name="Pause updates")).to_be_focused()
 
 
+def test_what_takes_long_is_worked_out_once_the_page_stands(demo, open_page):
+    address = f"{demo.url}/optimization?where=channel=voice"
+    plain = open_page(java_script_enabled=False)
+    plain.goto(address)
+    expect(plain.get_by_role("link", name="Work them out")).to_be_visible()
+    page = open_page()
+    page.goto(address)
+    expect(page.get_by_role("heading", name="Experiments")).to_be_visible()
+    expect(page.get_by_role("heading", name="Segments that differ")).to_be_visible(timeout=60_000)
+    assert page.url == address
+    assert page.locator("[data-work], .under-way").count() == 0
+    expect(page.get_by_role("button", name="Pause updates")).to_be_visible()
+
+
 def test_a_page_of_the_past_does_not_ask(demo, page):
     asked = []
     page.on("request", lambda request: asked.append(request.url))

@@ -78,6 +78,10 @@ class Analytics(Protocol):
         """A metric over time: period, as_of, definition, interval, total, points, previous, deploys, labellers."""
         ...
 
+    def metrics(self, params: Params) -> dict:
+        """The values of metrics: period, as_of, definition, metrics."""
+        ...
+
     def definitions(self, params: Params) -> dict:
         """What every metric means."""
         ...

@@ -14,6 +14,8 @@ from dropoff.errors import InvalidInput
 _PARAMETERS = (*COMMON, "goal", "work")
 _GOALS = {"": "Booked, or the last", **{name: formats.label(name) for name in advice.GOALS}}
 DEFAULTS: Params = {"work": ["ready"]}
+CHEAP = 50_000
+"""Of so many conversations the page has what takes long worked out by itself: it takes some seconds."""
 ANSWERS = 2
 """Of an objection so many answers are shown, those that differ most."""
 
@@ -31,9 +33,15 @@ def optimization_page(analytics: Analytics, request: Request) -> Response:
             return RedirectResponse(url("/optimization", asked), 303)
     return question(
         analytics, request, "optimization.html", params,
-        lambda: analytics.optimization({**DEFAULTS, **params}), lambda answer: shown(answer, asked),
+        lambda: analytics.optimization({**DEFAULTS, **params}),
+        lambda answer: shown(answer, asked) | {"cheap": answer["worked_out"] is None and _is_cheap(analytics, asked)},
         goals=_GOALS, advice=advice, findings=findings,
     )  # fmt: skip
+
+
+def _is_cheap(analytics: Analytics, params: Params) -> bool:
+    (started,) = analytics.metrics({**common(params), "metric": ["conversations_started"]})["metrics"]
+    return started["value"] <= CHEAP
 
 
 class Said(NamedTuple):

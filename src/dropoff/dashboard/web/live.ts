@@ -31,11 +31,10 @@ export function keepFresh(): void {
     const began = performance.now();
     const version = await newest();
     if (version === null || version === main.dataset.version) return;
-    const page = await fetched();
+    const page = await fetched(location.href);
     if (!page || paused) return;
     const held = document.activeElement === button;
     show(main, page);
-    tell();
     if (held) button.focus({ preventScroll: true });
     pause = Math.max(EVERY, (performance.now() - began) * SHARE);
   };
@@ -57,6 +56,7 @@ export function keepFresh(): void {
     tell();
   });
   document.addEventListener("visibilitychange", () => void look());
+  document.addEventListener("dropoff:shown", tell);
   tell();
   again();
 }
@@ -66,14 +66,15 @@ async function newest(): Promise<string | null> {
   return answer.ok ? ((await answer.json()) as { version: string }).version : null;
 }
 
-async function fetched(): Promise<HTMLElement | null> {
-  const answer = await fetch(location.href);
-  if (!answer.ok || answer.redirected) return null;
+/** The main part of a page of this server. */
+export async function fetched(address: string): Promise<HTMLElement | null> {
+  const answer = await fetch(address);
+  if (!answer.ok || new URL(answer.url).pathname !== location.pathname) return null; // another page: of a login
   return new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
 }
 
 /** Puts the content of `page` into `main`; a form that somebody has touched stays as it is. */
-function show(main: HTMLElement, page: HTMLElement): void {
+export function show(main: HTMLElement, page: HTMLElement): void {
   const opened = new Map(details(main).map(([key, one]) => [key, one.open]));
   const scrolled = new Map(boxes(main).map(([key, one]) => [key, one.scrollLeft]));
   const focused = focusKey(main);

@@ -3,9 +3,11 @@ import { showBusy } from "./busy";
 import { followAddress, offerValues } from "./filters";
 import { keepFresh } from "./live";
 import { showTips } from "./tips";
+import { workOut } from "./work";
 
 followAddress();
 offerValues();
 showBusy();
 showTips();
 keepFresh();
+workOut();
