@@ -485,6 +485,19 @@ def test_currencies_are_never_summed(asked: Asked):
     assert amounts(by_day["points"]) == {"USD": ("10.50", 10.5), "EUR": ("20", 20), "JPY": ("300", 300)}
 
 
+def test_the_currency_with_the_most_deals_comes_first(asked: Asked):
+    deals = [won_for("3", "USD", f"d{i}", 80 + i) for i in range(3)] + [won_for("900000", "JPY", "y"), won_for(5, "EUR", "e")]
+    store = asked(*deals)
+    period = {"from": ["2024-01-15"], "to": ["2024-01-16"], "metric": ["revenue"]}
+    order = ["USD", "EUR", "JPY"]
+    assert [row["currency"] for row in store.metrics(period)["metrics"]] == order
+    assert [row["currency"] for row in store.trend(period)["total"]] == order
+    assert [point["currency"] for point in store.trend(period)["points"]] == order
+    assert [row["currency"] for row in store.segments(period | {"by": ["channel"]})["segments"]] == order
+    tiles = store.executive({name: period[name] for name in ("from", "to")})["metrics"]
+    assert [row["currency"] for row in tiles if row["metric"] == "revenue"] == order
+
+
 def test_the_cost_of_a_meeting_by_currency(asked: Asked):
     costs = [sent(at=i, cost="0.1", currency="USD", conversation_id=f"c{i % 2}") for i in range(3)]
     costs.append(sent(at=9, cost=7, currency="JPY", conversation_id="c1"))

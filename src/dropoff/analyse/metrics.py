@@ -1,5 +1,6 @@
 """The values of metrics: one statement for all metrics of a request, the maths a pure function of its sums."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -31,12 +32,14 @@ MICROS = 1_000_000
 
 
 class Sums(NamedTuple):
-    """What a metric is made of. `quantiles` by name where the metric is one; `numerator` is then their count."""
+    """What a metric is made of. `quantiles` by name where the metric is one; `numerator` is then their count. `amounts`: of
+    money so many are added up."""
 
     numerator: Decimal | None
     denominator: Decimal | None
     quantiles: Mapping[str, float] | None = None
     beside: Decimal | None = None
+    amounts: int = 0
 
 
 class Cell(NamedTuple):
@@ -78,7 +81,21 @@ def _cells(metric: Metric, found: Mapping[Cell, Sums], *, split: bool) -> list[t
     """The cells in the order in which they are shown; an overall number stands even where there is no row."""
     if not found and not split:
         return _empty(metric)
-    return sorted(found.items(), key=lambda item: (-(item[1].denominator or item[1].numerator or 0), item[0].segment))
+    place = currencies(found)
+    return sorted(
+        found.items(),
+        key=lambda item: (
+            place[item[0].currency or ""], -(item[1].denominator or item[1].numerator or 0), item[0].segment,
+        ),
+    )  # fmt: skip
+
+
+def currencies(found: Mapping[Cell, Sums]) -> dict[str, int]:
+    """The currencies ('' where there is none) with their places: the one with the most amounts first."""
+    counts = Counter[str]()
+    for cell, sums in found.items():
+        counts[cell.currency or ""] += sums.amounts
+    return {currency: place for place, currency in enumerate(sorted(counts, key=lambda one: (-counts[one], one)))}
 
 
 def _empty(metric: Metric) -> list[tuple[Cell, Sums]]:
@@ -158,7 +175,7 @@ def _part(
     plain = [m for m in metrics if m.quantile is None]
     sums = [s for m in plain for s in (m.numerator, m.denominator or "NULL", m.beside[1] if m.beside else "NULL")]
     medians = [m.quantile for m in metrics if m.quantile is not None]
-    sums += [f"count({q})" for q in medians]
+    sums += [f"count({q})" for q in medians] + (["count(micros)"] if currency else [])
     numbers = ", ".join(f"CAST({written(clause.sql, s)} AS DECIMAL(38,6))" for s in sums)
     quantiles = clause.sql.numbers(clause.sql.quantiles(q, QUANTILES.values()) for q in medians)
     return f"""SELECT {number} AS part, segment, {bucket or "NULL"} AS bucket,
@@ -225,7 +242,7 @@ def _read(
     plain = [m for m in metrics if m.quantile is None]
     for i, metric in enumerate(plain):
         numerator, denominator, beside = numbers[3 * i : 3 * i + 3]
-        yield metric, Sums(numerator, denominator, beside=beside)
+        yield metric, Sums(numerator, denominator, beside=beside, amounts=int((metric.by_currency and numbers[-1]) or 0))
     for i, metric in enumerate(m for m in metrics if m.quantile is not None):
         levels = quantiles[i]
         shown = dict(zip(QUANTILES, levels, strict=True)) if levels else None
@@ -374,10 +391,10 @@ def _points(
     if not lines and not metric.by_currency and query.by is None:
         lines = {("", "")}
     nothing = Sums(Decimal(0), None if metric.denominator is None else Decimal(0))
-    points = []
+    place, points = currencies(found), []
     for bucket, (key, start, end) in enumerate(buckets(query.period, interval)):
         span = span_of(start, end, query, wait_of(metric, waits))
-        for segment, currency in sorted(lines):
+        for segment, currency in sorted(lines, key=lambda line: (line[0], place.get(line[1], 0))):
             cell = Cell(segment, key, currency or None)
             row = describe(metric, cell, found.get(cell, nothing), waits.recorded)
             points.append({**span, **beside(metric, row, cohorts, bucket)})

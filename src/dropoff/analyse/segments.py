@@ -313,7 +313,11 @@ def _rows(
     ]  # fmt: skip
     named = {row["segment"] for row in rows}
     rows += [_empty(query, metric, one.name) for one in query.segments if one.name not in named]
-    return sorted(rows, key=lambda r: (r["value"] is None, r.get("currency") or "", -(r["value"] or 0), r["segment"]))
+    place = metrics.currencies(naive)
+    return sorted(
+        rows,
+        key=lambda r: (r["value"] is None, place.get(r.get("currency") or "", 0), -(r["value"] or 0), r["segment"]),
+    )
 
 
 def _row(
