@@ -133,6 +133,7 @@ def test_the_page_has_the_numbers_of_the_api(surfaces, name):
     assert sorted(shown) == sorted(expected)
     for one in answer["significant_differences"]:
         assert formats.differs(one, answer["definition"]["unit"]) in page
+        assert formats.of_mix(one) in page
     assert all(note in page for note in answer["notes"])
     assert METRICS[answer["metric"]].description in page
 

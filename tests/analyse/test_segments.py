@@ -475,6 +475,9 @@ def test_the_better_medium_is_found_and_the_industry_is_its_mix(demo):
     assert by_medium["best_performing"] == SEGMENTS.medium
     found = {(one["a"], one["b"]) for one in by_medium["significant_differences"]}
     assert found == {(SEGMENTS.medium, "organic"), (SEGMENTS.medium, "paid")}
+    assert [one["mix"] for one in by_medium["significant_differences"]] == [None, None]
+    legal = [one for one in booking(demo, by="industry")["significant_differences"] if one["a"] == SEGMENTS.industry]
+    assert {one["mix"] and one["mix"]["dimension"] for one in legal} <= {"medium"}
     named = [f"Legal: industry={SEGMENTS.industry}"]
     others = "Software, industry=Healthcare, industry=Construction, industry=Logistics, industry=Retail"
     named.append(f"Others: industry={others}, industry=Education")

@@ -105,3 +105,16 @@ def test_money_stands_in_the_minor_unit_of_its_currency():
 def test_a_matured_rate_is_named_by_its_time():
     rate = {"matured": {"value": 0.64, "n": 107, "maturity_days": 0.2}}
     assert formats.matured_first(rate).replace("\u00a0", " ") == "within 4 h 48 min: 64.0 % (n = 107)"
+
+
+def test_what_may_be_only_the_mix_is_said():
+    mix = {"dimension": "company_size", "difference": 0.002, "interval": (-0.02, 0.024), "p_value": 0.6, "mix_effect": 0.1}
+    row = {"a": "Legal", "b": "Retail", "better": "Legal", "mix": mix}
+    assert formats.of_mix(row).replace("\u00a0", " ") == (
+        "It may be only the mix: within one company size Legal is +0.2 pp beside Retail (95 %: −2.0 to +2.4 pp; p = 0.600)."
+    )
+    answer = {"best_performing": "Legal", "significant_differences": [row]}
+    assert formats.best_by_mix(answer) == "It may be so only by its mix of company size: see below."
+    truly = answer | {"significant_differences": [row, row | {"b": "Software", "mix": None}]}
+    assert formats.of_mix(truly["significant_differences"][1]) == formats.best_by_mix(truly) == ""
+    assert formats.best_by_mix(answer | {"best_performing": None}) == ""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from dropoff.analyse import metrics, select, stats
+from dropoff.analyse import metrics, mix, select, stats
 from dropoff.analyse.answers import instant
 from dropoff.analyse.contacts import (
     Cells,
@@ -263,6 +263,7 @@ def answer(store: Store, query: Query, metric: Metric, young: Young, units: str 
     }
     rows = _rows(store, query, metric, basis, people, results)
     compared = _compared(metric, results)
+    significant = [row for row in compared if row["q_value"] < SIGNIFICANT]
     tendencies = _tendencies(results)
     return {
         "period": query.period.to_dict(),
@@ -271,7 +272,7 @@ def answer(store: Store, query: Query, metric: Metric, young: Young, units: str 
         "metric": metric.name,
         "segments": rows,
         "best_performing": best(metric, results[""].found) if set(results) == {""} else None,
-        "significant_differences": [row for row in compared if row["q_value"] < SIGNIFICANT],
+        "significant_differences": _with_mix(store, query, metric, basis, significant),
         "tested": len(compared),
         "overlapping": sorted(sorted(both) for both in overlaps),
         "tendencies": [row for row in tendencies if row["q_value"] < SIGNIFICANT],
@@ -398,6 +399,17 @@ def _compared(metric: Metric, results: Mapping[str, Result]) -> list[dict[str, A
         for (money, one, compared), q_value in zip(found, q, strict=True)
     ]
     return sorted(rows, key=lambda row: (row["q_value"], -abs(row["difference"]), row["a"], row["b"]))
+
+
+def _with_mix(
+    store: Store, query: Query, metric: Metric, basis: Basis, rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Significant differences, each with the dimension by whose mix alone it may be; of shares by one dimension."""
+    if kind_of(metric) != "share" or query.by is None or query.by in MULTIPLE or not rows:
+        return [row | {"mix": None} for row in rows]
+    names = dict.fromkeys(row[side] for row in rows for side in "ab")
+    found = mix.tables(store, query, _reading(metric, query, basis), names)
+    return [row | {"mix": one} for row, one in zip(rows, mix.explained(found, rows), strict=True)]
 
 
 def compared_row(a: str, b: str, compared: Comparison, good: str) -> dict[str, Any]:

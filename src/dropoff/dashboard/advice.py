@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from dropoff.dashboard import findings
 from dropoff.dashboard.findings import step
-from dropoff.dashboard.formats import counted, interval, label, number, percent, points, span, sure, visible
+from dropoff.dashboard.formats import counted, interval, label, number, of_mix, percent, points, span, sure, visible
 
 PROOF = "It goes along with this and need not be its cause."
 
@@ -62,9 +62,10 @@ def of_segment(row: Mapping) -> str:
     """Two segments that differ."""
     a, b = row["of"]
     sides = [f"{visible(one['segment'])} {percent(one['value'])} (n = {number(one['sample_size'])})" for one in (a, b)]
+    mix = f". {of_mix(row).removesuffix('.')}" if row["mix"] else ""
     return (
         f"{label(row['metric'])} by {_intent(row['by'])}: {sides[0]} against {sides[1]}, {points(row['difference'])} "
-        f"(95 %: {span(row['interval'], row['unit'])}; {sure(row['q_value'])})"
+        f"(95 %: {span(row['interval'], row['unit'])}; {sure(row['q_value'])}){mix}"
     )
 
 

@@ -165,6 +165,28 @@ def differs(row: Mapping, unit: str) -> str:
     )
 
 
+def of_mix(row: Mapping) -> str:
+    """That a significant difference may be only the mix of another dimension; empty where nothing says so."""
+    mix = row["mix"]
+    if mix is None:
+        return ""
+    name, left = label(mix["dimension"]).lower(), points(mix["difference"])
+    return (
+        f"It may be only the mix: within one {name} {visible(row['a'])} is {left} beside {visible(row['b'])} "
+        f"(95 %: {span(mix['interval'], 'share')}; {sure(mix['p_value'], 'p')})."
+    )
+
+
+def best_by_mix(answer: Mapping) -> str:
+    """That the best segment may be so only by its mix; empty where it is better than some other in any case."""
+    best = answer["best_performing"]
+    ahead = [row for row in answer["significant_differences"] if row["better"] == best]
+    if best is None or not ahead or any(row["mix"] is None for row in ahead):
+        return ""
+    names = dict.fromkeys(label(row["mix"]["dimension"]).lower() for row in ahead)
+    return f"It may be so only by its mix of {' and '.join(names)}: see below."
+
+
 def change(both: Mapping, unit: str) -> str:
     """How much a metric changed between two periods, and how sure that is."""
     if both["change"] is None:
@@ -441,6 +463,8 @@ FILTERS: dict[str, Callable] = {
         span,
         moved,
         differs,
+        of_mix,
+        best_by_mix,
         change,
         how_old,
         message_name,

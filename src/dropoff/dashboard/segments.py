@@ -35,7 +35,8 @@ def segments_page(analytics: Analytics, request: Request) -> Response:
         shown = {
             "tables": tables(answer, link),
             "differences": [
-                formats.differs(row, answer["definition"]["unit"]) for row in answer["significant_differences"]
+                (formats.differs(row, answer["definition"]["unit"]), formats.of_mix(row))
+                for row in answer["significant_differences"]
             ],
         }
         return shown | (_change(analytics, params, asked, answer, link) if "compare" in answer else {})

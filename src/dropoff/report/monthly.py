@@ -1,5 +1,7 @@
 """What only a monthly report holds: cohorts, and a review of the segments."""
 
+from collections.abc import Mapping
+
 from dropoff.dashboard import formats
 from dropoff.query import Params
 from dropoff.report.value import Answered, Ask, Block, Bullets, Run, Section, note, paragraph, table, words
@@ -56,8 +58,12 @@ def segments(ask: Ask, long: Params) -> Section:
 def _differences(found: Answered) -> list[tuple[Run, ...]]:
     unit, by = found.at("definition", "unit"), found.at("definition", "by")
     count = len(found.at("significant_differences"))
+
+    def told(row: Mapping) -> str:
+        return f"{formats.differs(row, unit)} {formats.of_mix(row)}".rstrip()
+
     lines = [
-        words(f"{formats.label(by)}: ", found.run(lambda row: formats.differs(row, unit), "significant_differences", i))
+        words(f"{formats.label(by)}: ", found.run(told, "significant_differences", i))
         for i in range(min(_EACH, count))
     ]
     if count > _EACH:

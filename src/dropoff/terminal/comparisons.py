@@ -26,7 +26,8 @@ def segments(answer: Answer, console: Console) -> None:
     table(f"{answer['metric']} by {by}" if by else answer["metric"], columns | {"": False}, rows, console)
     console.print()
     for one in answer["significant_differences"][:_MOVES]:
-        console.print(Text(plain(formats.differs(one, answer["definition"]["unit"]))))
+        said = f"{formats.differs(one, answer['definition']['unit'])} {formats.of_mix(one)}"
+        console.print(Text(plain(said.rstrip())))
     if (more := len(answer["significant_differences"]) - _MOVES) > 0:
         console.print(Text(f"and {more} more: --json has them all"))
     if not answer["significant_differences"]:

@@ -40,8 +40,22 @@ class SegmentShape(TypedDict):
     labelled_share: NotRequired[float | None]
 
 
+class MixShape(TypedDict):
+    """Within the values of a dimension hardly anything is left of a difference of two segments: it may be only the mix of
+    these values in them. `difference` within them (Mantel-Haenszel); `mix_effect`: what of it the mix adds (Kitagawa).
+    """
+
+    dimension: str
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+    mix_effect: float
+
+
 class DifferenceShape(TypedDict):
-    """a - b, the higher value first. `q_value` decides, over all pairs that were tested; the interval is for one."""
+    """a - b, the higher value first. `q_value` decides, over all pairs that were tested; the interval is for one. `mix`: of
+    shares by one dimension, where the difference may come of it alone.
+    """
 
     a: str
     b: str
@@ -52,6 +66,7 @@ class DifferenceShape(TypedDict):
     test: str
     better: str | None
     currency: NotRequired[str]
+    mix: MixShape | None
 
 
 class TendencyShape(TypedDict):
