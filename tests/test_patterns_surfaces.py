@@ -48,11 +48,18 @@ def surfaces(kept, tmp_path_factory):
         params = {name: [text] for name, text in ASKED.items()}
         python = json.loads(msgspec.json.encode(engine.analytics.patterns(params)))
         page = send("GET", "/patterns", params=ASKED)
+        young = {name: text for name, text in ASKED.items() if name != "success"} | {"from": "2026-05-18"}
+        few = {
+            "api": send("GET", "/api/v1/patterns", params=young).json(),
+            "page": send("GET", "/patterns", params=young).text,
+            "funnel": send("GET", "/api/v1/funnel", params={"from": young["from"], "to": young["to"],
+                                                            "timezone": TIMEZONE}).json(),
+        }  # fmt: skip
         links = re.findall(r'href="(/conversations\?[^"]*pattern=[^"]*)"', page.text)
         lists = [send("GET", "/api/v1" + unescape(link)).json() for link in links[:4]]
         found = {
             "python": python, "api": send("GET", "/api/v1/patterns", params=ASKED).json(), "page": unescape(page.text),
-            "lists": lists, "listed": send("GET", unescape(links[0])).text,
+            "few": few, "lists": lists, "listed": send("GET", unescape(links[0])).text,
         }  # fmt: skip
     options = [word for name, text in ASKED.items() for word in (f"--{name}", text)]
     for name, more in (("cli", ["--json"]), ("terminal", [])):
@@ -68,6 +75,23 @@ def without_time(answer):
 
 def test_python_api_and_command_line_agree(surfaces):
     assert without_time(surfaces["python"]) == without_time(surfaces["api"]) == without_time(surfaces["cli"])
+
+
+def test_where_few_succeed_it_says_which_success_and_which_days_tell_more(surfaces):
+    few = surfaces["few"]
+    counts = {one["stage"]: one["count"] for one in few["funnel"]["stages"]}
+    assert few["api"]["reached"] == {stage: n for stage, n in counts.items() if stage != "started"}
+    assert findings.nothing_found(few["api"])
+    told = findings.more_telling(few["api"])
+    assert told
+    assert all(n >= findings.TELLING for n in told.values())
+    hint = unescape(re.findall(r"<p>More to tell by:(.*?)</p>", few["page"])[0])
+    for stage, n in told.items():
+        assert re.search(rf'href="/patterns\?[^"]*success={stage}[^"]*">{stage.capitalize()} as success</a> \({n}\)', hint)
+    assert "the last 90 days</a>" in hint
+    assert "More to tell by" not in surfaces["page"]
+    enough = {"conversations": {"successful": findings.TELLING}, "definition": {"success": "booked"}, "reached": counts}
+    assert findings.more_telling(enough) == {}
 
 
 def test_the_planted_fork_comes_first(surfaces):

@@ -23,7 +23,7 @@ from dropoff.analyse.stratified import mantel_haenszel, strata_of
 from dropoff.errors import InvalidInput
 from dropoff.query import Params, Query, one
 from dropoff.store.base import Store
-from dropoff.store.sql import PHYSICAL
+from dropoff.store.sql import PHYSICAL, STAGES
 
 FEW = 5
 """A step that fewer have, or lack, in one of the groups belongs to what the groups are, and explains nothing."""
@@ -80,6 +80,7 @@ def answer(store: Store, query: Query, params: Params, done: Done = lambda _: No
         "as_of": instant(query.now),
         "definition": _definition(asked),
         "conversations": _groups(paths),
+        "reached": _reached(store, query),
         "tested": found.tested,
         "successful": [_pattern(paths, one) for one in _ranked(found.confirmed, 1)][:LISTED],
         "failed": [_pattern(paths, one) for one in _ranked(found.confirmed, -1)][:LISTED],
@@ -100,6 +101,15 @@ def _definition(asked: Asked) -> dict[str, Any]:
         "success": asked.success, "cut": asked.cut, "groups": asked.groups, "steps": sorted(asked.steps),
         "repeats": "merged" if asked.merged else "kept", "support": asked.support,
     }  # fmt: skip
+
+
+def _reached(store: Store, query: Query) -> dict[str, int]:
+    """How many conversations came to each stage that could be the success, open ones included."""
+    clause = select.Clause(store.dialect)
+    counts = ", ".join(f"count(*) FILTER (WHERE level >= {level})" for level in range(1, len(STAGES)))
+    rows = select.conversations(replace(query, segments=(), by=None), clause)
+    found = store.select(f"SELECT {counts} FROM {rows}", clause.parameters).rows[0]
+    return dict(zip(list(STAGES)[1:], map(int, found), strict=True))
 
 
 def _groups(paths: Paths) -> dict[str, int]:

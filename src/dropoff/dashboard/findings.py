@@ -9,6 +9,9 @@ HONEST = (
     "in the other, and only an experiment can show a cause."
 )
 
+TELLING = 200
+"""With fewer successes only large differences are confirmed."""
+
 WHY = {
     "absent_in_successful": "hardly any successful conversation has it",
     "absent_in_failed": "hardly any failed conversation has it",
@@ -57,6 +60,20 @@ def _came(found: Mapping, goal: str, by: str) -> str:
         f"{percent(rate['value'])} (n = {number(rate['denominator'])}) came to {visible(goal)}; adjusted for {by}, "
         f"{apart} beside the others, {sure(found['q_value'])}"
     )
+
+
+def nothing_found(answer: Mapping) -> bool:
+    """Whether no pattern and no place is confirmed."""
+    return not (answer["divergence_points"] or answer["successful"] or answer["failed"])
+
+
+def more_telling(answer: Mapping) -> dict[str, int]:
+    """Where few succeed, the earlier stages to which enough conversations came, the latest first, with how many."""
+    if answer["conversations"]["successful"] >= TELLING:
+        return {}
+    stages = list(answer["reached"])
+    earlier = stages[: stages.index(answer["definition"]["success"])]
+    return {stage: n for stage in reversed(earlier) if (n := answer["reached"][stage]) >= TELLING}
 
 
 def of_answer(objection: str, row: Mapping) -> str:

@@ -1,6 +1,7 @@
 """The page of patterns: sentences, rows, a flow and two transcripts side by side, as pure functions of the answers."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
@@ -44,12 +45,19 @@ def patterns_page(analytics: Analytics, request: Request) -> Response:
             ],
             "chart": flow_chart(answer),
             "cells": cells(answer["difference_matrix"]),
+            "telling": findings.more_telling(answer),
+            "days": _days(answer["period"]),
         }
 
     return question(
         analytics, request, "patterns.html", params, lambda: analytics.patterns(asked), show,
         findings=findings, rows=ROWS, stages=_STAGES,
     )  # fmt: skip
+
+
+def _days(period: Mapping) -> float:
+    start, end = (datetime.fromisoformat(period[name]) for name in ("from", "to"))
+    return (end - start) / timedelta(days=1)
 
 
 def _point_of(params: Params, many: int) -> int | None:

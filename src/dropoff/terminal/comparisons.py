@@ -57,6 +57,9 @@ def patterns(answer: Answer, console: Console) -> None:
             console.print(Text(plain(said(one, answer["definition"]["success"]))))
         if not found:
             console.print(Text("none is confirmed: what differs may be chance"))
+    if findings.nothing_found(answer):
+        for stage, n in findings.more_telling(answer).items():
+            console.print(Text(f"more to tell: --success {stage} ({formats.counted(n, 'conversation')} came to it)"))
     rows: list[list[object]] = [
         [one["objection"], formats.number(one["conversations"]), findings.step(row["answer"]), rate(row["alive"]),
          rate(row["won"])]

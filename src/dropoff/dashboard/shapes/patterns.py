@@ -185,12 +185,13 @@ class DifferenceMatrix(TypedDict):
 
 
 class PatternsAnswer(TypedDict):
-    """What won conversations do and failed ones do not."""
+    """What won conversations do and failed ones do not. `reached`: how many came to each stage that could be the success."""
 
     period: PeriodShape
     as_of: str
     definition: PathsDefinition
     conversations: GroupsShape
+    reached: dict[str, int]
     tested: int
     successful: list[PatternShape]
     failed: list[PatternShape]
