@@ -18,7 +18,9 @@ from dropoff.dashboard.frame import SECURITY_HEADERS, Analytics, query, render, 
 from dropoff.dashboard.meanings import known
 from dropoff.dashboard.trends import inert, lines, trend_chart
 from dropoff.errors import DropoffError, InvalidInput, NotFound, Unavailable
+from dropoff.metrics import decimal
 from dropoff.notify.outbox import Outbox
+from dropoff.query import Params
 
 PATH = "/alerts"
 SPANS = {"1h": "1 hour", "4h": "4 hours", "1d": "1 day", "7d": "1 week", "30d": "30 days"}
@@ -57,11 +59,12 @@ class Alerts(Protocol):
 
 
 class Office(NamedTuple):
-    """What the page is made of."""
+    """What the page is made of; `ask` answers `alerts/backtest`."""
 
     desk: Desk
     alerts: Alerts
     outbox: Outbox
+    ask: Callable[[str, Params], Mapping[str, Any]]
 
     def firing(self) -> int:
         """How many alerts fire, as last written down; 0 while that cannot be told."""
@@ -73,15 +76,16 @@ class Office(NamedTuple):
 def alerts_page(
     office: Office, analytics: Analytics, request: Request, problem: InvalidInput | None = None
 ) -> Response:
-    """`/alerts`; `rule` in its address picks whose history is drawn."""
-    desk, alerts, outbox = office
+    """`/alerts`; `rule` in its address picks whose history is drawn, `would=1` asks what all rules would have done."""
+    desk, alerts, outbox, _ = office
     now = desk.clock()
     standing = [alert.to_dict() for alert in alerts.check(now)]
     episodes = [msgspec.to_builtins(each) for each in alerts.history(limit=200)]
     metrics = analytics.definitions({})["metrics"]
     units = {row["metric"]: row["unit"] for row in metrics}
     named = {rule.name: rule for rule in alerts.rules}
-    asked = query(request, ("rule",)).get("rule", [""])[0]
+    params = query(request, ("rule", "would"))
+    asked, tried = params.get("rule", [""])[0], params.get("would") == ["1"]
     chosen = named.get(asked) or named.get(_first(standing, episodes)) or next(iter(named.values()), None)
     zone = desk.zone.key
     page = {
@@ -92,7 +96,9 @@ def alerts_page(
         "episodes": [told(each, units, zone) for each in episodes if chosen and each["name"] == chosen.name][:_LATEST],
         "silences": desk.silences(), "acknowledgements": desk.acknowledgements(), "spans": SPANS,
         "messages": messages(outbox, zone), "definitions": known(metrics),
-        "live": "now", "chart": None,
+        # What takes seconds is not done again and again.
+        "live": None if tried else "now", "chart": None, "is_young": not episodes,
+        "would": would(office.ask("alerts/backtest", {}), named, units) if tried else None,
     }  # fmt: skip
     if chosen and chosen.metric in units:
         asked_for = _around(chosen, now)
@@ -153,6 +159,64 @@ def told(episode: Mapping[str, Any], units: Mapping[str, str], zone: str) -> dic
         "shown": formats.measure({"value": episode["value"], "unit": unit}),
         "between": span(episode["interval"], unit, signs=False),
     }
+
+
+class Trial(NamedTuple):
+    """What a rule would have done, with its numbers as texts; `problem`: why that cannot be told."""
+
+    name: str
+    problem: str | None
+    fired: int
+    lasted: str
+    enough: str
+    threshold: str
+    quiet: str
+    chart: str
+
+
+class Would(NamedTuple):
+    """What all rules would have done: the period, a row for each, and each time that one would have fired."""
+
+    period: Mapping[str, str]
+    per_month: float
+    trials: list[Trial]
+    firings: list[dict[str, Any]]
+
+
+def would(answer: Mapping[str, Any], rules: Mapping[str, Any], units: Mapping[str, str]) -> Would:
+    """What is shown of a backtest; the latest firings first."""
+    zone = answer["period"]["timezone"]
+    firings = [_fired(one, firing, rules[one["name"]], units, zone) for one in answer["rules"] for firing in one["firings"]]
+    firings.sort(key=lambda one: (one["fired"], one["name"]), reverse=True)
+    return Would(answer["period"], answer["per_month"], [_trial(one) for one in answer["rules"]], firings)
+
+
+def _trial(one: Mapping[str, Any]) -> Trial:
+    suggested = one["suggested_threshold"]
+    return Trial(
+        one["name"], one["problem"], one["fired"], formats.duration(one["seconds"]) if one["fired"] else NONE,
+        formats.percent(one["enough"]), decimal(one["threshold"]), "none" if suggested is None else decimal(suggested),
+        url(PATH, {"rule": [one["name"]]}) + "#history",
+    )  # fmt: skip
+
+
+def _fired(
+    one: Mapping[str, Any], firing: Mapping[str, Any], rule: Any, units: Mapping[str, str], zone: str
+) -> dict[str, Any]:
+    begin = datetime.fromisoformat(firing["fired"])
+    end = datetime.fromisoformat(firing["resolved"]) if firing["resolved"] else begin
+    where = [f"{each.dimension}={value}" for each in rule.where for value in each.values]
+    where += [firing["segment"]] if firing["segment"] else []
+    ends = {"from": (begin - 3 * rule.window).isoformat(), "to": (end + rule.window).isoformat()}
+    interval = "hour" if rule.window < _HOURS else "day"
+    unit = units.get(one["metric"], "share")
+    return {
+        **firing, "name": one["name"], "severity": one["severity"],
+        "link": url("/trends", {"where": where}, metric=one["metric"], interval=interval, **ends),
+        "began": instant(begin, zone), "ended": instant(end, zone) if firing["resolved"] else "Still firing",
+        "shown": formats.measure({"value": firing["value"], "unit": unit}),
+        "worst": formats.measure({"value": firing["worst"], "unit": unit}),
+    }  # fmt: skip
 
 
 def condition(alert: Mapping[str, Any], unit: str) -> str:

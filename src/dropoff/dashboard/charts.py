@@ -9,7 +9,8 @@ from dropoff.dashboard.formats import is_small, label, number, percent, visible
 
 Link = Callable[..., str]
 _OUTLINE = {"borderColor": "var(--line-strong)", "borderWidth": 1}
-_MUTED = {"color": "var(--muted)", "fontSize": 12, "hideOverlap": True}
+MUTED = {"color": "var(--muted)", "fontSize": 12, "hideOverlap": True}
+"""The labels of an axis."""
 _ZERO = {
     "silent": True, "symbol": "none", "animation": False,
     "data": [{"xAxis": 0, "label": {"show": False}}],
@@ -53,9 +54,11 @@ def over_time(description: str, names: Sequence[str], suffix: str, top: int = 10
         "grid": {"left": 0, "right": 12, "top": top, "bottom": 0, "outerBoundsMode": "same"},
         "xAxis": {
             "type": "category", "data": list(names), "boundaryGap": False,
-            "axisLabel": _MUTED, "axisTick": {"show": False}, "axisLine": axis_line,
+            # The first and the last label end where the axis does: centred at it they would be cut off.
+            "axisLabel": MUTED | {"alignMinLabel": "left", "alignMaxLabel": "right"},
+            "axisTick": {"show": False}, "axisLine": axis_line,
         },
-        "yAxis": {"type": "value", "axisLabel": _MUTED | {"formatter": f"{{value}}{suffix}"}, "splitLine": grid_line},
+        "yAxis": {"type": "value", "axisLabel": MUTED | {"formatter": f"{{value}}{suffix}"}, "splitLine": grid_line},
     }  # fmt: skip
 
 
@@ -96,7 +99,7 @@ def dot_chart(description: str, dots: Sequence[Dot], suffix: str, *, zero: bool 
         "baseOption": base(description) | {
             "grid": {"left": 0, "right": 16, "top": 4, "bottom": 4, "outerBoundsMode": "same"},
             "xAxis": {
-                "type": "value", "scale": not zero, "axisLabel": _MUTED | {"formatter": f"{{value}}{suffix}"},
+                "type": "value", "scale": not zero, "axisLabel": MUTED | {"formatter": f"{{value}}{suffix}"},
                 "splitLine": {"lineStyle": {"color": "var(--line)"}},
             },
             "yAxis": _rows() | {"data": [inert(visible(dot.name)) for dot in dots], "axisLabel": names},

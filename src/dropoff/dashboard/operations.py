@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard import formats, words
-from dropoff.dashboard.charts import HOLLOW, funnel_chart, inert, marks, over_time, short
+from dropoff.dashboard.charts import HOLLOW, MUTED, funnel_chart, inert, marks, over_time, short
 from dropoff.dashboard.frame import COMMON, Analytics, Params, common, query, question, url
 from dropoff.dashboard.health import lines
 from dropoff.dashboard.trends import MOST_DOTS, end_of_link
@@ -291,7 +291,7 @@ def times_chart(answer: Mapping) -> dict | None:
     text = f"Bar chart of response times: {len(shown)} spans, most ({formats.number(most.n)}) {most.name}."
     frame = over_time(f"{text} The table below has the same numbers.", [one.start for one in shown], "")
     items = [{"value": one.n, "tooltip": {"formatter": f"{one.name}: {formats.number(one.n)}"}} for one in shown]
-    frame["xAxis"]["boundaryGap"] = True
+    frame["xAxis"] |= {"boundaryGap": True, "axisLabel": MUTED}
     frame["yAxis"]["minInterval"] = 1
     bars = {"type": "bar", "barCategoryGap": "12%", "itemStyle": {"color": "var(--chart-1)"}, "data": items}
     return {"baseOption": frame | {"series": [bars]}, "media": []}

@@ -85,6 +85,7 @@ ALERT_TERMS = {
     "Silence": "Nobody is told until it ends. The state goes on; what still fires then is told.",
     "Acknowledge": "Somebody looks after what fires now: it is not repeated. Its end is told.",
     "Overtaken": "Not sent, because a later message of the same episode says more, or the receiver never heard of it.",
+    "Quiet at": "The threshold nearest to the rule's own at which it would have fired at most once in 30 days.",
 }
 
 TERMS = {

@@ -61,7 +61,7 @@ def web(engine: Engine, reader: Access) -> Callable[..., Awaitable[None]]:
         routes += [
             *_for_readers(engine),
             _login(reader),
-            *pages(engine.analytics, Office(desk, engine.alerts, engine.outbox), shelf, filters),
+            *pages(engine.analytics, Office(desk, engine.alerts, engine.outbox, engine.of_alerts.ask), shelf, filters),
             Mount("/api", with_filters(with_desk(asked, desk), filters)),
         ]
     site = Starlette(
