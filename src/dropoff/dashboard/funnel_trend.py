@@ -150,6 +150,6 @@ def time_chart(shown: Sequence[Bin]) -> dict:
     frame = over_time(f"{said} The table below has the same numbers.", [one.start for one in shown], "")
     items = [{"value": one.n, "tooltip": {"formatter": f"{one.name}: {formats.number(one.n)}"}} for one in shown]
     bars = {"type": "bar", "barCategoryGap": "12%", "itemStyle": {"color": "var(--chart-1)"}, "data": items}
-    frame["xAxis"]["boundaryGap"] = True
+    frame["xAxis"] |= {"boundaryGap": True, "axisLabel": MUTED}
     frame["yAxis"]["minInterval"] = 1
     return frame | {"series": [bars]}
