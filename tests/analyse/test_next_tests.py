@@ -127,7 +127,7 @@ def test_a_message_is_held_against_the_best_other_at_its_places():
         message("bad", 0.5, 600, 5),
         message("fair", 0.6, 99, 5),
     ]
-    found = ranked(next_tests.of_messages(rows, 2.0, "booking_rate", 0.0, set()))
+    found = ranked(next_tests.of_messages(rows, 2.0, lambda those: next_tests.of_replies(those, "booking_rate"), 0.0, set()))
     assert [(row["now"], row["instead"]) for row in found] == [("bad", "fair")]
     (row,) = found
     assert row["volume_per_week"] == 400
@@ -139,8 +139,9 @@ def test_a_message_is_held_against_the_best_other_at_its_places():
 
 def test_where_an_experiment_runs_or_nothing_says_what_a_reply_is_worth_no_message_is_a_candidate():
     rows = [message("bad", 0.4, 200, variant="a"), message("good", 0.8, 300)]
-    assert next_tests.of_messages(rows, 2.0, "booking_rate", 0.0, {"a"}) == []
-    assert next_tests.of_messages(rows, 2.0, None, 0.0, set()) == []
+    assert next_tests.of_messages(rows, 2.0, lambda _: 0.5, 0.0, {"a"}) == []
+    assert next_tests.of_messages(rows, 2.0, lambda _: None, 0.0, set()) == []
+    assert len(next_tests.of_messages(rows, 2.0, lambda _: 0.5, 0.0, set())) == 1
 
 
 def point(difference, side="bot"):

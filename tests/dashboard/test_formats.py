@@ -27,6 +27,11 @@ def test_percent_never_rounds_to_none_or_all(share, text):
     assert formats.percent(share) == text.replace(" ", "\u00a0")
 
 
+def test_what_shows_as_one_is_one():
+    said = [formats.counted(count, "week") for count in (0, 0.6, 1, 1.4, 1.6)]
+    assert said == ["0 weeks", "1 week", "1 week", "1 week", "2 weeks"]
+
+
 def test_interval_and_fraction():
     assert formats.interval([0.907, 0.9212]) == "90.7–92.1\u00a0%"
     assert formats.interval(None) == "–"

@@ -132,13 +132,12 @@ def of_drop_off(drop: Row, weeks: float, worth: Callable[[str], float], wait: fl
     return found
 
 
-def of_messages(rows: Sequence[Row], weeks: float, goal: str | None, wait: float, taken: set[str]) -> list[Candidate]:
-    """Each message that does worse than the best other one at its place: at all of its places together.
+Worth = Callable[[Sequence[Row]], float | None]
+"""Of those that answer a message (given at all of its places) the share that comes to the goal; None: not known."""
 
-    `goal`: the measure of messages that is the goal, without which nothing says what a reply is worth.
-    """
-    if goal is None:
-        return []
+
+def of_messages(rows: Sequence[Row], weeks: float, worth: Worth, wait: float, taken: set[str]) -> list[Candidate]:
+    """Each message that does worse than the best other one at its place: at all of its places together."""
     places: dict[tuple[int, str | None], list[Row]] = {}
     for row in rows:
         if row["shrunk"] is not None:
@@ -150,10 +149,14 @@ def of_messages(rows: Sequence[Row], weeks: float, goal: str | None, wait: float
             for row in there:
                 if row is not best:
                     gaps.setdefault((row["message"], intent), []).append((row, best))
-    return [_of_message(pairs, weeks, goal, wait) for _, pairs in sorted(gaps.items(), key=lambda one: str(one[0]))]
+    return [
+        _of_message(pairs, weeks, known, wait)
+        for _, pairs in sorted(gaps.items(), key=lambda one: str(one[0]))
+        if (known := worth([row for row, _ in pairs])) is not None
+    ]
 
 
-def _of_message(pairs: Sequence[tuple[Row, Row]], weeks: float, goal: str, wait: float) -> Candidate:
+def _of_message(pairs: Sequence[tuple[Row, Row]], weeks: float, worth: float, wait: float) -> Candidate:
     n = sum(row["n"] for row, _ in pairs)
     base, gap = (
         sum(row["n"] * value for (row, _), value in zip(pairs, values, strict=True)) / n
@@ -167,15 +170,17 @@ def _of_message(pairs: Sequence[tuple[Row, Row]], weeks: float, goal: str, wait:
     q = min((one["q_value"] for one, _ in pairs if one["q_value"] is not None), default=None)
     return Candidate(
         "message", place, row["message"], best["message"], "reply_rate", n / weeks, base, HALF * gap,
-        _goal_of_replies([one for one, _ in pairs], goal), n, wait_days=wait, q_value=q, observed=gap,
+        worth, n, wait_days=wait, q_value=q, observed=gap,
         keys=frozenset({place}),
         where={"message": row["message"], "position": str(row["position"])}
         | ({"intent": row["intent"]} if row["intent"] else {}),
     )  # fmt: skip
 
 
-def _goal_of_replies(rows: Sequence[Row], goal: str) -> float:
-    """Of those that answered the share that came to the goal afterwards, as far as both are known."""
+def of_replies(rows: Sequence[Row], goal: str) -> float:
+    """Of those that answered the share that came to the goal afterwards, as far as both are known. `goal`: the measure of
+    messages that is the goal.
+    """
     known = [(row[goal]["matured"], row["reply_rate"]["matured"], row["n"]) for row in rows if row[goal] is not None]
     came = sum(then["value"] * n for then, reply, n in known if then["n"] and reply["n"])
     answered = sum(reply["value"] * n for then, reply, n in known if then["n"] and reply["n"])

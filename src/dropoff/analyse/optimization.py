@@ -43,8 +43,9 @@ WORK = ("all", "ready")
 LONG = ("drop_offs", "segments", "divergence_points", "patterns", "objections", "next_tests")
 """The parts that take long."""
 
+FIRST = "started"
 _MEASURE_OF = {"booked": "booking_rate", "converted": "conversion_rate"}
-"""What messages call a goal."""
+"""What messages call a goal. Of another one a reply is worth what going on at the stage is at which the message is said."""
 _ORDER = ("ship", "roll back", "invalid", "keep running")
 _TEXT = (
     "What may be done better, the strongest findings of each question. Goal: {goal}. Only experiments show causes; all "
@@ -287,14 +288,31 @@ def tests(ask: Ask, params: Params, goal: str, world: World, paths: Row, drops: 
         alive = why["lost"] + why["went_on"] - why["silent"]
         return min(drops["counts"][goal] / alive, 1.0) if alive else 0.0
 
+    said = _said_at(drops["drop_offs"])
+
+    def of_replies(rows: Sequence[Row]) -> float | None:
+        if measure := _MEASURE_OF.get(goal):
+            return next_tests.of_replies(rows, measure)
+        stage = said.get(rows[0]["intent"] or "")
+        return None if stage is None else worth(stage)
+
     found = [
         *(one for drop in drops["drop_offs"] for one in next_tests.of_drop_off(drop, weeks, worth, soon)),
-        *next_tests.of_messages(messages, weeks, _MEASURE_OF.get(goal), soon, taken),
+        *next_tests.of_messages(messages, weeks, of_replies, soon, taken),
         *next_tests.of_points(paths["divergence_points"], weeks, goal, late),
         *next_tests.of_objections(paths["objections"], weeks, soon),
         *(one for trial in trials for one in next_tests.of_experiment(trial, goal, waits)),
     ]
     return next_tests.ranked([one for one in found if not _names(one) & taken])[:LISTED]
+
+
+def _said_at(drops: Sequence[Row]) -> dict[str, str]:
+    """By what the bot means the stage at which it says it most often; '' is the first message."""
+    counts = {
+        (row["intent"], drop["from"]): row["silence_rate"]["denominator"]
+        for drop in drops for row in drop["explanation"]["messages"]
+    }  # fmt: skip
+    return dict(sorted(counts, key=lambda one: (counts[one], one))) | {"": drop["from"] for drop in drops if drop["from"] == FIRST}
 
 
 def _names(one: next_tests.Candidate) -> set[str]:

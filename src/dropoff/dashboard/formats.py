@@ -23,7 +23,8 @@ def number(value: float | None, digits: int = 0) -> str:
 
 def counted(count: float, one: str, many: str = "") -> str:
     """`1 conversation`, `2 conversations`; `many` where it is no `s` that is added."""
-    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+    shown = number(count)
+    return f"{shown} {one if shown == '1' else many or one + 's'}"
 
 
 def signed(value: float | None, digits: int = 2) -> str:

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from dropoff.dashboard import formats
-from dropoff.dashboard.charts import inert, marks, over_time, short
+from dropoff.dashboard.charts import MUTED, inert, marks, over_time, short
 from dropoff.dashboard.trends import MOST_DOTS, end_of_link
 from dropoff.project.funnels import UNTIMED
 
