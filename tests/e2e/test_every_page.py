@@ -157,6 +157,14 @@ def test_a_page_renews_itself_without_a_jump(empty, page):
     expect(page.get_by_role("button", name="Pause updates")).to_be_focused()
 
 
+def test_a_table_that_scrolls_has_a_shade_where_there_is_more(demo, open_page):
+    page = open_page(**PHONE)
+    page.goto(f"{demo.url}/segments?metric=booking_rate")
+    box = page.get_by_role("region", name="Booking rate by channel")
+    assert box.evaluate("box => box.scrollWidth > box.clientWidth")
+    assert box.evaluate("box => getComputedStyle(box).backgroundAttachment") == "local, local, scroll, scroll"
+
+
 def test_what_takes_long_is_worked_out_once_the_page_stands(demo, open_page):
     address = f"{demo.url}/optimization?where=channel=voice"
     plain = open_page(java_script_enabled=False)
