@@ -177,7 +177,9 @@ def told(kept: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simple
             found.nav = client("GET", "/trends").text
             found.tried = unescape(client("GET", "/alerts?would=1").text)
             found.would = client.get("/api/v1/alerts/backtest")
-            found.around = client("GET", re.findall(r'href="(/trends\?[^"]*channel=sms[^"]*)"', found.tried)[-1]).status_code
+            found.around = client(
+                "GET", re.findall(r'href="(/trends\?[^"]*channel=sms[^"]*)"', found.tried)[-1]
+            ).status_code
         words = ("--from", period["from"], "--to", period["to"])
         rules = data.parent / "rules.json"
         rules.write_text(json.dumps(RULES))
@@ -266,7 +268,9 @@ def test_the_page_says_what_the_rules_would_have_done_when_it_is_asked(told: Sim
     assert 'data-version="now"' in told.page
     assert "data-version" not in told.tried  # what takes seconds is not done again and again
     head, _, when = told.tried.partition('id="would"')[2].partition('id="when"')
-    rows = [re.sub(r"<[^>]+>", "\t", row).split() for row in re.findall(r"<tr><th scope=\"row\">.*?</tr>", head, re.DOTALL)]
+    rows = [
+        re.sub(r"<[^>]+>", "\t", row).split() for row in re.findall(r"<tr><th scope=\"row\">.*?</tr>", head, re.DOTALL)
+    ]
     assert [(row[0], int(row[1])) for row in rows] == [(one["name"], one["fired"]) for one in told.would["rules"]]
     fired = [(one["name"], each["segment"]) for one in told.would["rules"] for each in one["firings"]]
     assert fired == [("fallbacks", "channel=sms")]

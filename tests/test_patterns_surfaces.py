@@ -87,7 +87,9 @@ def test_where_few_succeed_it_says_which_success_and_which_days_tell_more(surfac
     assert all(n >= findings.TELLING for n in told.values())
     hint = unescape(re.findall(r"<p>More to tell by:(.*?)</p>", few["page"])[0])
     for stage, n in told.items():
-        assert re.search(rf'href="/patterns\?[^"]*success={stage}[^"]*">{stage.capitalize()} as success</a> \({n}\)', hint)
+        assert re.search(
+            rf'href="/patterns\?[^"]*success={stage}[^"]*">{stage.capitalize()} as success</a> \({n}\)', hint
+        )
     assert "the last 90 days</a>" in hint
     assert "More to tell by" not in surfaces["page"]
     enough = {"conversations": {"successful": findings.TELLING}, "definition": {"success": "booked"}, "reached": counts}

@@ -486,7 +486,10 @@ def test_currencies_are_never_summed(asked: Asked):
 
 
 def test_the_currency_with_the_most_deals_comes_first(asked: Asked):
-    deals = [won_for("3", "USD", f"d{i}", 80 + i) for i in range(3)] + [won_for("900000", "JPY", "y"), won_for(5, "EUR", "e")]
+    deals = [won_for("3", "USD", f"d{i}", 80 + i) for i in range(3)] + [
+        won_for("900000", "JPY", "y"),
+        won_for(5, "EUR", "e"),
+    ]
     store = asked(*deals)
     period = {"from": ["2024-01-15"], "to": ["2024-01-16"], "metric": ["revenue"]}
     order = ["USD", "EUR", "JPY"]

@@ -56,7 +56,8 @@ def test_what_is_better_or_cannot_be_compared_is_not_called_a_mix(other):
 
 def test_of_several_dimensions_that_with_the_fewest_values_is_named():
     finer = table(
-        a={"good": (45, 75), "fine": (45, 75), "bad": (10, 50)}, b={"good": (15, 25), "fine": (15, 25), "bad": (30, 150)}
+        a={"good": (45, 75), "fine": (45, 75), "bad": (10, 50)},
+        b={"good": (15, 25), "fine": (15, 25), "bad": (30, 150)},
     )
     assert explained({"source": finer, "medium": EQUAL}, 0.2)["dimension"] == "medium"
     assert explained({"medium": EQUAL, "source": finer}, 0.2)["dimension"] == "medium"
@@ -71,7 +72,10 @@ def test_the_rarer_of_many_values_are_taken_together():
 
 def test_the_answer_has_it_as_a_plain_count_gives_it(asked):
     """Two industries, three media; whoever was referred answers."""
-    counts = {"Legal": {"referral": 60, "paid": 20, "organic": 20}, "Retail": {"referral": 20, "paid": 60, "organic": 60}}
+    counts = {
+        "Legal": {"referral": 60, "paid": 20, "organic": 20},
+        "Retail": {"referral": 20, "paid": 60, "organic": 60},
+    }
     events, number = [], 0
     for industry, media in counts.items():
         for medium, many in media.items():
@@ -81,7 +85,13 @@ def test_the_answer_has_it_as_a_plain_count_gives_it(asked):
                 events.append(started(conversation_id=name, industry=industry, medium=medium))
                 events += [received(conversation_id=name)] if answers else []
     answer = asked(*events).segments(
-        {"metric": ["response_rate"], "by": ["industry"], "from": ["2024-01-01"], "to": ["2024-02-01"], "units": ["all"]}
+        {
+            "metric": ["response_rate"],
+            "by": ["industry"],
+            "from": ["2024-01-01"],
+            "to": ["2024-02-01"],
+            "units": ["all"],
+        }
     )
     (found,) = answer["significant_differences"]
     assert (found["a"], found["b"]) == ("Legal", "Retail")

@@ -127,7 +127,9 @@ def test_a_message_is_held_against_the_best_other_at_its_places():
         message("bad", 0.5, 600, 5),
         message("fair", 0.6, 99, 5),
     ]
-    found = ranked(next_tests.of_messages(rows, 2.0, lambda those: next_tests.of_replies(those, "booking_rate"), 0.0, set()))
+    found = ranked(
+        next_tests.of_messages(rows, 2.0, lambda those: next_tests.of_replies(those, "booking_rate"), 0.0, set())
+    )
     assert [(row["now"], row["instead"]) for row in found] == [("bad", "fair")]
     (row,) = found
     assert row["volume_per_week"] == 400

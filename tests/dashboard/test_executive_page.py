@@ -84,7 +84,9 @@ def test_a_line_ends_at_a_gap_and_says_its_extremes():
 
 def test_when_operations_stand_out_is_one_sentence():
     def on(*days):
-        return {"unusual": [{"from": f"2024-01-0{day}T00:00:00Z", "to": f"2024-01-0{day + 1}T00:00:00Z"} for day in days]}
+        return {
+            "unusual": [{"from": f"2024-01-0{day}T00:00:00Z", "to": f"2024-01-0{day + 1}T00:00:00Z"} for day in days]
+        }
 
     whole = {"period": PERIOD, "definition": {"interval": "day"}}
     told = whole | {"fallbacks": on(2, 3), "errors": on(2), "escalations": on(), "opt_outs": on()}

@@ -113,10 +113,17 @@ def test_a_matured_rate_is_named_by_its_time():
 
 
 def test_what_may_be_only_the_mix_is_said():
-    mix = {"dimension": "company_size", "difference": 0.002, "interval": (-0.02, 0.024), "p_value": 0.6, "mix_effect": 0.1}
+    mix = {
+        "dimension": "company_size",
+        "difference": 0.002,
+        "interval": (-0.02, 0.024),
+        "p_value": 0.6,
+        "mix_effect": 0.1,
+    }
     row = {"a": "Legal", "b": "Retail", "better": "Legal", "mix": mix}
     assert formats.of_mix(row).replace("\u00a0", " ") == (
-        "It may be only the mix: within one company size Legal is +0.2 pp beside Retail (95 %: −2.0 to +2.4 pp; p = 0.600)."
+        "It may be only the mix: within one company size Legal is +0.2 pp beside Retail "
+        "(95 %: −2.0 to +2.4 pp; p = 0.600)."
     )
     answer = {"best_performing": "Legal", "significant_differences": [row]}
     assert formats.best_by_mix(answer) == "It may be so only by its mix of company size: see below."

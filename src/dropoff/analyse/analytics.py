@@ -256,8 +256,7 @@ class Analytics:
     def unusual(self, params: Params) -> dict[str, Any]:
         """When something went wrong in operations far more often than otherwise: of that answer the part that is soon
         there, and nothing of what is behind it."""
-        store, query = self._asked(params)
-        return msgspec.to_builtins(operations.standing_out(store, query, self._young, self._remembered))
+        return self._kept("unusual", params, lambda *asked: operations.standing_out(*asked, self._young))
 
     def plan(self, params: Params) -> dict[str, Any]:
         """How many units an experiment needs, and how long that takes."""

@@ -32,8 +32,10 @@ MICROS = 1_000_000
 
 
 class Sums(NamedTuple):
-    """What a metric is made of. `quantiles` by name where the metric is one; `numerator` is then their count. `amounts`: of
-    money so many are added up."""
+    """What a metric is made of. `quantiles` by name where the metric is one; `numerator` is then their count.
+
+    `amounts`: of money so many are added up.
+    """
 
     numerator: Decimal | None
     denominator: Decimal | None
@@ -242,7 +244,10 @@ def _read(
     plain = [m for m in metrics if m.quantile is None]
     for i, metric in enumerate(plain):
         numerator, denominator, beside = numbers[3 * i : 3 * i + 3]
-        yield metric, Sums(numerator, denominator, beside=beside, amounts=int((metric.by_currency and numbers[-1]) or 0))
+        yield (
+            metric,
+            Sums(numerator, denominator, beside=beside, amounts=int((metric.by_currency and numbers[-1]) or 0)),
+        )
     for i, metric in enumerate(m for m in metrics if m.quantile is not None):
         levels = quantiles[i]
         shown = dict(zip(QUANTILES, levels, strict=True)) if levels else None

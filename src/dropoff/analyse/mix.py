@@ -24,10 +24,10 @@ DIMENSIONS = (
 )  # fmt: skip
 """By whose mix segments may differ: with whom, over what and with which bot; nothing that came of a conversation."""
 LEFT = 0.5
-"""Less than this part of a difference has to be left within the values of another dimension, and be no more than chance."""
+"""Less than this part of a difference has to be left within the values of another dimension, and be no more than
+chance."""
 COVERED = 0.5
 """At least this part of both segments has to stand in values that both have."""
-
 
 
 class Table(NamedTuple):
@@ -47,7 +47,9 @@ def tables(store: Store, query: Query, reading: Written, segments: Iterable[str]
     held = {where.dimension for where in query.where if len(where.values) == 1} | {query.by}
     others = [name for name in DIMENSIONS if name not in held]
     clause = select.Clause(store.dialect)
-    base = select.conversations(query, clause, started=False, bounded=False, named=False, each=(query.by or "", *others))
+    base = select.conversations(
+        query, clause, started=False, bounded=False, named=False, each=(query.by or "", *others)
+    )
     asked, names = reading(clause), [f"d{i}" for i in range(len(others))]
     values = ", ".join(f"segment[{i}] AS {name}" for i, name in enumerate(("own", *names), 1))
     wanted = ", ".join(clause.add(name) for name in segments)
@@ -85,7 +87,7 @@ def _table(rows: pl.DataFrame) -> Table:
 
 def explained(found: Mapping[str, Table], pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | None]:
     """For each of these pairs, of which `a` has the higher share, the dimension within whose values hardly anything is
-    left of the `difference`; None where none is. Of several that with the fewest values, in which the most are compared.
+    left of the `difference`; None where none is. Of several it is that with the fewest values: most are compared in it.
     """
     made: list[dict[str, Any] | None] = [None] * len(pairs)
     for dimension, table in sorted(found.items(), key=lambda item: -len(item[1].values)):

@@ -178,8 +178,9 @@ def _of_message(pairs: Sequence[tuple[Row, Row]], weeks: float, worth: float, wa
 
 
 def of_replies(rows: Sequence[Row], goal: str) -> float:
-    """Of those that answered the share that came to the goal afterwards, as far as both are known. `goal`: the measure of
-    messages that is the goal.
+    """Of those that answered the share that came to the goal afterwards, as far as both are known.
+
+    `goal`: the measure of messages that is the goal.
     """
     known = [(row[goal]["matured"], row["reply_rate"]["matured"], row["n"]) for row in rows if row[goal] is not None]
     came = sum(then["value"] * n for then, reply, n in known if then["n"] and reply["n"])

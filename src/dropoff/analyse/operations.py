@@ -149,20 +149,13 @@ def listed(rows: pl.DataFrame, column: str) -> list[dict[str, Any]]:
     ]
 
 
-def standing_out(store: Store, query: Query, young: Young, memory: Remembered) -> dict[str, Any]:
+def standing_out(store: Store, query: Query, young: Young) -> dict[str, Any]:
     """`unusual` of each part, without `leading`: one statement. The numbers are those of `answer`."""
     interval = interval_of({}, query)
-    key = ("standing out", query.period, query.where, query.include_test, query.test)
-    kept = memory.recent(store, key, query.now)
-    if kept is None:
-        kept = memory.ask(store, key, query.now, lambda: _standing_out(store, query, young, interval))
-    return {"period": query.period.to_dict(), "definition": {"interval": interval}, **kept.answer}
-
-
-def _standing_out(store: Store, query: Query, young: Young, interval: str) -> dict[str, Any]:
     cuts, recorded = metrics.cuts(query.period, interval), select.recorded_stages(store)
     rates = _rates(store, query, interval, cuts, young.waits(store, at_minute(query), recorded), recorded)
-    return {name: {"unusual": [_spanned(span, rate.points) for span in _spans(rate)]} for name, rate in rates.items()}
+    found = {name: {"unusual": [_spanned(span, rate.points) for span in _spans(rate)]} for name, rate in rates.items()}
+    return {"period": query.period.to_dict(), "definition": {"interval": interval}, **found}
 
 
 def _spans(rate: Rate) -> list[unusual.Span]:

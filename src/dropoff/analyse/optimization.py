@@ -45,7 +45,8 @@ LONG = ("drop_offs", "segments", "divergence_points", "patterns", "objections", 
 
 FIRST = "started"
 _MEASURE_OF = {"booked": "booking_rate", "converted": "conversion_rate"}
-"""What messages call a goal. Of another one a reply is worth what going on at the stage is at which the message is said."""
+"""What messages call a goal. Of another a reply is worth what it is to go on at the stage at which the message is
+said."""
 _ORDER = ("ship", "roll back", "invalid", "keep running")
 _TEXT = (
     "What may be done better, the strongest findings of each question. Goal: {goal}. Only experiments show causes; all "
@@ -312,7 +313,9 @@ def _said_at(drops: Sequence[Row]) -> dict[str, str]:
         (row["intent"], drop["from"]): row["silence_rate"]["denominator"]
         for drop in drops for row in drop["explanation"]["messages"]
     }  # fmt: skip
-    return dict(sorted(counts, key=lambda one: (counts[one], one))) | {"": drop["from"] for drop in drops if drop["from"] == FIRST}
+    return dict(sorted(counts, key=lambda one: (counts[one], one))) | (
+        {"": FIRST} if any(drop["from"] == FIRST for drop in drops) else {}
+    )
 
 
 def _names(one: next_tests.Candidate) -> set[str]:

@@ -186,7 +186,9 @@ class Would(NamedTuple):
 def would(answer: Mapping[str, Any], rules: Mapping[str, Any], units: Mapping[str, str]) -> Would:
     """What is shown of a backtest; the latest firings first."""
     zone = answer["period"]["timezone"]
-    firings = [_fired(one, firing, rules[one["name"]], units, zone) for one in answer["rules"] for firing in one["firings"]]
+    firings = [
+        _fired(one, firing, rules[one["name"]], units, zone) for one in answer["rules"] for firing in one["firings"]
+    ]
     firings.sort(key=lambda one: (one["fired"], one["name"]), reverse=True)
     return Would(answer["period"], answer["per_month"], [_trial(one) for one in answer["rules"]], firings)
 

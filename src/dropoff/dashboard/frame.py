@@ -139,7 +139,7 @@ class Analytics(Protocol):
         ...
 
     def filters(self) -> dict:
-        """What can be filtered by: channels, timezone, funnels of one's own; has_data, and when the first and the latest
+        """What can be filtered by: channels, timezone, funnels of one's own; has_data, and when the first and latest
         conversation began (held); metrics; the store's version."""
         ...
 
@@ -215,7 +215,7 @@ def _latest(filters: Mapping, params: Params, zone: str) -> datetime | None:
         return None
     known = params.get("as_of", [""])[0]
     moments = [parse_instant("as_of", known, parse_zone(zone)) - MICROSECOND] if known else []
-    return min(filters["held"][1], *moments)
+    return min([filters["held"][1], *moments])
 
 
 def _file(request: Request, params: Params, answer: Mapping) -> Response:

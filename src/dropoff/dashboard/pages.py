@@ -30,7 +30,8 @@ from dropoff.dashboard.trends import trends_page
 from dropoff.errors import DropoffError
 
 OPENED: tuple[tuple[str, Params], ...] = (
-    ("executive", {}), ("operations", {}), ("optimization", optimization.DEFAULTS), ("dropoffs", dropoffs.DEFAULTS),
+    ("executive", {}), ("unusual", {}), ("operations", {}), ("optimization", optimization.DEFAULTS),
+    ("dropoffs", dropoffs.DEFAULTS),
     ("segments", {**segments.DEFAULTS, **segments.BY}), ("cohorts", {}), ("messages", {}), ("experiments", {}),
     ("patterns", {}),
 )  # fmt: skip

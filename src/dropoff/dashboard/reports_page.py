@@ -45,8 +45,8 @@ class ReportFile(Protocol):
 
 
 class Shelf(NamedTuple):
-    """What the page is made of: the `formats` there are, the schedules, what became of their reports, and when the first
-    conversation and the latest began (`held`; None: no data)."""
+    """What the page is made of: the `formats` there are, the schedules, what became of their reports, and when the
+    first conversation and the latest began (`held`; None: no data)."""
 
     file: Callable[[Params], ReportFile]
     formats: Sequence[str]

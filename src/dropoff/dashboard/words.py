@@ -206,10 +206,10 @@ SEGMENT_TERMS = {
     "That is the safest choice, not a proof: the differences below are.",
     "Significant": "q below 0.05 over all pairs together (Benjamini–Hochberg). An interval is for one comparison alone "
     "and decides nothing.",
-    "Mix": "A segment with more of the better prospects looks better, though no kind of them does better in it. So a share "
-    "is also compared within the values of every other dimension of prospects, channels and bot versions "
-    "(Mantel–Haenszel): where less than half of a difference is left there, and no more than chance, it may be only the "
-    "mix.",
+    "Mix": "A segment with more of the better prospects looks better, though no kind of them does better in it. So a "
+    "share is also compared within the values of every other dimension of prospects, channels and bot versions "
+    "(Mantel–Haenszel): where less than half of a difference is left there, and no more than chance, it may be only "
+    "the mix.",
     "Matured": "Conversations that are too young to be judged are left out as soon as there are any; of a rate between "
     "stages what came later than the maturity time, too. So segments of different age are compared fairly.",
     "Segment": "Conversations that have the value. (none): no value; (rest): all but the 50 most frequent together.",

@@ -63,8 +63,7 @@ def _differences(found: Answered) -> list[tuple[Run, ...]]:
         return f"{formats.differs(row, unit)} {formats.of_mix(row)}".rstrip()
 
     lines = [
-        words(f"{formats.label(by)}: ", found.run(told, "significant_differences", i))
-        for i in range(min(_EACH, count))
+        words(f"{formats.label(by)}: ", found.run(told, "significant_differences", i)) for i in range(min(_EACH, count))
     ]
     if count > _EACH:
         lines.append(words(f"{formats.label(by)}: and {formats.number(count - _EACH)} more differences."))

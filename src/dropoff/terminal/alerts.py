@@ -32,7 +32,7 @@ def _alert_name(one: Answer) -> str:
 
 
 def _alert_value(one: Answer) -> str:
-    return "–" if one["value"] is None else decimal(one['value'], 4)
+    return "–" if one["value"] is None else decimal(one["value"], 4)
 
 
 def _rule_text(one: Answer) -> str:

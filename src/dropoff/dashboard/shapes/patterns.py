@@ -185,7 +185,10 @@ class DifferenceMatrix(TypedDict):
 
 
 class PatternsAnswer(TypedDict):
-    """What won conversations do and failed ones do not. `reached`: how many came to each stage that could be the success."""
+    """What won conversations do and failed ones do not.
+
+    `reached`: how many came to each stage that could be the success.
+    """
 
     period: PeriodShape
     as_of: str

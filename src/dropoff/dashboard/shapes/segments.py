@@ -41,8 +41,8 @@ class SegmentShape(TypedDict):
 
 
 class MixShape(TypedDict):
-    """Within the values of a dimension hardly anything is left of a difference of two segments: it may be only the mix of
-    these values in them. `difference` within them (Mantel-Haenszel); `mix_effect`: what of it the mix adds (Kitagawa).
+    """Within the values of a dimension hardly anything is left of a difference of two segments: it may be only the mix
+    of these values in them. `difference` within them (Mantel-Haenszel); `mix_effect`: what the mix adds (Kitagawa).
     """
 
     dimension: str
@@ -53,8 +53,9 @@ class MixShape(TypedDict):
 
 
 class DifferenceShape(TypedDict):
-    """a - b, the higher value first. `q_value` decides, over all pairs that were tested; the interval is for one. `mix`: of
-    shares by one dimension, where the difference may come of it alone.
+    """a - b, the higher value first. `q_value` decides, over all pairs that were tested; the interval is for one.
+
+    `mix`: of shares by one dimension, where the difference may come of it alone.
     """
 
     a: str
