@@ -1,5 +1,7 @@
 """A segment that looks better only by its mix is found, and one that is better is not accused of it."""
 
+from typing import Any
+
 import polars as pl
 import pytest
 
@@ -18,7 +20,7 @@ def table(**segments):
     return mix._table(pl.DataFrame(rows))
 
 
-def explained(tables, difference=0.1):
+def explained(tables, difference=0.1) -> Any:
     (found,) = mix.explained(tables, [{"a": "a", "b": "b", "difference": difference}])
     return found
 

@@ -256,7 +256,7 @@ class Analytics:
     def unusual(self, params: Params) -> dict[str, Any]:
         """When something went wrong in operations far more often than otherwise: of that answer the part that is soon
         there, and nothing of what is behind it."""
-        return self._kept("unusual", params, lambda *asked: operations.standing_out(*asked, self._young))
+        return self._kept("unusual", params, lambda store, query: operations.standing_out(store, query, self._young))
 
     def plan(self, params: Params) -> dict[str, Any]:
         """How many units an experiment needs, and how long that takes."""
