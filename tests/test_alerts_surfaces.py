@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from dropoff import cli
 from dropoff.alerts import answers, backtest
 from dropoff.control.access import ADMIN, WRITE, Access, create_key
-from dropoff.dashboard import formats
+from dropoff.dashboard import alerts_page, formats
 from dropoff.dashboard.shapes import AlertsAnswer, BacktestAnswer, EpisodesAnswer
 from dropoff.metrics import METRICS
 from dropoff.periods import parse_period
@@ -177,9 +177,11 @@ def told(kept: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simple
             found.nav = client("GET", "/trends").text
             found.tried = unescape(client("GET", "/alerts?would=1").text)
             found.would = client.get("/api/v1/alerts/backtest")
-            found.around = client(
-                "GET", re.findall(r'href="(/trends\?[^"]*channel=sms[^"]*)"', found.tried)[-1]
-            ).status_code
+            rules = {rule.name: rule for rule in engine.alerts.rules}
+            found.shown = alerts_page.would(
+                found.backtest, rules, {name: metric.unit for name, metric in METRICS.items()}
+            )
+            found.around = [client("GET", one["link"]).status_code for one in found.shown.firings]
         words = ("--from", period["from"], "--to", period["to"])
         rules = data.parent / "rules.json"
         rules.write_text(json.dumps(RULES))
@@ -267,15 +269,16 @@ def test_the_page_says_what_the_rules_would_have_done_when_it_is_asked(told: Sim
     assert "No rule has fired since" not in told.page
     assert 'data-version="now"' in told.page
     assert "data-version" not in told.tried  # what takes seconds is not done again and again
-    head, _, when = told.tried.partition('id="would"')[2].partition('id="when"')
+    table = told.tried.partition('id="would"')[2].partition("</table>")[0]
     rows = [
-        re.sub(r"<[^>]+>", "\t", row).split() for row in re.findall(r"<tr><th scope=\"row\">.*?</tr>", head, re.DOTALL)
+        re.sub(r"<[^>]+>", "\t", row).split() for row in re.findall(r"<tr><th scope=\"row\">.*?</tr>", table, re.DOTALL)
     ]
     assert [(row[0], int(row[1])) for row in rows] == [(one["name"], one["fired"]) for one in told.would["rules"]]
-    fired = [(one["name"], each["segment"]) for one in told.would["rules"] for each in one["firings"]]
-    assert fired == [("fallbacks", "channel=sms")]
-    assert "channel=sms" in when
-    assert told.around == 200
+    (fired,) = told.shown.firings
+    assert (fired["name"], fired["segment"], fired["shown"]) == ("fallbacks", "channel=sms", formats.percent(1.0))
+    assert "where=channel=sms&metric=fallback_rate&interval=hour&from=" in fired["link"]
+    assert told.around == [200]
+    assert [one.fired for one in told.shown.trials] == [one["fired"] for one in told.backtest["rules"]]
 
 
 def test_a_receiver_was_told_what_the_history_says(told: SimpleNamespace):
