@@ -37,6 +37,8 @@ _SLOT = SLOT // MICROSECOND
 _SECONDS = int(SLOT.total_seconds())
 _WEEK = timedelta(weeks=1)
 _USUAL = max(WEEKS.values())
+_SET_BACK = timedelta(hours=2)
+"""At most so much earlier local clocks showed the same in another part of the year."""
 _SHARE = 100
 """What is kept is read again after so many times as long as it took."""
 _LIVES = {"facts": timedelta(minutes=1), "past": SLOT, "curve": timedelta(minutes=10)}
@@ -268,9 +270,13 @@ class Reader:
             found[rule.name] = self._cohorts(rule, now, since) if self.is_timed(rule) else self._slots(rule, now, since)
         return found
 
+    def _weeks_ago(self, rule: Rule, now: datetime) -> datetime:
+        """Where the earliest of the weeks before begins, or a little earlier."""
+        return now - _USUAL * _WEEK - rule.window - self.wait(rule, now) - _SET_BACK
+
     def _slots(self, rule: Rule, now: datetime, since: datetime | None) -> Slots:
         metric = self.registry[rule.metric]
-        start = since or now - _USUAL * _WEEK - rule.window - self.wait(rule, now) - 2 * SLOT
+        start = since or self._weeks_ago(rule, now)
 
         def read() -> Slots:
             window = Window(_floor(start), _floor(now) + SLOT)
@@ -280,19 +286,20 @@ class Reader:
 
         if since is not None:
             return read()
-        return self._kept.get(("slots", rule.metric, rule.by, rule.where, start < now), "past", now, read)
+        key = ("slots", rule.metric, rule.by, rule.where, rule.window, rule.maturity)
+        return self._kept.get(key, "past", now, read)
 
     def _cohorts(self, rule: Rule, now: datetime, since: datetime | None) -> Cohorts:
         metric = self.registry[rule.metric]
         curve = self._curves([rule], now)[metric.name]
-        start = since or now - _USUAL * _WEEK - rule.window - 2 * SLOT
+        start = since or self._weeks_ago(rule, now)
 
         def read() -> dict[str, Timed]:
             return delay.read(self.store, self._query(rule, Window(start, now), now), [metric])[metric.name]
 
         if since is not None:
             return Cohorts(read(), curve)
-        key = ("cohorts", rule.metric, rule.by, rule.where)
+        key = ("cohorts", rule.metric, rule.by, rule.where, rule.window)
         return Cohorts(self._kept.get(key, "past", now, read), curve)
 
     def _curves(self, rules: Sequence[Rule], now: datetime) -> dict[str, Curve]:
@@ -375,18 +382,24 @@ def _running(found: Mapping[Any, Found], window: Window, metric: Metric) -> Slot
 
 
 class _Kept:
-    """What is read rarely, until it is too old: by what it is, when it was read, and how long that took."""
+    """What is read rarely, until it is too old: by what it is, when it was read, and for how long that holds."""
 
     def __init__(self) -> None:
         self._entries: dict[Hashable, tuple[datetime, timedelta, Any]] = {}
 
     def get(self, key: Hashable, kind: str, now: datetime, read: Callable[[], T]) -> T:
         """What is kept, if it was read at most so long before `now`; else what `read` gives."""
-        if key in self._entries:
-            made, took, value = self._entries[key]
-            if timedelta(0) <= now - made < max(_LIVES[kind], _SHARE * took):
-                return value
+        if (found := self._entries.get(key)) is not None and _lives(found, now):
+            return found[2]
         begin = time.monotonic()
         value = read()
-        self._entries[key] = (now, timedelta(seconds=time.monotonic() - begin), value)
+        took = timedelta(seconds=time.monotonic() - begin)
+        # What nobody asks for any more is let go: rules that are only tried out can have any conditions.
+        living = {other: entry for other, entry in list(self._entries.items()) if _lives(entry, now)}
+        self._entries = {**living, key: (now, max(_LIVES[kind], _SHARE * took), value)}
         return value
+
+
+def _lives(entry: tuple[datetime, timedelta, Any], now: datetime) -> bool:
+    made, life, _ = entry
+    return timedelta(0) <= now - made < life
