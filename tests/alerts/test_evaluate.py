@@ -248,6 +248,8 @@ def test_a_funnel_of_ones_own(world):
     one.add(*[e for n in range(40) for e in (talk(str(n), at=n) if n < 10 else [started(n, conversation_id=str(n))])])
     (alert,) = one.evaluator.evaluate(after(65))
     assert (alert.state, alert.value, alert.numerator, alert.denominator) == ("firing", 0.25, 10, 40)
+    (notice,) = one.told
+    assert notice.link == "/?name=fast&from=2024-01-15T06%3A55%3A00Z&to=2024-01-15T11%3A55%3A00Z"
 
 
 def test_a_rule_that_fails_is_an_error_and_no_other_rule_suffers(world, monkeypatch):
@@ -264,16 +266,18 @@ def test_a_rule_that_fails_is_an_error_and_no_other_rule_suffers(world, monkeypa
     assert one.at(41) == {"f": "firing", "r": "error"}
 
 
-def test_what_a_removed_rule_left_firing_ends(world):
-    one = world(FALLBACKS | {"name": "f"})
-    one.add(*talk("bad", turns=40, failed=20))
+@pytest.mark.parametrize("by", [{}, {"by": "channel"}], ids=["whole", "split"])
+@pytest.mark.parametrize("then", [RESPONSES, FALLBACKS | {"name": "f", "by": "bot_version"}], ids=["gone", "changed"])
+def test_what_a_removed_rule_or_another_split_left_firing_ends(world, by, then):
+    one = world(FALLBACKS | {"name": "f"} | by)
+    one.add(*talk("bad", turns=40, failed=20, channel="sms"))
     one.at(41)
-    one.rules = rules(RESPONSES)
+    one.rules = rules(then)
     one.restart()
     one.at(42)
-    (episode,) = one.alerts.history()
+    (episode,) = [each for each in one.alerts.history() if each.fired == after(41)]
     assert (episode.name, episode.resolved) == ("f", after(42))
-    assert one.kinds() == ["fired"]
+    assert one.kinds()[0] == "fired"
 
 
 def test_check_reads_afresh_and_changes_nothing(world):

@@ -19,7 +19,7 @@ from dropoff.alerts.backtest import state_at
 from dropoff.alerts.causes import Causes
 from dropoff.alerts.judge import Judged, Sums, breaks
 from dropoff.alerts.memory import Episode, Memory, Remembered, Versioned, label, lasting, same
-from dropoff.alerts.rules import Rule
+from dropoff.alerts.rules import FUNNEL, Rule, funnel_of
 from dropoff.alerts.state import INACTIVE, Blank, Name, State, repeated, step
 from dropoff.alerts.values import Reader, Reading, Window
 from dropoff.analyse.answers import instant
@@ -142,11 +142,20 @@ class Evaluator:
 
     def _begin(self, now: datetime) -> None:
         """Take over what the evaluator before knew, and hand on what it still owed."""
-        self._memory.forget((rule.name for rule in self._rules), now)
+        self._memory.forget(rule.name for rule in self._rules)
         self._known = {rule.name: self._memory.states(rule.name) for rule in self._rules}
         self._states = {name: dict(found.value.states) for name, found in self._known.items()}
         for rule in self._rules:
             self._settle(rule.name)
+        self._memory.end_others(
+            {
+                (rule.name, label(rule, segment), state.fired)
+                for rule in self._rules
+                for segment, state in self._states[rule.name].items()
+                if state.name == "firing"
+            },
+            now,
+        )
 
     def _is_due(self, number: int, group: Sequence[Rule], now: datetime, events: int) -> bool:
         turn = self._turns.get(number)
@@ -297,12 +306,16 @@ def alert_of(rule: Rule, segment: str, state: State, reading: Reading | None) ->
 
 
 def link(rule: Rule, segment: str, window: Window) -> str:
-    """The page of the metric around its window: a path."""
-    around = {"from": instant(window.start - 3 * rule.window), "to": instant(window.end + rule.window)}
+    """The page of the metric, or of the funnel, around its window: a path."""
     filters = [f"{one.dimension}={value}" for one in rule.where for value in one.values]
     filters += [f"{rule.by}={segment}"] if rule.by is not None else []
-    asked = {"metric": rule.metric, "interval": "hour" if rule.window < timedelta(days=2) else "day", **around}
-    return f"/trends?{urlencode({**asked, 'where': filters}, doseq=True)}"
+    around = {
+        "from": instant(window.start - 3 * rule.window), "to": instant(window.end + rule.window), "where": filters,
+    }  # fmt: skip
+    if rule.metric.startswith(FUNNEL):
+        return f"/?{urlencode({'name': funnel_of(rule.metric)[0], **around}, doseq=True)}"
+    interval = "hour" if rule.window < timedelta(days=2) else "day"
+    return f"/trends?{urlencode({'metric': rule.metric, 'interval': interval, **around}, doseq=True)}"
 
 
 def _nothing(blank: Blank) -> Judged:

@@ -1,6 +1,6 @@
 """What is kept of alerts in the control state: the states of each rule, what is still to be told, and the episodes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, unquote
@@ -83,16 +83,17 @@ class Memory:
         key = STATES + quote(rule, safe="")
         return Versioned(value, self._control.put(key, msgspec.json.encode(value), version))
 
-    def forget(self, known: Iterable[str], now: datetime) -> None:
-        """Rules that are no more: what they left firing ends now, and nobody is told."""
-        names = set(known)
-        for name, left in self.all_states().items():
-            if name in names:
-                continue
-            for segment, state in left.states.items():
-                if state.name == "firing" and state.fired is not None:
-                    self._end(name, segment or None, state.fired, now)
+    def forget(self, known: Iterable[str]) -> None:
+        """Drop the states of rules that are no more."""
+        for name in self.all_states().keys() - set(known):
             self._control.delete(STATES + quote(name, safe=""))
+
+    def end_others(self, firing: Container[tuple[str, str | None, datetime | None]], now: datetime) -> None:
+        """Episodes that nothing of `firing` (rule, segment, since) goes on with end now, and nobody is told: their rule
+        was removed, or is split in another way."""
+        for one in self.episodes():
+            if one.resolved is None and (one.name, one.segment, one.fired) not in firing:
+                self._end(one.name, one.segment, one.fired, now)
 
     def record(self, notice: Notice) -> None:
         """Write what a notice says into the history. Doing so twice changes nothing."""
