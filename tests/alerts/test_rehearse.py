@@ -56,6 +56,7 @@ def test_an_expectation_that_is_not_met_is_named(tmp_path):
         (("0.02/100 x 10", "0.02 x 10"), "values == '0.02', must be a value over how many"),
         (("threshold = 0.2", "threshold = 2"), "threshold == 2, must be a share"),
         (('rule = "bot is lost"', 'rule = "bot"'), "rule == 'bot', must be one of "),
+        (('at = "12m"', 'at = "9999d"'), "at == '9999d', must be before evaluation 100,000"),
     ],
 )
 def test_bad_input_is_refused(tmp_path, wrong, message):
@@ -63,6 +64,14 @@ def test_bad_input_is_refused(tmp_path, wrong, message):
     result = run(tmp_path / "example.toml", EXAMPLE.replace(*wrong, 1))
     assert isinstance(result.exception, InvalidInput)
     assert message in str(result.exception)
+
+
+def test_a_file_that_is_no_tests_is_refused_as_one(tmp_path):
+    file = tmp_path / "lines.json"
+    file.write_text('{"tests": []}\n{"tests": []}\n')
+    result = CliRunner().invoke(app, ["alerts", "test", str(file)])
+    assert isinstance(result.exception, InvalidInput)
+    assert "must be a file of tests: " in str(result.exception)
 
 
 def test_what_a_rule_would_have_done(engine, tmp_path):

@@ -125,15 +125,11 @@ def _read(path: Path) -> tuple[_File, Place]:
         text = path.read_text()
     except (OSError, UnicodeDecodeError):
         raise InvalidInput("file", str(path), "a file of tests, TOML or JSON, that can be read") from None
-    if path.suffix == ".toml":
-        _, place = of_toml(text, str(path))
-        raw = tomllib.loads(text)
-    else:
-        _, place = of_json(text, str(path))
-        raw = msgspec.json.decode(text)
+    is_toml = path.suffix == ".toml"
+    _, place = of_toml(text, str(path)) if is_toml else of_json(text, str(path))
     try:
-        return msgspec.convert(raw, _File), place
-    except msgspec.ValidationError as error:
+        return msgspec.convert(tomllib.loads(text) if is_toml else msgspec.json.decode(text), _File), place
+    except msgspec.DecodeError as error:
         raise InvalidInput("file", str(path), f"a file of tests: {error}") from None
 
 
@@ -152,13 +148,20 @@ def _run(
     for (name, segment), expected in wanted.items():
         rule = rules[name]
         line = _line(test, rule, segment, registry)
-        last = max(parse_duration("at", one.at) for one in expected)
-        states = list(play(rule, line, start, every, last // every + 1, zone))
-        for one in expected:
-            got = states[parse_duration("at", one.at) // every]
-            if got.name != one.state:
+        turns = [_turn(one.at, every) for one in expected]
+        states = list(play(rule, line, start, every, max(turns) + 1, zone))
+        for one, turn in zip(expected, turns, strict=True):
+            if (got := states[turn]).name != one.state:
                 failures.append(Failure(name, segment, one.at, one.state, got.name))
     return Rehearsal(test.name, len(test.expect), tuple(failures))
+
+
+def _turn(at: str, every: timedelta) -> int:
+    """Which evaluation that is, counted from 0."""
+    turn = parse_duration("at", at) // every
+    if turn >= _MOST:
+        raise InvalidInput("at", at, f"before evaluation {_MOST:,}")
+    return turn
 
 
 def play(
