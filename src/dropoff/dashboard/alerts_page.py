@@ -34,6 +34,8 @@ OUTCOMES = {
     "acknowledged": "Acknowledged", "overtaken": "Overtaken by a later one",
 }  # fmt: skip
 _LATEST = 20
+_REMEMBERED = 1000
+"""As many episodes as are kept: a rule that fires seldom has its latest one far back."""
 _HOURS = timedelta(days=2)
 
 
@@ -80,7 +82,7 @@ def alerts_page(
     desk, alerts, outbox, _ = office
     now = desk.clock()
     standing = [alert.to_dict() for alert in alerts.check(now)]
-    episodes = [msgspec.to_builtins(each) for each in alerts.history(limit=200)]
+    episodes = [msgspec.to_builtins(each) for each in alerts.history(limit=_REMEMBERED)]
     metrics = analytics.definitions({})["metrics"]
     units = {row["metric"]: row["unit"] for row in metrics}
     named = {rule.name: rule for rule in alerts.rules}
@@ -272,8 +274,8 @@ def alert_chart(answer: Mapping[str, Any], episodes: Sequence[Mapping[str, Any]]
             "label": {"show": False},
         }  # fmt: skip
         series["markLine"]["data"].append(mark)
-    spoken = f" The rule fired {len(series['markArea']['data'])} times in it."
-    option["baseOption"]["aria"]["label"]["description"] += spoken
+    fired = formats.counted(len(series["markArea"]["data"]), "time")
+    option["baseOption"]["aria"]["label"]["description"] += f" The rule fired {fired} in it."
     return option
 
 
