@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from dropoff.analyse.analytics import COMMON
 from dropoff.dashboard.api import api
 from dropoff.dashboard.desk import Desk, with_desk
+from dropoff.query import COMMON
 
 PAGE = Path(__file__).with_name("api.md")
 HEAD = """# HTTP API

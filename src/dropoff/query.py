@@ -39,6 +39,9 @@ NONE = "(none)"
 Params = Mapping[str, Sequence[str]]
 """The parameters of a question as they stand in a URL: each name with all its values."""
 
+COMMON = ("from", "to", "timezone", "where", "include_test", "as_of")
+"""The parameters of every question about conversations."""
+
 
 class TestTraffic(NamedTuple):
     """What counts as test traffic beside events that say so (`is_test`): of these contacts, domains, channels, bots."""

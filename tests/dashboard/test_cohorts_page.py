@@ -1,5 +1,5 @@
 from dropoff.dashboard import cohorts
-from dropoff.dashboard.frame import url
+from dropoff.dashboard.addresses import url
 
 
 def number(numerator, denominator):

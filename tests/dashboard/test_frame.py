@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from dropoff.dashboard import addresses, conversations, frame, pages, rendering
 from dropoff.dashboard import conversation as of_one
-from dropoff.dashboard import conversations, frame, pages
 from dropoff.errors import InvalidInput, NotFound, Unauthorized, Unavailable
 
 
@@ -31,7 +31,7 @@ def request(target="/"):
 
 def test_an_island_cannot_be_left():
     value = {"text": "</script><script>alert(1)</script><!-- & \u2028\u2029 é"}
-    text = str(frame.island(value))
+    text = str(rendering.island(value))
     assert not set("<>&\u2028\u2029") & set(text)
     assert json.loads(text) == value
 
@@ -50,7 +50,7 @@ def test_every_error_is_a_page_under_the_policy(error, status, text):
     assert response.status_code == status
     assert text in bytes(response.body).decode()
     assert "/etc/secret" not in bytes(response.body).decode()
-    assert response.headers["content-security-policy"] == frame.CONTENT_SECURITY_POLICY
+    assert response.headers["content-security-policy"] == rendering.CONTENT_SECURITY_POLICY
     assert ("retry-after" in response.headers) == (status == 503)
 
 
@@ -61,19 +61,19 @@ def test_without_a_login_one_is_asked_for():
 
 
 def test_the_policy_allows_nothing_inline():
-    assert "default-src 'none'" in frame.CONTENT_SECURITY_POLICY
-    assert "unsafe" not in frame.CONTENT_SECURITY_POLICY
+    assert "default-src 'none'" in rendering.CONTENT_SECURITY_POLICY
+    assert "unsafe" not in rendering.CONTENT_SECURITY_POLICY
 
 
 def test_security_headers_stand_on_every_response():
-    app = frame.SecurityHeaders(Starlette(routes=[Route("/", lambda _: PlainTextResponse("fine"))]))
+    app = rendering.SecurityHeaders(Starlette(routes=[Route("/", lambda _: PlainTextResponse("fine"))]))
 
     async def headers(path):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://dropoff.test") as client:
             return (await client.get(path)).headers
 
     for path in ("/", "/missing"):
-        assert frame.SECURITY_HEADERS.items() <= dict(asyncio.run(headers(path))).items()
+        assert rendering.SECURITY_HEADERS.items() <= dict(asyncio.run(headers(path))).items()
 
 
 @pytest.mark.parametrize(
@@ -94,13 +94,13 @@ def test_a_login_leads_nowhere_else(target, safe):
 
 def test_addresses_keep_what_is_not_changed():
     params = {"from": ["2024-01-01"], "where": ["channel=sms", "industry=a&b"], "after": ["x"]}
-    address = frame.url("/conversations", params, stage="booked", after=None)
+    address = addresses.url("/conversations", params, stage="booked", after=None)
     assert address == "/conversations?from=2024-01-01&where=channel=sms&where=industry=a%26b&stage=booked"
-    assert frame.url("/", {}) == "/"
+    assert addresses.url("/", {}) == "/"
 
 
 def test_an_id_of_any_characters_has_an_address():
-    assert frame.conversation_url("a/b?x=<é>") == "/conversations/a%2Fb%3Fx%3D%3C%C3%A9%3E"
+    assert addresses.conversation_url("a/b?x=<é>") == "/conversations/a%2Fb%3Fx%3D%3C%C3%A9%3E"
 
 
 def test_untouched_form_fields_are_no_filter():

@@ -1,7 +1,7 @@
 import pytest
 
 from dropoff.dashboard import funnel_trend
-from dropoff.dashboard.frame import url
+from dropoff.dashboard.addresses import url
 
 
 def rate(numerator, denominator):

@@ -5,6 +5,7 @@ import pytest
 
 from dropoff.analyse.metrics import trend as answer_of
 from dropoff.dashboard import formats, trends
+from dropoff.dashboard.addresses import end_of_link
 from dropoff.metrics import METRICS
 from dropoff.periods import parse_period
 from dropoff.query import Query
@@ -203,5 +204,7 @@ def test_seconds_have_the_unit_that_suits_them(seconds, scale):
 
 
 def test_ends_of_a_bucket_are_days_where_they_can_be():
-    assert trends.end_of_link("2024-11-03T04:00:00Z", ZONE) == "2024-11-03"
-    assert trends.end_of_link("2024-11-03T05:00:00Z", ZONE) == "2024-11-03T05:00:00Z"
+    assert end_of_link("2024-11-03T04:00:00Z", ZONE) == "2024-11-03"
+    assert end_of_link("2024-11-03T05:00:00Z", ZONE) == "2024-11-03T05:00:00Z"
+    havana = ["2024-11-03T04:00:00Z", "2024-11-03T05:00:00Z"]  # where the clock goes back to midnight
+    assert [end_of_link(moment, "America/Havana") for moment in havana] == ["2024-11-03", havana[1]]

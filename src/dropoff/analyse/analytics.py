@@ -47,12 +47,11 @@ from dropoff.project.experiments import Experiment
 from dropoff.project.funnels import Funnel, in_mode, parse_json, split
 from dropoff.project.targets import Target
 from dropoff.project.wording import RULES, Rule
-from dropoff.query import NO_TEST_RULES, Params, Query, TestTraffic, number, one, parse_query
+from dropoff.query import COMMON, NO_TEST_RULES, Params, Query, TestTraffic, number, one, parse_query
 from dropoff.store.base import Store
 from dropoff.store.sql import PHYSICAL
 
 _FIRST = datetime(1901, 1, 1, tzinfo=UTC)  # long before it engines have no dates
-COMMON = ("from", "to", "timezone", "where", "include_test", "as_of")
 PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "funnel": (*COMMON, "by", "name", "definition", "mode", "threshold", "interval"),
     "dropoffs": (*COMMON, "by", "name", "definition", "mode", "threshold", "sort", "explain"),

@@ -12,11 +12,14 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from dropoff.dashboard import formats
+from dropoff.dashboard.addresses import url
+from dropoff.dashboard.charts import inert
 from dropoff.dashboard.desk import Desk
 from dropoff.dashboard.formats import NONE, instant, span, visible
-from dropoff.dashboard.frame import SECURITY_HEADERS, Analytics, query, render, url
+from dropoff.dashboard.frame import Analytics, query
 from dropoff.dashboard.meanings import known
-from dropoff.dashboard.trends import inert, lines, trend_chart
+from dropoff.dashboard.rendering import SECURITY_HEADERS, render
+from dropoff.dashboard.trends import lines, trend_chart
 from dropoff.errors import DropoffError, InvalidInput, NotFound, Unavailable
 from dropoff.metrics import decimal
 from dropoff.notify.outbox import Outbox

@@ -8,8 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard import formats, words
-from dropoff.dashboard.frame import COMMON, Analytics, common, query, question, url
-from dropoff.dashboard.trends import end_of_link
+from dropoff.dashboard.addresses import common, ends, url
+from dropoff.dashboard.frame import Analytics, query, question
+from dropoff.query import COMMON
 
 _PARAMETERS = (*COMMON, "stage", "interval")
 _STAGES = {"": "The last recorded", **{stage: formats.label(stage) for stage in words.STAGES}}
@@ -61,8 +62,7 @@ def rows(answer: Mapping, link: Link) -> list[Row]:
     most = _most(answer["cohorts"])
     found = []
     for cohort in answer["cohorts"]:
-        span = {name: end_of_link(cohort[name], zone) for name in ("from", "to")}
-        lists = _lists(link, span, definition["stage"]) if cohort["n"] else _no_list
+        lists = _lists(link, ends(cohort, zone), definition["stage"]) if cohort["n"] else _no_list
         cells = [_cell(cell, cohort["n"], most, lists) for cell in cohort["cells"]]
         total = Cell(cohort["total"], 0, False, lists(cohort["total"]))
         name = formats.bucket(cohort["from"], definition["interval"], zone)

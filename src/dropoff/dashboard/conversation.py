@@ -9,12 +9,15 @@ from starlette.responses import Response
 
 from dropoff.analyse import wanted
 from dropoff.dashboard import findings, formats, words
+from dropoff.dashboard.addresses import ONE, conversation_url
 from dropoff.dashboard.charts import inert, over_time
-from dropoff.dashboard.conversations import parts, pieces
+from dropoff.dashboard.conversations import pieces
 from dropoff.dashboard.files import OF_ONE, csv_file, slug
-from dropoff.dashboard.frame import ONE, Analytics, Params, conversation_url, query, render, url
+from dropoff.dashboard.frame import Analytics, query
+from dropoff.dashboard.rendering import render
 from dropoff.dashboard.sides import Side, around
 from dropoff.errors import InvalidInput, NotFound
+from dropoff.query import Params
 
 LAST = 3
 """So many of the steps in common are named."""
@@ -33,8 +36,11 @@ def conversation_page(analytics: Analytics, request: Request) -> Response:
         return csv_file(OF_ONE, request.query_params.get("rows", ""), conversation, file)
     timezone = params.get("timezone", [filters["timezone"]])[0]
     said = "".join(params.get("text", []))
+
+    def here(**more: str) -> str:
+        return conversation_url(conversation["id"], params, text=said or None, **more)
+
     points = scored(conversation["messages"], timezone)
-    here = url(*parts(conversation_url(conversation["id"], params)), **({"text": said} if said else {}))
     return render(
         "conversation.html",
         request,
@@ -49,10 +55,10 @@ def conversation_page(analytics: Analytics, request: Request) -> Response:
         chart=sentiment_chart(points),
         groups=GROUPS,
         sides=sides(analytics, conversation, params, known),
-        beside={name: url(*parts(here), beside=name) + "#sides" for name in GROUPS},
+        beside={name: here(beside=name) + "#sides" for name in GROUPS},
         parted=in_common(conversation, params),
         file=file,
-        files={"sentiment": url(*parts(here), format="csv", rows="sentiment")},
+        files={"sentiment": here(format="csv", rows="sentiment")},
         live=filters["version"] if conversation["status"] == "open" and "as_of" not in params else None,
     )
 
@@ -160,8 +166,8 @@ def timeline(conversation: Mapping, timezone: str, said: str = "") -> list[tuple
     pattern = wanted.any_of(wanted.terms(said)) if said else None
     for message in conversation["messages"]:
         text = message["content"] or ""
-        parts = pieces(text, wanted.marks(text, pattern) if pattern else [])
-        items.append({"kind": "message", "message": message, "parts": parts} | _when(message))
+        marked = pieces(text, wanted.marks(text, pattern) if pattern else [])
+        items.append({"kind": "message", "message": message, "parts": marked} | _when(message))
     days: dict[str, list[dict]] = {}
     for item in sorted(items, key=_happened):
         days.setdefault(formats.day(item["at"], timezone), []).append(item)

@@ -2,26 +2,18 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.analyse.troubles import BEHIND
 from dropoff.dashboard import formats
+from dropoff.dashboard.addresses import conversation_url, url
 from dropoff.dashboard.filters import REFUSED, Filters
 from dropoff.dashboard.findings import chain
-from dropoff.dashboard.frame import (
-    COMMON,
-    Analytics,
-    Params,
-    common_chips,
-    conversation_url,
-    query,
-    question,
-    url,
-)
+from dropoff.dashboard.frame import Analytics, common_chips, query, question
 from dropoff.dashboard.funnel import with_one_funnel
+from dropoff.query import COMMON, Params
 from dropoff.store.sql import OUTCOMES
 
 _BEHIND = ("passed", "said", "last_intent", "instead", "reason")
@@ -66,16 +58,11 @@ class Row(NamedTuple):
     @classmethod
     def of(cls, facts: Mapping[str, Any], params: Params) -> "Row":
         """With the words that were looked for going along."""
-        address, hit = conversation_url(facts["id"], params), facts.get("hit")
+        hit = facts.get("hit")
         if hit is None:
-            return cls(facts, address, [])
-        return cls(facts, url(*parts(address), text=params["text"][0]), pieces(hit["text"], hit["marks"]))
-
-
-def parts(address: str) -> tuple[str, dict[str, list[str]]]:
-    """An address of ours as its path and its parameters."""
-    path, _, text = address.partition("?")
-    return path, parse_qs(text)
+            return cls(facts, conversation_url(facts["id"], params), [])
+        address = conversation_url(facts["id"], params, text=params["text"][0])
+        return cls(facts, address, pieces(hit["text"], hit["marks"]))
 
 
 def pieces(text: str, marks: Iterable[Sequence[int]]) -> list[tuple[str, bool]]:

@@ -6,8 +6,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard import words
-from dropoff.dashboard.frame import Analytics, render
+from dropoff.dashboard.frame import Analytics
 from dropoff.dashboard.meanings import DIMENSION_MEANINGS, UNITS, wait
+from dropoff.dashboard.rendering import render
 from dropoff.metrics import RATES
 from dropoff.query import DIMENSIONS
 

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dropoff.dashboard.frame import COMMON, Analytics, Params, query, question, url
+from dropoff.dashboard.addresses import url, with_condition
+from dropoff.dashboard.frame import Analytics, query, question
 from dropoff.dashboard.funnel import counts_conversations, with_one_funnel
-from dropoff.query import REST
+from dropoff.query import COMMON, REST, Params
 
 _PARAMETERS = (*COMMON, "name", "definition", "mode", "threshold", "sort", "explain")
 DEFAULTS: Params = {"sort": ["matured"], "explain": ["worst"]}
@@ -104,7 +105,5 @@ def tables(drop: Mapping, params: Params, link: Link) -> dict[str, Any]:
 def _segment(row: Mapping, stage: str, params: Params, link: Link) -> Segment:
     if row["value"] == REST:
         return Segment(row, None, None)
-    dimension = row["dimension"]
-    others = [text for text in params.get("where", ()) if text.partition("=")[0].strip() != dimension]
-    narrowed = {**params, "where": [*others, f"{dimension}={row['value']}"]}
+    narrowed = with_condition(params, row["dimension"], row["value"])
     return Segment(row, link(narrowed, dropped=stage), link(narrowed, stage=stage))

@@ -7,10 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard import formats, operations, verdicts
+from dropoff.dashboard.addresses import common, ends, url
 from dropoff.dashboard.formats import visible
-from dropoff.dashboard.frame import COMMON, Analytics, Params, common, query, question, url
+from dropoff.dashboard.frame import Analytics, query, question
 from dropoff.dashboard.sparks import Spark, spark
-from dropoff.dashboard.trends import end_of_link
+from dropoff.query import COMMON, Params
 
 TIMES = 3
 """So many times that stand out in operations are named."""
@@ -137,8 +138,7 @@ def _day(one: Mapping, answer: Mapping, params: Params) -> Cause | None:
     if one["apart"] is None:
         return None
     zone, finer = answer["period"]["timezone"], {"day": "hour", "week": "day"}[answer["interval"]]
-    ends = {end: end_of_link(one["apart"][end], zone) for end in ("from", "to")}
-    link = url("/trends", common(params), metric=one["metric"], interval=finer, **ends)
+    link = url("/trends", common(params), metric=one["metric"], interval=finer, **ends(one["apart"], zone))
     return Cause(verdicts.of_day(one, answer["interval"], zone), link)
 
 

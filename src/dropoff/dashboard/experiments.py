@@ -7,10 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard import formats
+from dropoff.dashboard.addresses import common, ends, url
 from dropoff.dashboard.charts import Dot, dot_chart, inert
-from dropoff.dashboard.frame import COMMON, Analytics, common, query, question, url
-from dropoff.dashboard.trends import end_of_link
+from dropoff.dashboard.frame import Analytics, query, question
 from dropoff.errors import InvalidInput
+from dropoff.query import COMMON
 
 _PLAN = ("base", "effect", "power", "daily", "arms")
 _PARAMETERS = (*COMMON, "name", "goal", "horizon", *_PLAN)
@@ -58,11 +59,10 @@ def shown(answer: Mapping, params: Mapping[str, Sequence[str]]) -> dict[str, Any
     trial = answer["experiments"][0] if "name" in params else None
     if trial is None:
         return {"trial": None}
-    zone = answer["period"]["timezone"]
-    ends = {name: end_of_link(answer["period"][name], zone) for name in ("from", "to")}
+    days = ends(answer["period"], answer["period"]["timezone"])
 
     def link(**more: str) -> str:
-        return url("/conversations", {**common(params), "experiment": [trial["experiment"]]}, **ends, **more)
+        return url("/conversations", {**common(params), "experiment": [trial["experiment"]]}, **days, **more)
 
     return {
         "trial": trial,
@@ -70,7 +70,7 @@ def shown(answer: Mapping, params: Mapping[str, Sequence[str]]) -> dict[str, Any
         "goals": _rows(trial, [goal["metric"] for goal in answer["definition"]["goals"]], link),
         "guards": _rows(trial, [goal["metric"] for goal in answer["definition"]["guardrails"]], None),
         "chart": chart(trial) if any(row["interval"] for row in trial["comparisons"]) else None,
-        "days": {goal["metric"]: goal["maturity_days"] for goal in (*answer["definition"]["goals"],)},
+        "days": {goal["metric"]: goal["maturity_days"] for goal in answer["definition"]["goals"]},
     }
 
 
@@ -84,8 +84,8 @@ def _rows(trial: Mapping, metrics: Sequence[str], link: Callable[..., str] | Non
 
 def _cell(arm: Mapping, metric: str, link: Callable[..., str] | None) -> Cell:
     found = arm["metrics"][metric]
-    leads = link is not None and found["numerator"]
-    address = link(variant=arm["variant"], goal=metric.removesuffix("_per_unit")) if link and leads else None
+    leads = link if found["numerator"] else None
+    address = leads(variant=arm["variant"], goal=metric.removesuffix("_per_unit")) if leads else None
     small = found["value"] is not None and formats.is_small(found["n"])
     value, bounds = formats.in_arm(found, metric)
     return Cell(value, bounds, found["n"], found["immature"], small, address)

@@ -19,7 +19,9 @@ from dropoff.analyse.analytics import check_parameters
 from dropoff.control import saved
 from dropoff.control.base import Control
 from dropoff.control.saved import Saved
-from dropoff.dashboard.frame import SECURITY_HEADERS, error_page, url
+from dropoff.dashboard.addresses import url
+from dropoff.dashboard.frame import error_page
+from dropoff.dashboard.rendering import SECURITY_HEADERS
 from dropoff.dashboard.shapes import Error
 from dropoff.errors import DropoffError, InvalidInput, NotFound
 

@@ -7,10 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard import formats, funnel_trend, words
+from dropoff.dashboard.addresses import url, with_condition
 from dropoff.dashboard.charts import funnel_chart
-from dropoff.dashboard.frame import COMMON, Analytics, Params, query, question, url
+from dropoff.dashboard.frame import Analytics, query, question
 from dropoff.project.funnels import EVENT
-from dropoff.query import REST
+from dropoff.query import COMMON, REST, Params
 
 _PARAMETERS = (*COMMON, "name", "definition", "mode", "threshold", "by", "interval")
 _OF_OWN_FUNNELS = ("mode", "interval")
@@ -73,15 +74,12 @@ def segment_rows(answer: Mapping, params: Params, leads: bool = True) -> list[di
     by = answer.get("by") or ""
     # What a conversation has can be asked for; the value of one event cannot.
     has_list = leads and not by.startswith(EVENT)
-    others = [text for text in params.get("where", ()) if text.partition("=")[0].strip() != by]
     return [
         {
             "value": value,
             "started": part["stages"][0]["count"],
             "rates": part["numbers"] or {s["stage"]: s["rate_from_start"] for s in part["stages"][1:]},
-            "url": None
-            if value == REST or not has_list
-            else url("/conversations", {**params, "where": [*others, f"{by}={value}"]}),
+            "url": None if value == REST or not has_list else url("/conversations", with_condition(params, by, value)),
         }
         for value, part in answer.get("segments", {}).items()
     ]

@@ -5,8 +5,9 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from dropoff.dashboard import formats
+from dropoff.dashboard.addresses import ends
 from dropoff.dashboard.charts import MUTED, inert, marks, over_time, short
-from dropoff.dashboard.trends import MOST_DOTS, end_of_link
+from dropoff.dashboard.trends import MOST_DOTS
 from dropoff.project.funnels import UNTIMED
 
 Link = Callable[..., str]
@@ -55,12 +56,11 @@ def rows(answer: Mapping, link: Link | None) -> list[Row]:
     found = []
     for point in answer["trend"]["points"]:
         n = point["stages"][0]["count"]
-        ends = {end: end_of_link(point[end], zone) for end in ("from", "to")}
         found.append(
             Row(
                 formats.bucket(point["from"], interval, zone),
                 n,
-                linked(**ends) if linked and n else None,
+                linked(**ends(point, zone)) if linked and n else None,
                 point["stages"],
                 point["partial"] or bool(point["immature"]) or formats.is_small(n),
                 _note(point, n),

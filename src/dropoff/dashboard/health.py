@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from dropoff.dashboard import formats
-from dropoff.dashboard.frame import Params, url
+from dropoff.dashboard.addresses import url
+from dropoff.query import Params
 
 MANY = 0.5
 """Where more than this share of events came late, it is because they were imported or sent in bulk."""

@@ -7,7 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard import formats
-from dropoff.dashboard.frame import COMMON, Analytics, common, query, question, url
+from dropoff.dashboard.addresses import common, url
+from dropoff.dashboard.frame import Analytics, query, question
+from dropoff.query import COMMON
 
 _PARAMETERS = (*COMMON, "rank", "position", "within", "limit")
 

@@ -8,10 +8,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard import formats, words
+from dropoff.dashboard.addresses import common, ends, url
 from dropoff.dashboard.charts import HOLLOW, MUTED, funnel_chart, inert, marks, over_time, short
-from dropoff.dashboard.frame import COMMON, Analytics, Params, common, query, question, url
+from dropoff.dashboard.frame import Analytics, query, question
 from dropoff.dashboard.health import lines
-from dropoff.dashboard.trends import MOST_DOTS, end_of_link
+from dropoff.dashboard.trends import MOST_DOTS
+from dropoff.query import COMMON, Params
 
 _PARAMETERS = (*COMMON, "interval")
 
@@ -127,8 +129,7 @@ def value_of(row: Mapping) -> str:
 
 def narrowed(span: Mapping, answer: Mapping, params: Params) -> str:
     """This page of a part of the period alone."""
-    zone = answer["period"]["timezone"]
-    return url("/operations", params, **{end: end_of_link(span[end], zone) for end in ("from", "to")})
+    return url("/operations", params, **ends(span, answer["period"]["timezone"]))
 
 
 def _name(span: Mapping, answer: Mapping) -> str:
@@ -152,7 +153,7 @@ def unusual(answer: Mapping, params: Params) -> Iterator[Unusual]:
     zone = answer["period"]["timezone"]
     for part in PARTS:
         for span in answer[part.key]["unusual"]:
-            inside = {**params, **{end: [end_of_link(span[end], zone)] for end in ("from", "to")}}
+            inside = {**params, **{name: [text] for name, text in ends(span, zone).items()}}
             leading = span["leading"] and _listed(span["leading"], part.lists[0][2], inside)
             yield Unusual(when(span, answer), said(part.key, span), narrowed(span, answer, params), leading)
 
@@ -183,12 +184,8 @@ def said(key: str, span: Mapping) -> str:
     return (
         f"{formats.percent(rate['value'])} of {formats.number(rate['denominator'])} {_OF[key]} "
         f"(95 %: {formats.interval(rate['interval'])}), otherwise {formats.percent(others['value'])} of "
-        f"{formats.number(others['denominator'])} ({_chance(span['q_value'])})"
+        f"{formats.number(others['denominator'])} ({formats.sure(span['q_value'])})"
     )
-
-
-def _chance(q: float) -> str:
-    return f"q {'' if q < 0.001 else '= '}{formats.chance(q)}"
 
 
 def most(span: Mapping) -> str:

@@ -7,9 +7,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dropoff.dashboard import advice, findings, formats
-from dropoff.dashboard.frame import COMMON, Analytics, Params, common, query, question, url
+from dropoff.dashboard.addresses import common, url
+from dropoff.dashboard.frame import Analytics, query, question
 from dropoff.dashboard.patterns import listed
 from dropoff.errors import InvalidInput
+from dropoff.query import COMMON, Params
 
 _PARAMETERS = (*COMMON, "goal", "work")
 _GOALS = {"": "Booked, or the last", **{name: formats.label(name) for name in advice.GOALS}}

@@ -18,16 +18,18 @@ from dropoff.dashboard.definitions import definitions_page
 from dropoff.dashboard.dropoffs import dropoffs_page
 from dropoff.dashboard.executive import executive_page
 from dropoff.dashboard.experiments import experiments_page
-from dropoff.dashboard.frame import STATIC, Analytics, BuiltFiles, Params, SecurityHeaders, error_page, render
+from dropoff.dashboard.frame import Analytics, error_page
 from dropoff.dashboard.funnel import funnel_page
 from dropoff.dashboard.messages import messages_page
 from dropoff.dashboard.operations import operations_page
 from dropoff.dashboard.optimization import optimization_page
 from dropoff.dashboard.patterns import patterns_page
+from dropoff.dashboard.rendering import STATIC, BuiltFiles, SecurityHeaders, render
 from dropoff.dashboard.reports_page import Shelf, reports_page
 from dropoff.dashboard.segments import segments_page
 from dropoff.dashboard.trends import trends_page
 from dropoff.errors import DropoffError
+from dropoff.query import Params
 
 OPENED: tuple[tuple[str, Params], ...] = (
     ("executive", {}), ("unusual", {}), ("operations", {}), ("optimization", optimization.DEFAULTS),

@@ -8,13 +8,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard import findings
+from dropoff.dashboard.addresses import common, url
 from dropoff.dashboard.charts import base, inert
 from dropoff.dashboard.findings import step
 from dropoff.dashboard.formats import label, number, percent, points
-from dropoff.dashboard.frame import COMMON, Analytics, Params, common, query, question, url
+from dropoff.dashboard.frame import Analytics, query, question
 from dropoff.dashboard.sides import Side, around
 from dropoff.dashboard.words import STAGES
 from dropoff.errors import NotFound
+from dropoff.query import COMMON, Params
 
 _PATHS = ("success", "cut", "groups", "steps", "repeats")
 _PARAMETERS = (*COMMON, *_PATHS, "anchor", "support", "segment", "compare")

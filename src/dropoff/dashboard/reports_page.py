@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard import formats
-from dropoff.dashboard.frame import render, url
+from dropoff.dashboard.addresses import url
+from dropoff.dashboard.rendering import render
 from dropoff.query import Params
 
 _LATEST = 20

@@ -7,10 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard import formats
+from dropoff.dashboard.addresses import common, url
 from dropoff.dashboard.charts import Dot, dot_chart
 from dropoff.dashboard.formats import label, visible
-from dropoff.dashboard.frame import COMMON, Analytics, Params, common, query, question, url
+from dropoff.dashboard.frame import Analytics, query, question
 from dropoff.dashboard.trends import scale
+from dropoff.query import COMMON, Params
 
 _PARAMETERS = (*COMMON, "metric", "by", "segment", "units", "compare", "compare_from", "compare_to", "follow")
 DEFAULTS: Params = {"metric": ["response_rate"]}

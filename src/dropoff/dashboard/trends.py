@@ -1,16 +1,17 @@
 """The page of trends: table rows, and a chart for each currency, as pure functions of the answer."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import time
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard import formats
+from dropoff.dashboard.addresses import common, ends, url
 from dropoff.dashboard.charts import HOLLOW, inert, marks, over_time, short
 from dropoff.dashboard.formats import bucket, label, visible
-from dropoff.dashboard.frame import COMMON, Analytics, Params, common, query, question, url
+from dropoff.dashboard.frame import Analytics, query, question
+from dropoff.query import COMMON, Params
 
 _PARAMETERS = (*COMMON, "metric", "interval")
 _DEFAULTS: Params = {"metric": ["response_rate"], "interval": ["day"]}
@@ -31,8 +32,7 @@ def trends_page(analytics: Analytics, request: Request) -> Response:
         zone = answer["period"]["timezone"]
 
         def link(start: str, end: str) -> str:
-            ends = {"from": end_of_link(start, zone), "to": end_of_link(end, zone)}
-            return url("/conversations", common(params), **ends)
+            return url("/conversations", common(params), **ends({"from": start, "to": end}, zone))
 
         found = lines(answer, link)
         charts = {currency: trend_chart(rows, answer) for currency, rows in found.items()}
@@ -70,12 +70,6 @@ def lines(answer: Mapping, link: Link) -> dict[str, list[Row]]:
         ]
         for currency, points in _by_currency(answer["points"]).items()
     }
-
-
-def end_of_link(moment: str, timezone: str) -> str:
-    """An end of a bucket as it stands in an address: a day where it is a midnight, else the instant."""
-    local = formats.local(moment, timezone)
-    return f"{local:%Y-%m-%d}" if local.time() == time() else moment
 
 
 def totals(answer: Mapping) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ import structlog
 
 from dropoff.background import Background
 from dropoff.control.base import Control
-from dropoff.dashboard.frame import url
+from dropoff.dashboard.addresses import url
 from dropoff.errors import Conflict, DropoffError, InvalidInput, Unavailable
 from dropoff.notify.base import Carrier, Letter, NotSent
 from dropoff.notify.outbox import GIVE_UP, backoff

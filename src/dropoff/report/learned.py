@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from dropoff.analyse.stats import SIGNIFICANT
 from dropoff.dashboard import advice, findings, formats, operations
 from dropoff.dashboard import words as names
-from dropoff.dashboard.frame import common
+from dropoff.dashboard.addresses import common
 from dropoff.metrics import decimal
 from dropoff.periods import Period
 from dropoff.query import Params

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dropoff.dashboard import formats, verdicts
-from dropoff.dashboard.frame import common, url
+from dropoff.dashboard.addresses import common, url
 from dropoff.query import Params
 from dropoff.report.links import trend_page
 from dropoff.report.value import Answered, Ask, Block, Bullets, Run, Runs, Section, note, paragraph, table, words

@@ -6,12 +6,13 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from dropoff.analyse.analytics import check_parameters, utc_now
+from dropoff.dashboard.addresses import end_of_link
 from dropoff.errors import InvalidInput
 from dropoff.periods import parse_instant, parse_zone
 from dropoff.query import Params, one
 from dropoff.report import html, markdown, pdf, plain
 from dropoff.report.contents import contents
-from dropoff.report.spans import kind_of, spans, written
+from dropoff.report.spans import kind_of, spans
 from dropoff.report.value import Report
 
 
@@ -73,5 +74,5 @@ class Reports:
         now = self._now()
         if (text := one(params, "as_of")) is not None:
             now = parse_instant("as_of", text, zone)
-            params = {**params, "as_of": [written(now, zone)]}
+            params = {**params, "as_of": [end_of_link(now, zone.key)]}
         return contents(self._ask, kind, spans(kind, params, now, zone), params, now)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from dropoff.analyse.metrics import period_before
+from dropoff.dashboard.addresses import end_of_link
 from dropoff.errors import InvalidInput
 from dropoff.periods import Period, in_our_age, midnight, parse_period
 from dropoff.query import Params, one
@@ -43,24 +44,14 @@ def spans(kind: Kind, params: Params, now: datetime, zone: ZoneInfo) -> Spans:
     return _of(Period(midnight(first, zone), midnight(last, zone), zone.key), zone)
 
 
-def _midnight(moment: datetime, zone: ZoneInfo) -> datetime:
-    return midnight(moment.date(), zone).astimezone(zone)
-
-
 def _of(period: Period, zone: ZoneInfo) -> Spans:
     first = midnight(period.end.astimezone(zone).date() - LOOK_BACK, zone)
     return Spans(period, period_before(period), Period(min(first, period.start), period.end, zone.key))
 
 
-def written(moment: datetime, zone: ZoneInfo) -> str:
-    """An end of a period as a parameter: a day where it is a midnight, else the instant."""
-    local = moment.astimezone(zone)
-    return f"{local:%Y-%m-%d}" if local == _midnight(local, zone) else local.isoformat()
-
-
 def pinned(period: Period, params: Params) -> Params:
     """Parameters of a question about this period: its ends as they are, and what else was asked."""
-    zone = ZoneInfo(period.timezone)
-    ends = {"from": [written(period.start, zone)], "to": [written(period.end, zone)], "timezone": [zone.key]}
+    zone = period.timezone
+    ends = {"from": [end_of_link(period.start, zone)], "to": [end_of_link(period.end, zone)], "timezone": [zone]}
     kept = {name: params[name] for name in ("where", "include_test", "as_of") if params.get(name)}
     return {**ends, **kept}

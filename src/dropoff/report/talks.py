@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dropoff.analyse.analytics import COMMON
 from dropoff.dashboard import formats
+from dropoff.dashboard.addresses import ONE
 from dropoff.query import Params
 from dropoff.report.value import Answered, Ask, Block, Line, Run, Section, Source, Talk, note, paragraph, words
 
@@ -34,7 +34,7 @@ def _talk(found: Answered, name: str, place: int) -> Talk:
         *([f"first message {formats.visible(one['first_message_variant'])}"] if one["first_message_variant"] else []),
         *([f"version {formats.visible(one['bot_version'])}"] if one["bot_version"] else []),
     ]  # fmt: skip
-    of = {key: found.params[key] for key in ("timezone", "as_of") if key in found.params and key in COMMON}
+    of = {key: found.params[key] for key in ONE if key in found.params}
     source = Source("conversation", (("id", (one["id"],)), *((k, tuple(v)) for k, v in of.items())), ("id",))
     return Talk(words(Run(formats.visible(one["id"]), source, one["id"])), words(", ".join(facts)), _lines(one))
 
