@@ -6,9 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from dropoff.dashboard import formats
@@ -16,11 +15,12 @@ from dropoff.dashboard.addresses import url
 from dropoff.dashboard.charts import inert
 from dropoff.dashboard.desk import Desk
 from dropoff.dashboard.formats import NONE, instant, span, visible
+from dropoff.dashboard.forms import Given, form
 from dropoff.dashboard.frame import Analytics, query
 from dropoff.dashboard.meanings import known
-from dropoff.dashboard.rendering import SECURITY_HEADERS, render
+from dropoff.dashboard.rendering import render
 from dropoff.dashboard.trends import lines, trend_chart
-from dropoff.errors import DropoffError, InvalidInput, NotFound, Unavailable
+from dropoff.errors import DropoffError, InvalidInput, Unavailable
 from dropoff.metrics import decimal
 from dropoff.notify.outbox import Outbox
 from dropoff.query import Params
@@ -83,6 +83,7 @@ def alerts_page(
 ) -> Response:
     """`/alerts`; `rule` in its address picks whose history is drawn, `would=1` asks what all rules would have done."""
     desk, alerts, outbox, _ = office
+    request.state.firing = office.firing
     now = desk.clock()
     standing = [alert.to_dict() for alert in alerts.check(now)]
     episodes = [msgspec.to_builtins(each) for each in alerts.history(limit=_REMEMBERED)]
@@ -115,24 +116,11 @@ def alerts_page(
 def forms(office: Office, analytics: Analytics) -> list[Route]:
     """What the page's forms do; afterwards it is shown again. A mistake is shown with it."""
 
-    def route(name: str, act: Callable[[Mapping[str, str]], object]) -> Route:
-        async def answer(request: Request) -> Response:
-            if request.method == "GET":  # after a login, or from the address of a page that showed a mistake
-                return RedirectResponse(PATH, 303, SECURITY_HEADERS)
-            given = {key: text.strip() for key, text in (await request.form()).items() if isinstance(text, str)}
-            try:
-                await run_in_threadpool(act, given)
-            except InvalidInput as error:
-                return await run_in_threadpool(alerts_page, office, analytics, request, error)
-            except NotFound:
-                pass  # somebody else was faster
-            return RedirectResponse(PATH, 303, SECURITY_HEADERS)
+    def refused(request: Request, _: Given, error: InvalidInput) -> Response:
+        return alerts_page(office, analytics, request, error)
 
-        return Route(f"{PATH}/{name}", answer, methods=["GET", "POST"])
-
-    desk = office.desk
-    acts = {"silence": desk.silence, "expire": desk.expire, "acknowledge": desk.acknowledge, "withdraw": desk.withdraw}
-    return [route(name, act) for name, act in acts.items()]
+    acts = (office.desk.silence, office.desk.expire, office.desk.acknowledge, office.desk.withdraw)
+    return [form(f"{PATH}/{act.__name__}", PATH, act, refused) for act in acts]
 
 
 def shown(alert: Mapping[str, Any], units: Mapping[str, str], zone: str) -> dict[str, Any]:

@@ -9,9 +9,8 @@ import msgspec
 from fastapi import FastAPI
 from fastapi import Path as InPath
 from pydantic import ConfigDict, with_config
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from typing_extensions import TypedDict
 
@@ -20,10 +19,9 @@ from dropoff.control import saved
 from dropoff.control.base import Control
 from dropoff.control.saved import Saved
 from dropoff.dashboard.addresses import url
-from dropoff.dashboard.frame import error_page
-from dropoff.dashboard.rendering import SECURITY_HEADERS
+from dropoff.dashboard.forms import Given, form, to
 from dropoff.dashboard.shapes import Error
-from dropoff.errors import DropoffError, InvalidInput, NotFound
+from dropoff.errors import InvalidInput
 
 PATH = "/conversations"
 _NOT_KEPT = ("limit", "after")
@@ -110,38 +108,23 @@ def with_filters(app: FastAPI, filters: Filters) -> FastAPI:
 def forms(filters: Filters) -> list[Route]:
     """What the forms of the page do; afterwards the list is shown again, as it was."""
 
-    def save(given: Mapping[str, str]) -> None:
+    def save(given: Given) -> None:
         filters.save(given.get("name", ""), _params(given))
 
-    def remove(given: Mapping[str, str]) -> None:
+    def remove(given: Given) -> None:
         filters.remove(given.get("name", ""))
 
-    return [_form("save", save), _form("remove", remove)]
+    def refused(_: Request, given: Given, error: InvalidInput) -> Response:
+        return to(_back(given, error.name))
+
+    return [form(f"/filters/{act.__name__}", PATH, act, refused, _back) for act in (save, remove)]
 
 
-def _form(name: str, act: Callable[[Mapping[str, str]], None]) -> Route:
-    async def answer(request: Request) -> Response:
-        if request.method == "GET":  # after a login, or from the address of a page that showed a mistake
-            return RedirectResponse(PATH, 303, SECURITY_HEADERS)
-        given = {key: text.strip() for key, text in (await request.form()).items() if isinstance(text, str)}
-        try:
-            await run_in_threadpool(act, given)
-        except NotFound:
-            pass  # somebody else was faster
-        except InvalidInput as error:
-            return RedirectResponse(_back(given, error.name), 303, SECURITY_HEADERS)
-        except DropoffError as error:
-            return error_page(request, error)
-        return RedirectResponse(_back(given), 303, SECURITY_HEADERS)
-
-    return Route(f"/filters/{name}", answer, methods=["GET", "POST"])
-
-
-def _params(given: Mapping[str, str]) -> dict[str, list[str]]:
+def _params(given: Given) -> dict[str, list[str]]:
     return parse_qs(given.get("query", ""), keep_blank_values=True)
 
 
-def _back(given: Mapping[str, str], refusal: str | None = None) -> str:
+def _back(given: Given, refusal: str | None = None) -> str:
     return url(PATH, _params(given), refused=refusal) + "#filters"
 
 
