@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from dropoff.dashboard.api import api
-from dropoff.dashboard.desk import Desk, with_desk
+from dropoff.dashboard.desk import with_desk
+from dropoff.dashboard.filters import with_filters
 from dropoff.query import COMMON
 
 PAGE = Path(__file__).with_name("api.md")
@@ -27,7 +28,7 @@ Json = Mapping[str, Any]
 def reference() -> str:
     """The page as it should be."""
     nowhere = cast("Any", None)  # only what is declared is read, nothing is asked
-    document = with_desk(api(nowhere, nowhere, nowhere), cast("Desk", nowhere)).openapi()
+    document = with_filters(with_desk(api(nowhere, nowhere, nowhere), nowhere), nowhere).openapi()
     operations = [(method, path, op) for path, ops in document["paths"].items() for method, op in ops.items()]
     shared = next(op for _, path, op in operations if path == "/v1/funnel")["parameters"]
     parts = [HEAD, "## Parameters of every question", "", *_table([p for p in shared if p["name"] in COMMON])]

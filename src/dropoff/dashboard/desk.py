@@ -5,18 +5,14 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, NotRequired
 from zoneinfo import ZoneInfo
 
-import msgspec
 from fastapi import FastAPI
 from fastapi import Path as InPath
-from fastapi.exceptions import RequestValidationError
 from pydantic import ConfigDict, with_config
-from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from dropoff.control.base import Control
-from dropoff.dashboard.api import refuse
-from dropoff.dashboard.shapes import Error
+from dropoff.dashboard.replies import OR_LOST, REFUSALS, as_json
 from dropoff.errors import InvalidInput
 from dropoff.notify import silences
 from dropoff.notify.silences import Acknowledgement, Silence, until
@@ -115,38 +111,35 @@ class Desk:
 
 def with_desk(app: FastAPI, desk: Desk) -> FastAPI:
     """The API, with silences and acknowledgements."""
-    refusals: Any = {status: {"model": Error} for status in (400, 401, 503)}
-    lost: Any = refusals | {404: {"model": Error}}
-    ended: Any = {204: {"description": "Ended"}}
-    app.add_exception_handler(RequestValidationError, _refuse)
+    ended = OR_LOST | {204: {"description": "Ended"}}
 
-    @app.get("/v1/alerts/silences", response_model=SilencesAnswer, responses=refusals)
+    @app.get("/v1/alerts/silences", response_model=SilencesAnswer, responses=REFUSALS)
     def list_silences() -> Response:
         """The silences that are alive."""
-        return _json({"silences": desk.silences()})
+        return as_json({"silences": desk.silences()})
 
-    @app.post("/v1/alerts/silences", response_model=Silence, responses=refusals)
+    @app.post("/v1/alerts/silences", response_model=Silence, responses=REFUSALS)
     def make_silence(given: NewSilence) -> Response:
         """Tell nobody of a rule, of a segment, or of both, for a time. States and history go on."""
-        return _json(desk.silence(_texts(given)))
+        return as_json(desk.silence(_texts(given)))
 
-    @app.delete("/v1/alerts/silences/{id}", status_code=204, responses=lost | ended)
+    @app.delete("/v1/alerts/silences/{id}", status_code=204, responses=ended)
     def end_silence(id: _Id) -> Response:  # noqa: A002 - its name in the URL
         """End a silence now: what was held back and still fires is told."""
         desk.expire({"id": id})
         return Response(status_code=204)
 
-    @app.get("/v1/alerts/acknowledgements", response_model=AcknowledgementsAnswer, responses=refusals)
+    @app.get("/v1/alerts/acknowledgements", response_model=AcknowledgementsAnswer, responses=REFUSALS)
     def list_acknowledgements() -> Response:
         """The acknowledgements."""
-        return _json({"acknowledgements": desk.acknowledgements()})
+        return as_json({"acknowledgements": desk.acknowledgements()})
 
-    @app.post("/v1/alerts/acknowledgements", response_model=Acknowledgement, responses=refusals)
+    @app.post("/v1/alerts/acknowledgements", response_model=Acknowledgement, responses=REFUSALS)
     def acknowledge(given: NewAcknowledgement) -> Response:
         """Stop the repeats of what fires of a rule now. Its end is told."""
-        return _json(desk.acknowledge(_texts(given)))
+        return as_json(desk.acknowledge(_texts(given)))
 
-    @app.delete("/v1/alerts/acknowledgements/{id}", status_code=204, responses=lost | ended)
+    @app.delete("/v1/alerts/acknowledgements/{id}", status_code=204, responses=ended)
     def withdraw(id: _Id) -> Response:  # noqa: A002
         """Take an acknowledgement back: repeats go on."""
         desk.withdraw({"id": id})
@@ -157,18 +150,3 @@ def with_desk(app: FastAPI, desk: Desk) -> FastAPI:
 
 def _texts(given: Mapping[str, Any]) -> dict[str, str]:
     return {key: value for key, value in given.items() if value is not None}
-
-
-_WRONG = {"extra_forbidden": "left out: there is no such key", "missing": "given", "string_type": "a string"}
-
-
-def _refuse(request: Request, error: Any) -> Response:
-    """A body of another shape, as every other mistake."""
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"][1:]) or "body"
-    given = None if first["type"] == "missing" else first["input"]
-    return refuse(request, InvalidInput(name, given, _WRONG.get(first["type"], "a JSON object")))
-
-
-def _json(value: Any) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")

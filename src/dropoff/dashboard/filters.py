@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, NotRequired
 from urllib.parse import parse_qs
 
-import msgspec
 from fastapi import FastAPI
 from fastapi import Path as InPath
 from pydantic import ConfigDict, with_config
@@ -20,7 +19,7 @@ from dropoff.control.base import Control
 from dropoff.control.saved import Saved
 from dropoff.dashboard.addresses import url
 from dropoff.dashboard.forms import Given, form, to
-from dropoff.dashboard.shapes import Error
+from dropoff.dashboard.replies import OR_LOST, REFUSALS, as_json
 from dropoff.errors import InvalidInput
 
 PATH = "/conversations"
@@ -81,21 +80,20 @@ class Filters:
 
 def with_filters(app: FastAPI, filters: Filters) -> FastAPI:
     """The API, with saved filters."""
-    refusals: Any = {status: {"model": Error} for status in (400, 401, 503)}
 
-    @app.get("/v1/filters", response_model=FiltersAnswer, responses=refusals)
+    @app.get("/v1/filters", response_model=FiltersAnswer, responses=REFUSALS)
     def list_filters() -> Response:
         """The saved filters of the list of conversations."""
-        return _json({"filters": filters.all()})
+        return as_json({"filters": filters.all()})
 
-    @app.post("/v1/filters", response_model=FilterShape, responses=refusals)
+    @app.post("/v1/filters", response_model=FilterShape, responses=REFUSALS)
     def save_filter(given: NewFilter) -> Response:
         """Save one under a name that is still free."""
-        return _json(filters.save(given["name"], given["params"], given.get("by", "")))
+        return as_json(filters.save(given["name"], given["params"], given.get("by", "")))
 
     @app.delete(
         "/v1/filters/{name:path}", status_code=204,
-        responses=refusals | {404: {"model": Error}, 204: {"description": "Removed"}},
+        responses=OR_LOST | {204: {"description": "Removed"}},
     )  # fmt: skip
     def remove_filter(name: Annotated[str, InPath(description="its name")]) -> Response:
         """Remove one."""
@@ -126,7 +124,3 @@ def _params(given: Given) -> dict[str, list[str]]:
 
 def _back(given: Given, refusal: str | None = None) -> str:
     return url(PATH, _params(given), refused=refusal) + "#filters"
-
-
-def _json(value: Any) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
