@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 from dropoff import cli
-from dropoff.alerts import answers, backtest
+from dropoff.alerts import backtest
 from dropoff.control.access import ADMIN, WRITE, Access, create_key
 from dropoff.dashboard import alerts_page, formats
 from dropoff.dashboard.shapes import AlertsAnswer, BacktestAnswer, EpisodesAnswer
@@ -164,7 +164,7 @@ def told(kept: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simple
             found.python = plain([alert.to_dict() for alert in engine.alerts.check(now)])
             found.api = client.get("/api/v1/alerts", coverage="1")
             found.as_of = client.get("/api/v1/alerts", rules=json.dumps(RULES), as_of=now.isoformat())
-            found.episodes = plain([answers.episode(one) for one in engine.alerts.history()])
+            found.episodes = plain([one.to_dict() for one in engine.alerts.history()])
             found.history = client.get("/api/v1/alerts/history")
             found.one = client.get("/api/v1/alerts/history", rule="overall", limit="1")
             zone = engine.settings.timezone

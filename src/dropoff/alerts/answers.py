@@ -1,7 +1,6 @@
 """What page, API and command line ask about alerts, by name and with the parameters of a URL."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +9,6 @@ import msgspec
 from dropoff.alerts import backtest
 from dropoff.alerts.backtest import Trial
 from dropoff.alerts.evaluate import Alerts
-from dropoff.alerts.memory import Episode
 from dropoff.alerts.rules import Rule, of_json, parse
 from dropoff.alerts.values import Reader
 from dropoff.analyse.analytics import check_parameters, no_past, utc_now
@@ -71,7 +69,7 @@ class Answers:
     def _history(self, params: Params) -> dict[str, Any]:
         """When alerts fired, the latest first."""
         limit = int(number(params, "limit", 100, 1, 1000))
-        return {"episodes": [episode(one) for one in self._alerts.history(one(params, "rule"), limit)]}
+        return {"episodes": [each.to_dict() for each in self._alerts.history(one(params, "rule"), limit)]}
 
     def _backtest(self, params: Params) -> dict[str, Any]:
         """What the rules would have done in a period, by default the last four weeks."""
@@ -124,13 +122,6 @@ def _period(params: Params, reader: Reader, now: datetime) -> Period:
     return parse_period(first, last, reader.timezone)
 
 
-def episode(one: Episode) -> dict[str, Any]:
-    """An episode as the API gives it, instants in RFC 3339."""
-    plain = {field.name: getattr(one, field.name) for field in fields(one) if field.name != "window"}
-    times = {"fired": instant(one.fired), "resolved": instant(one.resolved)}
-    return msgspec.to_builtins({**plain, **times, "from": instant(one.window[0]), "to": instant(one.window[1])})
-
-
 def _trial(rule: Rule, trial: Trial) -> dict[str, Any]:
     fired = [
         {
@@ -140,8 +131,7 @@ def _trial(rule: Rule, trial: Trial) -> dict[str, Any]:
         for f in trial.firings
     ]  # fmt: skip
     return {
-        "name": rule.name, "metric": rule.metric, "condition": rule.condition, "threshold": rule.threshold,
-        "window": rule.written, "severity": rule.severity, "evaluations": trial.evaluations, "enough": trial.enough,
-        "fired": len(fired), "seconds": trial.seconds, "per_month": trial.per_month, "firings": fired,
+        **rule.to_dict(), "evaluations": trial.evaluations, "enough": trial.enough, "fired": len(fired),
+        "seconds": trial.seconds, "per_month": trial.per_month, "firings": fired,
         "suggested_threshold": trial.suggested, "problem": trial.problem,
     }  # fmt: skip

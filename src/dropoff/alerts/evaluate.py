@@ -17,10 +17,10 @@ import structlog
 
 from dropoff.alerts.backtest import state_at
 from dropoff.alerts.causes import Causes
-from dropoff.alerts.judge import Judged, Sums, breaks
+from dropoff.alerts.judge import Judged, breaks
 from dropoff.alerts.memory import Episode, Memory, Remembered, Versioned, label, lasting, same
 from dropoff.alerts.rules import FUNNEL, Rule, funnel_of
-from dropoff.alerts.state import INACTIVE, Blank, Name, State, repeated, step
+from dropoff.alerts.state import INACTIVE, State, repeated, step
 from dropoff.alerts.values import Reader, Reading, Window
 from dropoff.analyse.answers import instant
 from dropoff.control.base import Control
@@ -41,44 +41,33 @@ looked at 240 times in the length of its window, if that is less often."""
 SELDOM = timedelta(minutes=2)
 """But nothing is looked at less often than this."""
 
+_NOTHING = Judged(None, 0.0, "no_data")
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A rule, or one segment of it, as it stands: the numbers of its window, and its state `since` when.
+    """A rule, or one segment of it, as it stands: its state, and what was read of its window; None: nothing was."""
 
-    `n`: what is compared with `min_n`. Of an adjusted rate `denominator` is how many were to be expected by now.
-    `usual`: the median of the same window in the weeks before, for rules that compare with them.
-    """
-
-    name: str
-    metric: str
-    condition: str
-    threshold: float
-    window: str
-    severity: str
+    rule: Rule
     segment: str | None
-    value: float | None
-    interval: tuple[float, float] | None
-    state: Name
-    numerator: float | None
-    denominator: float | None
-    start: datetime | None
-    end: datetime | None
-    since: datetime | None
-    n: float
-    min_n: int
-    usual: float | None
-    starter: bool
+    state: State
+    reading: Reading | None
 
     def to_dict(self) -> dict[str, Any]:
-        """The shape of `alerts check`, instants in RFC 3339."""
+        """The shape of `alerts check`, instants in RFC 3339.
+
+        `n`: what is compared with `min_n`. Of an adjusted rate `denominator` is how many were to be expected by now.
+        `usual`: the median of the same window in the weeks before, for rules that compare with them.
+        """
+        judged, sums, (start, end) = _NOTHING, None, (None, None)
+        if self.reading is not None:
+            judged, sums, (start, end) = self.reading.judged, self.reading.sums, self.reading.window
         return {
-            "name": self.name, "metric": self.metric, "condition": self.condition, "threshold": self.threshold,
-            "window": self.window, "severity": self.severity, "segment": self.segment, "value": self.value,
-            "interval": self.interval, "state": self.state, "numerator": self.numerator,
-            "denominator": self.denominator, "from": instant(self.start), "to": instant(self.end),
-            "since": instant(self.since), "n": self.n, "min_n": self.min_n, "usual": self.usual,
-            "starter": self.starter,
+            **self.rule.to_dict(), "segment": self.segment, "value": judged.value, "interval": judged.interval,
+            "state": self.state.name, "numerator": sums.numerator if sums else None,
+            "denominator": sums.denominator if sums else None, "from": instant(start), "to": instant(end),
+            "since": instant(self.state.since), "n": judged.n, "min_n": self.rule.min_n, "usual": judged.usual,
+            "starter": self.rule.starter,
         }  # fmt: skip
 
 
@@ -185,7 +174,7 @@ class Evaluator:
                 notices.append(self._notice(rule, kind, segment, after[segment], reading, now))
         self._states[rule.name] = after
         self._remember(rule.name, after, notices, now)
-        self._alerts[rule.name] = [alert_of(rule, s, after[s], reading) for s, _, reading in outcomes]
+        self._alerts[rule.name] = [Alert(rule, label(rule, s), after[s], reading) for s, _, reading in outcomes]
 
     def _remember(self, name: str, states: Mapping[str, State], notices: Sequence[Notice], now: datetime) -> None:
         """Write down the states that last and what they owe, where anything but their last look is new."""
@@ -214,7 +203,7 @@ class Evaluator:
     ) -> Notice:
         since = state.fired or now
         window = reading.window if reading else self._reader.window(rule, now)
-        judged = reading.judged if reading else _nothing("no_data")
+        judged = reading.judged if reading else _NOTHING
         told = self._causes.of(rule, segment, judged, window) if kind != "resolved" else None
         return Notice(
             id=notice_id(rule.name, label(rule, segment), since, kind, state.repeats if kind == "repeated" else 0),
@@ -252,7 +241,7 @@ class Alerts:
                 before = lasting(states.get(rule.name, {}))
                 of_rule = None if readings is None else readings[rule.name]
                 outcomes = steps(rule, of_rule, before, now, self.reader)
-                found[rule.name] = [alert_of(rule, segment, state, reading) for segment, state, reading in outcomes]
+                found[rule.name] = [Alert(rule, label(rule, s), state, reading) for s, state, reading in outcomes]
         return [alert for rule in chosen for alert in found[rule.name]]
 
     def history(self, rule: str | None = None, limit: int = 100) -> list[Episode]:
@@ -294,17 +283,6 @@ def timed(reader: Reader, group: Sequence[Rule], now: datetime) -> tuple[dict[st
     return readings, timedelta(seconds=time.monotonic() - begin)
 
 
-def alert_of(rule: Rule, segment: str, state: State, reading: Reading | None) -> Alert:
-    """The alert of a segment."""
-    judged, sums = (reading.judged, reading.sums) if reading else (_nothing("no_data"), Sums(0.0, None))
-    return Alert(
-        rule.name, rule.metric, rule.condition, rule.threshold, rule.written, rule.severity, label(rule, segment),
-        judged.value, judged.interval, state.name, sums.numerator if reading else None, sums.denominator,
-        reading.window.start if reading else None, reading.window.end if reading else None, state.since, judged.n,
-        rule.min_n, judged.usual, rule.starter,
-    )  # fmt: skip
-
-
 def link(rule: Rule, segment: str, window: Window) -> str:
     """The page of the metric, or of the funnel, around its window: a path."""
     filters = [f"{one.dimension}={value}" for one in rule.where for value in one.values]
@@ -316,7 +294,3 @@ def link(rule: Rule, segment: str, window: Window) -> str:
         return f"/?{urlencode({'name': funnel_of(rule.metric)[0], **around}, doseq=True)}"
     interval = "hour" if rule.window < timedelta(days=2) else "day"
     return f"/trends?{urlencode({'metric': rule.metric, 'interval': interval, **around}, doseq=True)}"
-
-
-def _nothing(blank: Blank) -> Judged:
-    return Judged(None, 0.0, blank)

@@ -1,14 +1,16 @@
 """What is kept of alerts in the control state: the states of each rule, what is still to be told, and the episodes."""
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import quote, unquote
 
 import msgspec
 
 from dropoff.alerts.rules import Rule
 from dropoff.alerts.state import State
+from dropoff.analyse.answers import instant
 from dropoff.control.base import Control
 from dropoff.notify.base import Notice
 
@@ -55,6 +57,12 @@ class Episode:
     moved: tuple[str, ...]
     examples: tuple[str, ...]
     link: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The shape of `alerts history`, instants in RFC 3339."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "window"}
+        times = {"fired": self.fired, "resolved": self.resolved, "from": self.window[0], "to": self.window[1]}
+        return msgspec.to_builtins({**plain, **{name: instant(at) for name, at in times.items()}})
 
 
 class Memory:

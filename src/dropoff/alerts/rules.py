@@ -84,6 +84,13 @@ class Rule:
         """The rule in the words of the mission."""
         return f"{self.metric} {self.condition} {decimal(self.threshold)} in {self.written}"
 
+    def to_dict(self) -> dict[str, Any]:
+        """What every answer says of it."""
+        return {
+            "name": self.name, "metric": self.metric, "condition": self.condition, "threshold": self.threshold,
+            "window": self.written, "severity": self.severity,
+        }  # fmt: skip
+
 
 class Place:
     """Where rules were written: a file and, for each rule, the lines of its keys."""

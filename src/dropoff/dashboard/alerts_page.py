@@ -5,7 +5,6 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -55,7 +54,7 @@ class Alerts(Protocol):
         ...
 
     def history(self, rule: str | None = None, limit: int = 100) -> Sequence[Any]:
-        """The episodes, the latest first."""
+        """The episodes, the latest first: each has `to_dict`."""
         ...
 
     def firing(self) -> Sequence[tuple[str, str, Any]]:
@@ -86,7 +85,7 @@ def alerts_page(
     request.state.firing = office.firing
     now = desk.clock()
     standing = [alert.to_dict() for alert in alerts.check(now)]
-    episodes = [msgspec.to_builtins(each) for each in alerts.history(limit=_REMEMBERED)]
+    episodes = [each.to_dict() for each in alerts.history(limit=_REMEMBERED)]
     metrics = analytics.definitions({})["metrics"]
     units = {row["metric"]: row["unit"] for row in metrics}
     named = {rule.name: rule for rule in alerts.rules}

@@ -7,12 +7,8 @@ from typing_extensions import TypedDict
 from dropoff.dashboard.shapes.common import PeriodShape
 
 
-class AlertShape(TypedDict("AlertShape", {"from": str | None, "to": str | None})):
-    """A rule, or one segment (`dimension=value`) of it, and the numbers of its window. `n` is compared with `min_n`.
-
-    `state`: inactive, pending, firing, resolved, insufficient, no_data or error, `since` when. Of a rate adjusted for
-    the age of conversations `denominator` is how many were to be expected by now.
-    """
+class RuleShape(TypedDict):
+    """What every answer says of a rule."""
 
     name: str
     metric: str
@@ -20,6 +16,15 @@ class AlertShape(TypedDict("AlertShape", {"from": str | None, "to": str | None})
     threshold: float
     window: str
     severity: str
+
+
+class AlertShape(TypedDict("AlertShape", {"from": str | None, "to": str | None}), RuleShape):
+    """A rule, or one segment (`dimension=value`) of it, and the numbers of its window. `n` is compared with `min_n`.
+
+    `state`: inactive, pending, firing, resolved, insufficient, no_data or error, `since` when. Of a rate adjusted for
+    the age of conversations `denominator` is how many were to be expected by now.
+    """
+
     segment: str | None
     value: float | None
     interval: tuple[float, float] | None
@@ -86,15 +91,9 @@ class FiringShape(TypedDict):
     worst: float | None
 
 
-class TrialShape(TypedDict):
+class TrialShape(RuleShape):
     """What a rule would have done; `problem` says why that cannot be told."""
 
-    name: str
-    metric: str
-    condition: str
-    threshold: float
-    window: str
-    severity: str
     evaluations: int
     enough: float | None
     fired: int

@@ -47,6 +47,24 @@ class Answer(TypedDict):
     as_of: str
 
 
+class ValueShape(TypedDict):
+    """The value of a metric, and what it is of. Numerator and denominator are null for a median, which has `n` and
+    quantiles; `amount` is exact, in `currency`; `unknown`, `labelled_share`: what is left out of it."""
+
+    value: float | None
+    numerator: float | None
+    denominator: float | None
+    unit: str
+    currency: NotRequired[str | None]
+    amount: NotRequired[str | None]
+    n: NotRequired[int]
+    p50: NotRequired[float | None]
+    p90: NotRequired[float | None]
+    p99: NotRequired[float | None]
+    unknown: NotRequired[float | None]
+    labelled_share: NotRequired[float | None]
+
+
 class SoFarShape(TypedDict):
     """The value as it stands, of all."""
 

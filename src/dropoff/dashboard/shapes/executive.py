@@ -1,12 +1,9 @@
 """The answer to executive."""
 
-from typing import NotRequired
-
 from typing_extensions import TypedDict
 
-from dropoff.analyse.answers import Matured, Projected
 from dropoff.dashboard.shapes.common import AnnotationShape, Answer, PeriodShape
-from dropoff.dashboard.shapes.metrics import DeployShape, MetricShape
+from dropoff.dashboard.shapes.metrics import DeployShape, MeasuredShape, MetricShape
 from dropoff.dashboard.shapes.segments import WeightShape
 
 
@@ -45,19 +42,12 @@ class TargetShape(TypedDict):
     certain: bool | None
 
 
-class KeyMetricShape(TypedDict):
+class KeyMetricShape(MeasuredShape):
     """A metric as `metrics` has it, with what it is held against; `spark`: its value in each of the answer's points.
 
     From the point `immature_from` on it may still change.
     """
 
-    metric: str
-    value: float | None
-    numerator: float | None
-    denominator: float | None
-    interval: tuple[float, float] | None
-    unit: str
-    clock: str
     good: str
     immature: bool
     previous: MetricShape | None
@@ -65,16 +55,6 @@ class KeyMetricShape(TypedDict):
     target: TargetShape | None
     spark: list[float | None]
     immature_from: int | None
-    currency: NotRequired[str | None]
-    amount: NotRequired[str | None]
-    n: NotRequired[int]
-    p50: NotRequired[float | None]
-    p90: NotRequired[float | None]
-    p99: NotRequired[float | None]
-    matured: NotRequired[Matured | None]
-    projected: NotRequired[Projected | None]
-    unknown: NotRequired[float | None]
-    labelled_share: NotRequired[float | None]
 
 
 class CauseShape(TypedDict):

@@ -160,13 +160,18 @@ class ExplainedDropOff(DropOffShape):
     explanation: ExplanationShape | None
 
 
-class FunnelBody(TypedDict):
+class StagesShape(TypedDict):
     """Stages, plain rates (0/0 is null) and drop-offs above the threshold."""
 
     stages: list[StageShape]
     rates: dict[str, float | None]
     numbers: dict[str, Number]
     drop_offs: list[DropOffShape]
+
+
+class FunnelBody(StagesShape):
+    """Stages, plain rates (0/0 is null) and drop-offs above the threshold; of one's own how long it took."""
+
     time_to_convert: NotRequired[TimeToConvertShape]
 
 

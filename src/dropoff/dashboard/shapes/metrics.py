@@ -5,7 +5,7 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from dropoff.analyse.answers import Matured, Projected, Source
-from dropoff.dashboard.shapes.common import AnnotationShape, Answer, PeriodShape
+from dropoff.dashboard.shapes.common import AnnotationShape, Answer, PeriodShape, ValueShape
 
 
 class ConversationsAnswer(Answer):
@@ -17,31 +17,24 @@ class ConversationsAnswer(Answer):
     next: str | None
 
 
-class MetricShape(TypedDict):
+class MeasuredShape(ValueShape):
+    """A metric with its value. `matured`, `projected`: of a rate between stages."""
+
+    metric: str
+    interval: tuple[float, float] | None
+    clock: str
+    matured: NotRequired[Matured | None]
+    projected: NotRequired[Projected | None]
+
+
+class MetricShape(MeasuredShape):
     """The value of a metric. Numerator and denominator are null for a median, which has `n` and quantiles.
 
     `matured`, `projected`: of a rate between stages. `amount`: exact, in `currency`. `unknown`, `labelled_share`: what
     stands beside a metric that leaves rows out.
     """
 
-    metric: str
     segment: str
-    value: float | None
-    numerator: float | None
-    denominator: float | None
-    interval: tuple[float, float] | None
-    unit: str
-    clock: str
-    currency: NotRequired[str | None]
-    amount: NotRequired[str | None]
-    n: NotRequired[int]
-    p50: NotRequired[float | None]
-    p90: NotRequired[float | None]
-    p99: NotRequired[float | None]
-    matured: NotRequired[Matured | None]
-    projected: NotRequired[Projected | None]
-    unknown: NotRequired[float | None]
-    labelled_share: NotRequired[float | None]
 
 
 class SplitShape(TypedDict):

@@ -5,8 +5,8 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from dropoff.analyse.answers import Number
-from dropoff.dashboard.shapes.common import AnnotationShape, Answer
-from dropoff.dashboard.shapes.funnels import DropOffShape, StageShape
+from dropoff.dashboard.shapes.common import AnnotationShape, Answer, SoFarShape
+from dropoff.dashboard.shapes.funnels import StagesShape
 from dropoff.dashboard.shapes.metrics import MetricShape
 
 
@@ -18,24 +18,15 @@ class OperationsDefinition(TypedDict):
     times: float
 
 
-class OperationsFunnel(TypedDict):
+class OperationsFunnel(StagesShape):
     """Of the funnel `sales`: as in the answer to funnel."""
 
-    stages: list[StageShape]
-    rates: dict[str, float | None]
-    numbers: dict[str, Number]
-    drop_offs: list[DropOffShape]
 
-
-class RatePoint(TypedDict("RatePoint", {"from": str, "to": str})):
+class RatePoint(TypedDict("RatePoint", {"from": str, "to": str}), SoFarShape):
     """A part of the period. `partial`: cut, or not over; `immature`: what counts may still come."""
 
     partial: bool
     immature: bool
-    value: float | None
-    numerator: float | None
-    denominator: float | None
-    interval: tuple[float, float] | None
 
 
 class CountedShape(TypedDict):

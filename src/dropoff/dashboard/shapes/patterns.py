@@ -5,7 +5,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from dropoff.analyse.answers import Number
-from dropoff.dashboard.shapes.common import PeriodShape
+from dropoff.dashboard.shapes.common import Answer
 
 
 class PathsDefinition(TypedDict):
@@ -184,14 +184,12 @@ class DifferenceMatrix(TypedDict):
     values: list[list[float]]
 
 
-class PatternsAnswer(TypedDict):
+class PatternsAnswer(Answer):
     """What won conversations do and failed ones do not.
 
     `reached`: how many came to each stage that could be the success.
     """
 
-    period: PeriodShape
-    as_of: str
     definition: PathsDefinition
     conversations: GroupsShape
     reached: dict[str, int]

@@ -5,10 +5,10 @@ from typing import NotRequired
 from typing_extensions import TypedDict
 
 from dropoff.analyse.answers import Source
-from dropoff.dashboard.shapes.common import Answer, PeriodShape, SoFarShape
+from dropoff.dashboard.shapes.common import Answer, PeriodShape, SoFarShape, ValueShape
 
 
-class SegmentShape(TypedDict):
+class SegmentShape(ValueShape):
     """A segment. `value` is the metric's; with units matured of those that are old enough, `so_far` is then of all.
 
     `sample_size`: the denominator, of a median the number of values; `clusters`: the contacts behind it. `confidence`:
@@ -17,10 +17,6 @@ class SegmentShape(TypedDict):
     """
 
     segment: str
-    value: float | None
-    numerator: float | None
-    denominator: float | None
-    unit: str
     confidence: tuple[float, float] | None
     sample_size: int | None
     clusters: int | None
@@ -30,14 +26,6 @@ class SegmentShape(TypedDict):
     so_far: SoFarShape | None
     share_of_total: float | None
     where: list[str] | None
-    currency: NotRequired[str | None]
-    amount: NotRequired[str | None]
-    n: NotRequired[int]
-    p50: NotRequired[float | None]
-    p90: NotRequired[float | None]
-    p99: NotRequired[float | None]
-    unknown: NotRequired[float | None]
-    labelled_share: NotRequired[float | None]
 
 
 class MixShape(TypedDict):
