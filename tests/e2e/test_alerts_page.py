@@ -1,13 +1,14 @@
 """The page of alerts in a browser: what fires, with the keyboard, on a phone, in both themes, and without scripts."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from dropoff.dashboard import formats
 from dropoff.dashboard.alerts_page import STATES
@@ -212,6 +213,21 @@ def test_silence_and_end_it_acknowledge_and_take_it_back(bot: Bot, open_page: Ca
     page.get_by_role("button", name="Take back the acknowledgement of fallbacks").press("Enter")
     page.wait_for_load_state()
     assert bot.get("/api/v1/alerts/acknowledgements")["acknowledgements"] == []
+
+
+def test_what_is_typed_stays_with_its_alert_when_another_comes_before_it(bot: Bot, page: Page):
+    bot.forget()
+    page.goto(f"{bot.url}/alerts")
+    page.locator("article.alert").get_by_label("Comment").fill("mine")
+    now = bot.server.get("/alerts").body.decode()
+    (article,) = re.findall(r'<article class="alert".*?</article>', now, re.DOTALL)
+    then = now.replace(article, article.replace("fallbacks", "another") + article)
+    page.route("**/alerts", lambda route: route.fulfill(body=then, content_type="text/html"))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("article.alert")).to_have_count(2)
+    assert [one.input_value() for one in page.locator("article.alert").get_by_label("Comment").all()] == ["", "mine"]
+    rules = page.locator("article.alert input[name=rule]").all()
+    assert [one.input_value() for one in rules] == ["another", "fallbacks"]
 
 
 def test_a_silence_of_any_rule_in_a_segment(bot: Bot, page: Page):

@@ -210,6 +210,7 @@ def test_on_paper(demo, open_page):
     expect(page.locator(".facts-line").first).to_contain_text(" to ")
     expect(page.locator(".chips")).to_contain_text("channel=sms")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("getComputedStyle(document.body).getPropertyValue('--mark')") == "#ffe9a8"
     assert page.locator(".plot").screenshot() != shown
     assert page.locator(".table").first.evaluate("box => getComputedStyle(box).overflowX") == "visible"
 

@@ -320,6 +320,15 @@ def test_every_page_has_the_policy(client, path):
     assert "onclick" not in response.text
 
 
+@pytest.mark.parametrize("path", ["/login", "/alerts/silence"])
+def test_a_page_that_shows_a_mistake_has_the_policy(client, path):
+    response = client("POST", path, data={"token": "wrong", "for": "1h"})
+    assert response.status_code in (400, 401)
+    assert 'role="alert"' in response.text
+    assert response.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+    assert response.headers["x-content-type-options"] == "nosniff"
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [

@@ -12,12 +12,14 @@ export function followAddress(): void {
 export function offerValues(): void {
   document.addEventListener("change", (event) => {
     const picked = event.target;
-    if (picked instanceof HTMLSelectElement && picked.name === "dimension") void offer(picked.value);
+    // Without an answer of the server nothing is offered.
+    if (picked instanceof HTMLSelectElement && picked.name === "dimension") void offer(picked).catch(() => undefined);
   });
 }
 
-async function offer(dimension: string): Promise<void> {
+async function offer(picked: HTMLSelectElement): Promise<void> {
   const list = document.getElementById("values");
+  const dimension = picked.value;
   if (!list) return;
   list.replaceChildren();
   if (!dimension || dimension.endsWith(":")) return;
@@ -27,5 +29,6 @@ async function offer(dimension: string): Promise<void> {
   const answer = await fetch(`/api/v1/metrics?${query}`);
   if (!answer.ok) return;
   const rows = ((await answer.json()) as { metrics: { segment: string }[] }).metrics;
+  if (picked.value !== dimension) return; // another one was picked in the meantime
   list.replaceChildren(...rows.filter((row) => row.segment !== "(rest)").map((row) => new Option("", row.segment)));
 }

@@ -79,10 +79,10 @@ export function show(main: HTMLElement, page: HTMLElement): void {
   const scrolled = new Map(boxes(main).map(([key, one]) => [key, one.scrollLeft]));
   const focused = focusKey(main);
   const [x, y] = [scrollX, scrollY];
-  const touched = [...main.querySelectorAll("form")].map((form) => (isTouched(form) ? form : null));
+  const touched = new Map(forms(main).filter(([, form]) => isTouched(form)));
   const fresh = document.importNode(page, true);
-  fresh.querySelectorAll("form").forEach((form, place) => {
-    const old = touched[place];
+  forms(fresh).forEach(([key, form]) => {
+    const old = touched.get(key);
     if (old) form.replaceWith(old);
   });
   main.replaceChildren(...fresh.childNodes);
@@ -120,6 +120,11 @@ function keyed<T extends HTMLElement>(all: Iterable<T>, name: (one: T) => string
   });
 }
 
+// A form is known by what it is about: others may come to stand before it.
+const forms = (main: HTMLElement): Keyed<HTMLFormElement> =>
+  keyed(main.querySelectorAll("form"), (one) => `${one.getAttribute("action")}|${one.getAttribute("aria-label")}|${about(one)}`);
+const about = (form: HTMLFormElement): string =>
+  [...form.querySelectorAll<HTMLInputElement>("input[type=hidden]")].map((one) => `${one.name}=${one.value}`).join("&");
 const details = (main: HTMLElement): Keyed<HTMLDetailsElement> =>
   keyed(main.querySelectorAll("details"), (one) => (one.querySelector("summary")?.textContent ?? "").replace(/[\d,.]+/g, ""));
 const boxes = (main: HTMLElement): Keyed<HTMLElement> =>
