@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from dropoff.cli import app as cli
 from dropoff.control.access import ADMIN, Access, create_key
+from dropoff.errors import InvalidInput
 from dropoff.project.settings import load
 from dropoff.server.app import web
 from dropoff.server.engine import Engine
@@ -227,3 +228,7 @@ def test_the_command_line_finds_and_saves(tmp_path):
     assert "Both" not in (told := run("show", "other"))
     assert "It ended as dropped before qualified" in told
     assert "a/b" in told
+    for wrong in (["--stage", "nope"], ["--csv", "--json"]):
+        words = ["conversations", "list", *wrong, "--save", "wrong", "--data", str(tmp_path / "data")]
+        assert isinstance(CliRunner().invoke(cli, words).exception, InvalidInput)
+    assert "wrong" not in run("filters")

@@ -23,6 +23,7 @@ from dropoff import terminal
 from dropoff.alerts.backtest import Coverage
 from dropoff.alerts.job import say
 from dropoff.cli import app
+from dropoff.cli.answers import write
 from dropoff.project.settings import load
 from dropoff.server.connect import connect
 from dropoff.terminal.tables import UNLIMITED
@@ -118,6 +119,22 @@ def test_a_row_is_a_line_where_there_is_no_terminal(data):
     funnel = run("funnel", "--data", data).output.splitlines()
     stages = [line for line in funnel if re.match(r"responded +\d", line)]
     assert [line.count("%]") for line in stages] == [2]
+
+
+def test_columns_of_a_query_may_be_alike_and_are_not_obeyed():
+    answer = {"columns": ["a", "a", "\x1b[31m"], "rows": [[1, 2, 3]], "truncated": False}
+    assert printed("query", answer, 80).splitlines() == ["a  a  ␛[31m", "1  2  3"]
+
+
+def test_a_list_is_written_to_a_terminal_in_whole_characters(monkeypatch):
+    class Terminal(io.TextIOWrapper):
+        def isatty(self):
+            return True
+
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", Terminal(out))
+    write([b"id\r\n\xc3", b"\xa4\x1b[31m\r\n"])
+    assert out.getvalue().decode() == "id\nä␛[31m\n"
 
 
 def test_a_wide_query_is_records_in_a_terminal(data):

@@ -62,8 +62,7 @@ def backtest_alerts(
     end: To = None, data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
     """When rules would have fired, and which threshold is quiet enough."""
-    params = given_of(rules=_rules_of(rules), per_month=per_month)
-    params |= {name: [text] for name, text in {"from": start, "to": end}.items() if text is not None}
+    params = given_of(rules=_rules_of(rules), per_month=per_month, **{"from": start, "to": end})
     params |= {"rule": rule} if rule else {}
     show(ask(data, "alerts/backtest", params), json, terminal().backtest)
 

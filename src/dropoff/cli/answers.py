@@ -2,6 +2,7 @@
 
 import json
 import sys
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,9 @@ def write(chunks: Iterable[bytes]) -> None:
     """Bytes as they are to a file or a pipe; a terminal would obey the control characters among them."""
     from dropoff.terminal import plain
 
+    decode = getincrementaldecoder("utf-8")("replace").decode  # a chunk may end in the middle of a character
     for chunk in chunks:
-        sys.stdout.buffer.write(plain(chunk.decode(errors="replace")).encode() if sys.stdout.isatty() else chunk)
+        sys.stdout.buffer.write(plain(decode(chunk)).encode() if sys.stdout.isatty() else chunk)
     sys.stdout.buffer.flush()
 
 

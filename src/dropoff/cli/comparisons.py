@@ -25,6 +25,7 @@ from dropoff.cli.options import (
     WhereOption,
     Zone,
     app,
+    given_of,
     params_of,
 )
 
@@ -147,6 +148,7 @@ def plan_experiment(
     """How many units an experiment needs, and how long that takes. Needs no data."""
     from dropoff.analyse import plans
 
-    given = {"base": base, "effect": effect, "power": power, "daily": daily, "arms": arms, "planned": planned}
-    params = {key: [str(value)] for key, value in {**given, "horizon": horizon}.items() if value is not None}
+    params = given_of(
+        base=base, effect=effect, power=power, daily=daily, arms=arms, planned=planned, horizon=horizon
+    )  # fmt: skip
     show(plans.answer(params), json, terminal().plan)

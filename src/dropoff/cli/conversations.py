@@ -87,16 +87,16 @@ def list_conversations(
     given |= {"keyword": keyword, "opted_out_after": opted_out_after, "health": health}
     params = params_of(start, end, timezone, where, include_test, as_of=as_of, repeats=repeats, **given)
     params |= {"pattern": pattern} if pattern else {}
-    if save is not None:
-        with _filters(data) as filters:
-            filters.save(save, params, who())
+    if csv and json:
+        raise InvalidInput("csv", True, "left out with json")
     if csv:
-        if json:
-            raise InvalidInput("csv", True, "left out with json")
         with connected(data) as connection:
             write(connection.export(params))
-        return
-    show(ask(data, "conversations", params), json, terminal().conversations)
+    else:
+        show(ask(data, "conversations", params), json, terminal().conversations)
+    if save is not None:  # what was answered can be asked again
+        with _filters(data) as filters:
+            filters.save(save, params, who())
 
 
 @conversations_app.command("show")

@@ -50,6 +50,6 @@ def params_of(
     start: str | None, end: str | None, timezone: str | None, where: list[str] | None, include_test: bool, **more: Any
 ) -> dict[str, list[str]]:
     """The options as URL parameters."""
-    given = {"from": start, "to": end, "timezone": timezone, "include_test": 1 if include_test else None, **more}
-    params = {name: [str(value)] for name, value in given.items() if value is not None}
+    ends = {"from": start, "to": end}
+    params = given_of(**ends, timezone=timezone, include_test=1 if include_test else None, **more)
     return params | ({"where": where} if where else {})

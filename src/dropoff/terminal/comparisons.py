@@ -11,7 +11,7 @@ def segments(answer: Answer, console: Console) -> None:
     """`dropoff segments`."""
     head_line(answer, console)
     for note in answer["notes"]:
-        console.print(Text(note, style="dim"))
+        console.print(Text(plain(note), style="dim"))
     best = answer["best_performing"]
     rows: list[list[object]] = [
         [
@@ -122,7 +122,7 @@ def messages(answer: Answer, console: Console) -> None:
     head_line(answer, console)
     definition = answer["definition"]
     rank = definition["rank"]
-    console.print(Text(definition["text"], style="dim"))
+    console.print(Text(plain(definition["text"]), style="dim"))
     for title, name in (("best", "best_performing"), ("worst", "worst_performing")):
         console.print()
         console.print(Text(title, style="bold"))

@@ -5,8 +5,8 @@ from rich.text import Text
 
 from dropoff.dashboard import advice, findings, formats, health, verdicts
 from dropoff.dashboard import operations as operating
-from dropoff.terminal.funnels import _drop_offs
-from dropoff.terminal.metrics import _measured, annotations
+from dropoff.terminal.funnels import drop_off_table
+from dropoff.terminal.metrics import annotations, measured
 from dropoff.terminal.tables import ROWS, Answer, head_line, plain, rate, sayings, table
 
 
@@ -16,7 +16,7 @@ def executive(answer: Answer, console: Console) -> None:
     zone = answer["period"]["timezone"]
     for row in answer["metrics"]:
         currency = f", {plain(row['currency'])}" if row.get("currency") else ""
-        said = ", ".join(str(text) for text in _measured(row)[1:] if text not in ("", "–"))
+        said = ", ".join(str(text) for text in measured(row)[1:] if text not in ("", "–"))
         head = f"{row['metric']}{currency}: {formats.measure(row)}"
         console.print(Text(plain(f"{head} ({said})" if said else head), style="bold"))
         young = [formats.matured_first(row)] if row["immature"] and row.get("matured") else []
@@ -43,7 +43,7 @@ def executive(answer: Answer, console: Console) -> None:
 def optimization(answer: Answer, console: Console) -> None:
     """`dropoff optimization`."""
     head_line(answer, console)
-    console.print(Text(answer["definition"]["text"], style="dim"))
+    console.print(Text(plain(answer["definition"]["text"]), style="dim"))
     rank, goal = answer["messages"], answer["definition"]["goal"]
     sayings("experiments", list(map(advice.of_experiment, answer["experiments"])), console)
     for title in ("best_messages", "worst_messages"):
@@ -89,9 +89,9 @@ def operations(answer: Answer, console: Console) -> None:
     odd = [f"{part.name}, {text}" for part, text in operating.parts_said(answer)]
     table("what stands out", {"": False}, [[text] for text in odd or ["nothing"]], console)
     console.print()
-    _drop_offs("drop-offs", answer["funnel"], console)
+    drop_off_table("drop-offs", answer["funnel"], console)
     console.print()
-    rates: list[list[object]] = [[part.name, *_measured(answer[part.key]["rate"])] for part in operating.PARTS]
+    rates: list[list[object]] = [[part.name, *measured(answer[part.key]["rate"])] for part in operating.PARTS]
     table("rates", {"rate": False, "value": True, "95 %": False, "of": True, "": False}, rows=rates, console=console)
     for part in operating.PARTS:
         for name, heading, _ in part.lists:

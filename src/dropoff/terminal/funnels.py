@@ -57,7 +57,7 @@ def _funnel(title: str, part: Answer, console: Console) -> None:
     else:
         _rates(part, console)
     console.print()
-    _drop_offs("drop-offs", part, console)
+    drop_off_table("drop-offs", part, console)
 
 
 def _times(taken: Answer) -> list[str]:
@@ -81,7 +81,7 @@ def drop_offs(answer: Answer, console: Console) -> None:
     """`dropoff dropoffs`."""
     head_line(answer, console)
     for value, part in answer.get("segments", {"": answer}).items():
-        _drop_offs(f"drop-offs · {plain(value)}" if value else "drop-offs", part, console)
+        drop_off_table(f"drop-offs · {plain(value)}" if value else "drop-offs", part, console)
     for drop in answer["drop_offs"]:
         if drop["explanation"] is not None:
             _explained(drop, drop["explanation"], console)
@@ -118,7 +118,7 @@ def _explained(drop: Answer, why: Answer, console: Console) -> None:
     table("segments that lose more than the rest", {"": False, "lost": False, "excess": True}, segments[:ROWS], console)
 
 
-def _drop_offs(title: str, part: Answer, console: Console) -> None:
+def drop_off_table(title: str, part: Answer, console: Console) -> None:
     rows: list[list[object]] = [
         [
             f"{d['from']} → {d['to']}", formats.percent(d["drop_rate"]), interval(d), formats.number(d["volume_lost"]),

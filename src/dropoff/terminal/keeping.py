@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dropoff.dashboard import formats
-from dropoff.terminal.tables import Answer, plain, table, zone_line, zone_of
+from dropoff.terminal.tables import Answer, lines, plain, table, zone_line, zone_of
 
 
 def imported(answer: Answer, console: Console) -> None:
@@ -92,6 +92,6 @@ def replayed(answer: Answer, console: Console) -> None:
 def query(answer: Answer, console: Console) -> None:
     """`dropoff query`."""
     rows: list[list[object]] = [[formats.plain(value) for value in row] for row in answer["rows"]]
-    table("", dict.fromkeys(answer["columns"], False), rows, console)
+    lines("", answer["columns"], [False] * len(answer["columns"]), rows, console)
     if answer["truncated"]:
         console.print(Text("there are more rows", style="dim"))

@@ -12,16 +12,16 @@ def metrics(answer: Answer, console: Console) -> None:
     head_line(answer, console)
     by = answer["definition"]["by"]
     if answer["definition"]["overlapping"]:
-        console.print(Text(f"a conversation stands under each of its values of {by}", style="dim"))
+        console.print(Text(plain(f"a conversation stands under each of its values of {by}"), style="dim"))
     split = {by: False} if by else {}
     columns = {"metric": False, **split, "value": True, "95 %": False, "of": True, "": False}
     rows: list[list[object]] = [
-        [m["metric"], *([m["segment"]] if by else []), *_measured(m)] for m in answer["metrics"]
+        [m["metric"], *([m["segment"]] if by else []), *measured(m)] for m in answer["metrics"]
     ]  # fmt: skip
     table("metrics", columns, rows, console)
 
 
-def _measured(row: Answer) -> list[object]:
+def measured(row: Answer) -> list[object]:
     """Value, interval, what it is made of, and a warning."""
     interval = formats.interval(row["interval"]) if row["interval"] else ""
     return [formats.measure(row), interval, formats.basis(row), formats.remarks(row)]
@@ -46,7 +46,7 @@ def trend(answer: Answer, console: Console) -> None:
     columns = {"from": False, **({"segment": False} if split else {})}
     columns |= {"value": True, "95 %": False, "of": True, "": False}
     rows: list[list[object]] = [
-        [formats.bucket(p["from"], interval, zone), *([p["segment"]] if split else []), *_measured(p)]
+        [formats.bucket(p["from"], interval, zone), *([p["segment"]] if split else []), *measured(p)]
         for p in answer["points"]
     ]  # fmt: skip
     table(f"{answer['definition']['metric']} by {interval}", columns, rows, console)

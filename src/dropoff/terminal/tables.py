@@ -32,18 +32,22 @@ def table(title: str, columns: Mapping[str, bool], rows: list[list[object]], con
 
     One that cannot fit is printed as records, a line for each value: nothing is ever cut.
     """
-    cells = [[_inert(cell, console) for cell in row] for row in rows]
+    lines(title, list(columns), list(columns.values()), rows, console)
+
+
+def lines(title: str, names: list[str], rights: list[bool], rows: list[list[object]], console: Console) -> None:
+    """The same of columns whose names may be alike, and come from anywhere."""
+    heads, *cells = [[_inert(cell, console) for cell in row] for row in ([*names], *rows)]
     if title:
-        console.print(Text(title, style="bold"), soft_wrap=True)
-    shown = [list(columns), *cells]
-    headed = any(name.strip() for name in columns)
+        console.print(Text(plain(title), style="bold"), soft_wrap=True)
+    headed = any(name.strip() for name in heads)
     for gap in _GAPS:
-        if widths := _widths(shown, console.width - len(gap) * (len(columns) - 1)):
-            for place, row in enumerate(shown if headed else cells, start=not headed):
-                for line in _lines(row, widths, list(columns.values()), gap):
+        if widths := _widths([heads, *cells], console.width - len(gap) * (len(heads) - 1)):
+            for place, row in enumerate([heads, *cells] if headed else cells, start=not headed):
+                for line in _lines(row, widths, rights, gap):
                     console.print(Text(line, style="" if place else "dim"), soft_wrap=True)
             return
-    _records(list(columns), cells, console)
+    _records(heads, cells, console)
 
 
 def _inert(cell: object, console: Console) -> str:
@@ -121,6 +125,7 @@ def zone_line(answer: Answer, console: Console) -> None:
 
 
 def head_line(answer: Answer, console: Console) -> None:
+    """The period of an answer, and what of it is left out as test traffic."""
     period = answer["period"]
     zone = period["timezone"]
     text = f"{formats.day(period['from'], zone)} – {formats.last_day(period['to'], zone)} ({zone})"
@@ -150,6 +155,7 @@ ROWS = 5  # of each table of an explanation: the page and --json have them all
 
 
 def sayings(title: str, said: list[str], console: Console) -> None:
+    """Sentences under a title."""
     console.print()
     console.print(Text(title, style="bold"))
     for text in said or ["none"]:
