@@ -190,6 +190,22 @@ def test_both_kinds_and_only_who_is_named(office):
         one.process(receivers=["nobody"])
 
 
+def test_a_report_that_cannot_be_made_keeps_no_other_back(office, monkeypatch):
+    report = Made.report
+
+    def failing(made, params):
+        if params["kind"] == ["weekly"]:
+            raise InvalidInput("format", "pdf", "html or md")
+        return report(made, params)
+
+    monkeypatch.setattr(Made, "report", failing)
+    hand = Hand()
+    one = office(hand, kinds=("weekly", "monthly"))
+    one.beat(SUNDAY)
+    one.beat(datetime(2026, 6, 1, 9, tzinfo=UTC))
+    assert [letter.period["from"][:10] for letter in hand.letters] == ["2026-05-01"]
+
+
 def test_a_webhook_gets_title_link_and_text_signed(tmp_path):
     with receiving(in_turn(503, 204)) as server, closing(SqliteControl(tmp_path / "control.db")) as control:
         settings = Receiver(name="team", url=SecretStr(server.url), secret=SecretStr(SECRET))

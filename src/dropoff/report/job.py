@@ -6,6 +6,7 @@ receiver took it, so it is not tried again.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -71,7 +72,12 @@ class Post(Background):
         for schedule in self._schedules:
             due = schedule.due(now, self._zone)
             if due > self._memory.since(schedule.kind, now):
-                self._send(schedule, spans(schedule.kind, {}, due, self._zone).now)
+                try:
+                    self._send(schedule, spans(schedule.kind, {}, due, self._zone).now)
+                except Unavailable:
+                    raise
+                except Exception:  # one that cannot be made must not keep the others back
+                    log.exception("a report could not be made", report=schedule.kind)
 
     def run(self) -> None:
         """Look what is due, again and again."""
@@ -81,29 +87,32 @@ class Post(Background):
             except Unavailable as error:
                 log.warning("reports wait: a part is away", error=str(error))
             except Exception:
-                log.exception("a report could not be made")
+                log.exception("a look at the reports failed")
 
     def _send(self, schedule: Schedule, period: Period) -> None:
         """To each receiver that is still to get it; it is made once for all of them."""
         made: Report | None = None
         for receiver in schedule.receivers or self._carriers:
-            start = period.to_dict()["from"]
-            kept = self._memory.get(report_id(schedule.kind, start, receiver))
-            if self.stopping.is_set() or not self._is_due(kept):
-                continue
-            made = made or self._reports.report({"kind": [schedule.kind], **pinned(period, {})})
-            self._attempt(schedule, made, receiver, kept)
+            if self.stopping.is_set():
+                return
+            kept = self._memory.get(report_id(schedule.kind, period.to_dict()["from"], receiver))
+            self._break_off(kept)
+            if self._is_due(kept.sending):
+                made = made or self._reports.report({"kind": [schedule.kind], **pinned(period, {})})
+                self._attempt(schedule, made, receiver, kept)
 
-    def _is_due(self, kept: Kept) -> bool:
-        sending = kept.sending
+    def _is_due(self, sending: Sending | None) -> bool:
         if sending is None:
             return True
-        if sending.state == "sending":
+        return sending.state == "waiting" and (sending.next is None or sending.next <= self._clock())
+
+    def _break_off(self, kept: Kept) -> None:
+        """Give up what another process had begun to send when it ended."""
+        sending = kept.sending
+        if sending is not None and sending.state == "sending":
             error = "the process ended while it was sent: it may have come or not"
             self._keep(ended(sending, "interrupted", self._clock(), error), kept.version)
             log.warning("a report was broken off", report=sending.kind, receiver=sending.receiver)
-            return False
-        return sending.state == "waiting" and (sending.next is None or sending.next <= self._clock())
 
     def _attempt(self, schedule: Schedule, made: Report, receiver: str, kept: Kept) -> None:
         now, start = self._clock(), made.period["from"]
@@ -139,10 +148,9 @@ def failed(sending: Sending, failure: NotSent, now: datetime) -> Sending:
     """It was not taken: to be tried again, or given up after a day."""
     attempts = sending.attempts + 1
     if not failure.retry or now - sending.first >= GIVE_UP:
-        return ended(Sending(**{**vars(sending), "attempts": attempts}), "failed", now, str(failure))
+        return ended(replace(sending, attempts=attempts), "failed", now, str(failure))
     wait = timedelta(seconds=max(failure.after, backoff(attempts)))
-    given = {"state": "waiting", "at": now, "attempts": attempts, "next": now + wait, "error": str(failure)}
-    return Sending(**{**vars(sending), **given})
+    return replace(sending, state="waiting", at=now, attempts=attempts, next=now + wait, error=str(failure))
 
 
 def letter_of(reports: Maker, made: Report, name: str, id: str, base: str, now: datetime) -> Letter:  # noqa: A002
