@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from dropoff.cli import app as cli
 from dropoff.control.access import Access
-from dropoff.dashboard import executive, formats, health, operations
+from dropoff.dashboard import executive, formats, health, running
 from dropoff.dashboard.shapes import OperationsAnswer
 from dropoff.demo import generate
 from dropoff.demo.planted import incident_window
@@ -107,7 +107,7 @@ def test_python_api_and_command_line_agree(surfaces):
 def test_the_executive_page_says_what_stands_out_and_leads_there(surfaces):
     for name, asked in QUESTIONS.items():
         found, whole = surfaces[name]["short"], surfaces[name]["python"]
-        for part in operations.PARTS:
+        for part in running.PARTS:
             short = [{key: one[key] for key in one if key != "leading"} for one in whole[part.key]["unusual"]]
             assert found[part.key]["unusual"] == short
         page = surfaces[name]["executive"]
@@ -126,14 +126,14 @@ def test_the_answer_is_as_declared(surfaces):
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_the_page_has_the_numbers_of_the_api(surfaces, name):
     answer, page = surfaces[name]["api"], unescape(surfaces[name]["page"])
-    for part in operations.PARTS:
+    for part in running.PARTS:
         rate = answer[part.key]["rate"]
         assert f"<span>{formats.basis(rate)}</span>" in page
         for listed, _, _ in part.lists:
             for row in answer[part.key][listed]:
                 assert re.search(rf'<td class="n">{formats.number(row["count"])}</td>', page)
                 assert formats.interval(row["share"]["interval"]) in page
-    for one in operations.bins(answer):
+    for one in running.bins(answer):
         assert f'<th scope="row">{one.name}</th><td class="n">{formats.number(one.n)}</td>' in page
     for line in health.lines(answer, {}):
         assert line.value in page
@@ -144,7 +144,7 @@ def test_the_page_has_the_numbers_of_the_api(surfaces, name):
 
 def test_the_command_line_says_what_the_page_says(surfaces):
     plain = " ".join(surfaces["day"]["plain"].split())
-    for part, text in operations.parts_said(surfaces["day"]["api"]):
+    for part, text in running.parts_said(surfaces["day"]["api"]):
         assert " ".join(f"{part.name}, {text}".split()) in plain
     for row in surfaces["day"]["api"]["fallbacks"]["triggers"][:5]:
         assert f"{row['trigger']} {row['count']}" in plain
@@ -161,7 +161,7 @@ def test_the_incident_is_one_click_away(surfaces):
     for part, cause in (("fallbacks", "nlu_unavailable"), ("errors", "nlu_timeout")):
         span = surfaces["month"]["api"][part]["unusual"][0]
         assert formats.local(span["from"], ZONE).date() == formats.local(start, ZONE).date()
-        assert operations.value_of(span["leading"]) == cause
+        assert running.value_of(span["leading"]) == cause
         assert f'title="{cause}"' in surfaces["clicked"]
     assert "Hour by hour" in surfaces["clicked"]
     assert "Service down" in surfaces["month"]["page"]

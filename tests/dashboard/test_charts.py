@@ -1,7 +1,7 @@
 import json
 
 from dropoff.dashboard.addresses import url
-from dropoff.dashboard.charts import describe_funnel, funnel_chart
+from dropoff.dashboard.funnel_chart import describe_funnel, funnel_chart
 
 
 def number(numerator, denominator, none=False):

@@ -2,6 +2,7 @@ import pytest
 
 from dropoff.dashboard import funnel_trend
 from dropoff.dashboard.addresses import url
+from dropoff.dashboard.charts import histogram
 
 
 def rate(numerator, denominator):
@@ -69,11 +70,11 @@ def test_twenty_steps_have_lines_that_differ():
 
 
 def test_bins_are_named_by_both_ends():
-    histogram = [{"from_seconds": 0, "count": 3}, {"from_seconds": 60, "count": 0}, {"from_seconds": 90, "count": 1}]
-    bins = funnel_trend.bins({"time_to_convert": {"histogram": histogram}})
+    given = [{"from_seconds": 0, "count": 3}, {"from_seconds": 60, "count": 0}, {"from_seconds": 90, "count": 1}]
+    bins = funnel_trend.bins({"time_to_convert": {"histogram": given}})
     assert [(one.name.replace("\u00a0", " "), one.n) for one in bins] == [
         ("0 s to 1 min", 3), ("1 min to 1 min 30 s", 0), ("1 min 30 s and more", 1),
     ]  # fmt: skip
-    (series,) = funnel_trend.time_chart(bins)["series"]
+    (series,) = histogram("the time to convert", bins)["series"]
     assert [item["value"] for item in series["data"]] == [3, 0, 1]
     assert funnel_trend.bins({"time_to_convert": {"histogram": []}}) == []

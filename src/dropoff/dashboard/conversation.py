@@ -10,7 +10,7 @@ from starlette.responses import Response
 from dropoff.analyse import wanted
 from dropoff.dashboard import findings, formats, words
 from dropoff.dashboard.addresses import ONE, conversation_url
-from dropoff.dashboard.charts import inert, over_time
+from dropoff.dashboard.charts import inert, line_series, over_time
 from dropoff.dashboard.conversations import pieces
 from dropoff.dashboard.files import OF_ONE, csv_file, slug
 from dropoff.dashboard.frame import Analytics, query
@@ -112,19 +112,10 @@ def sentiment_chart(points: Sequence[Mapping]) -> dict | None:
     frame = over_time(described, [f"Message {one['position']}" for one in points], "")
     frame["grid"] |= {"bottom": 4}
     frame["yAxis"] |= {"min": -1, "max": 1, "interval": 0.5}
-    color = {"color": "var(--chart-1)"}
-    data = [{"value": one["sentiment"], "tooltip": {"formatter": _told(one)}} for one in points]
-    line = {
-        "type": "line",
-        "name": "Sentiment",
-        "data": data,
-        "symbol": "circle",
-        "symbolSize": 8,
-        "showAllSymbol": True,
-    }
     zero = {"silent": True, "symbol": "none", "animation": False, "data": [{"yAxis": 0, "label": {"show": False}}],
             "lineStyle": {"color": "var(--line-strong)", "type": "solid", "width": 1}}  # fmt: skip
-    return frame | {"series": [line | {"lineStyle": color | {"width": 2}, "itemStyle": color, "markLine": zero}]}
+    data = [{"value": one["sentiment"], "tooltip": {"formatter": _told(one)}} for one in points]
+    return frame | {"series": [line_series("Sentiment", data, markLine=zero)]}
 
 
 def _told(point: Mapping) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dropoff.dashboard import formats, operations, verdicts
+from dropoff.dashboard import formats, running, verdicts
 from dropoff.dashboard.addresses import common, ends, url
 from dropoff.dashboard.formats import visible
 from dropoff.dashboard.frame import Analytics, query, question
@@ -33,9 +33,9 @@ def executive_page(analytics: Analytics, request: Request) -> Response:
 def odd(answer: Mapping) -> str:
     """When something stands out in operations, in one sentence."""
     found: dict[str, list[str]] = {}
-    for part in operations.PARTS:
+    for part in running.PARTS:
         for span in answer[part.key]["unusual"]:
-            found.setdefault(operations.when(span, answer), []).append(part.name.lower())
+            found.setdefault(running.when(span, answer), []).append(part.name.lower())
     said = [f"{when} ({', '.join(names)})" for when, names in found.items()]
     if not said:
         return f"no {answer['definition']['interval']} of the period is far above what is usual."

@@ -8,8 +8,9 @@ from starlette.responses import Response
 
 from dropoff.dashboard import formats, funnel_trend, words
 from dropoff.dashboard.addresses import url, with_condition
-from dropoff.dashboard.charts import funnel_chart
+from dropoff.dashboard.charts import histogram
 from dropoff.dashboard.frame import Analytics, query, question
+from dropoff.dashboard.funnel_chart import funnel_chart
 from dropoff.project.funnels import EVENT
 from dropoff.query import COMMON, REST, Params
 
@@ -49,7 +50,7 @@ def _own_funnel(answer: Mapping, listed: Params, leads: bool) -> dict[str, Any]:
     shown: dict[str, Any] = {"trend": None, "bins": []}
     if "time_to_convert" in answer and answer["time_to_convert"]["n"]:
         bins = funnel_trend.bins(answer)
-        shown |= {"bins": bins, "time_chart": funnel_trend.time_chart(bins)}
+        shown |= {"bins": bins, "time_chart": histogram("the time to convert", bins)}
     if "trend" in answer:
         rows = funnel_trend.rows(answer, (lambda **ends: url("/conversations", listed, **ends)) if leads else None)
         drawn = funnel_trend.lines(answer)

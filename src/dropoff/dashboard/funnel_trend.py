@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from dropoff.dashboard import formats
 from dropoff.dashboard.addresses import ends
-from dropoff.dashboard.charts import MUTED, inert, marks, over_time, short
+from dropoff.dashboard.charts import Bin, inert, line_series, marks, over_time, short
 from dropoff.dashboard.trends import MOST_DOTS
 from dropoff.project.funnels import UNTIMED
 
@@ -99,13 +99,10 @@ def describe_trend(shown: Sequence[Row], drawn: Sequence[Line], interval: str) -
 
 
 def _series(line: Line, shown: Sequence[Row]) -> dict:
-    color = {"color": f"var(--chart-{line.color})"}
-    dots = len(shown) <= MOST_DOTS
-    return {
-        "type": "line", "name": inert(formats.label(line.name)), "showAllSymbol": True, "symbolSize": 8,
-        "symbol": _SYMBOLS[(line.color - 1) % len(_SYMBOLS)], "lineStyle": color | {"width": 2, "type": line.dash},
-        "itemStyle": color, "data": [_item(line, row, dots=dots) for row in shown],
-    }  # fmt: skip
+    data = [_item(line, row, dots=len(shown) <= MOST_DOTS) for row in shown]
+    symbol = _SYMBOLS[(line.color - 1) % len(_SYMBOLS)]
+    found = line_series(inert(formats.label(line.name)), data, line.color, symbol=symbol)
+    return found | {"lineStyle": found["lineStyle"] | {"type": line.dash}}
 
 
 def _item(line: Line, row: Row, *, dots: bool) -> dict:
@@ -127,29 +124,9 @@ def _told(line: Line, row: Row, rate: Mapping) -> str:
     return inert("\n".join(parts))
 
 
-class Bin(NamedTuple):
-    """How many took as long as `name` says."""
-
-    name: str
-    start: str
-    n: int
-
-
 def bins(answer: Mapping) -> list[Bin]:
     """The histogram of the time to convert, the shortest first."""
     given = answer["time_to_convert"]["histogram"]
     starts = [formats.duration(one["from_seconds"]) for one in given]
     names = [*(f"{start} to {end}" for start, end in pairwise(starts)), *(f"{start} and more" for start in starts[-1:])]
     return [Bin(name, start, one["count"]) for name, start, one in zip(names, starts, given, strict=True)]
-
-
-def time_chart(shown: Sequence[Bin]) -> dict:
-    """Bars: how many took how long."""
-    most = max(shown, key=lambda one: one.n)
-    said = f"Bar chart of the time to convert: {len(shown)} spans, most ({formats.number(most.n)}) {most.name}."
-    frame = over_time(f"{said} The table below has the same numbers.", [one.start for one in shown], "")
-    items = [{"value": one.n, "tooltip": {"formatter": f"{one.name}: {formats.number(one.n)}"}} for one in shown]
-    bars = {"type": "bar", "barCategoryGap": "12%", "itemStyle": {"color": "var(--chart-1)"}, "data": items}
-    frame["xAxis"] |= {"boundaryGap": True, "axisLabel": MUTED}
-    frame["yAxis"]["minInterval"] = 1
-    return frame | {"series": [bars]}

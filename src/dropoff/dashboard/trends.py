@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from dropoff.dashboard import formats
 from dropoff.dashboard.addresses import common, ends, url
-from dropoff.dashboard.charts import HOLLOW, inert, marks, over_time, short
+from dropoff.dashboard.charts import HOLLOW, inert, line_series, marks, over_time, short
 from dropoff.dashboard.formats import bucket, label, visible
 from dropoff.dashboard.frame import Analytics, query, question
 from dropoff.query import COMMON, Params
@@ -136,12 +136,7 @@ def scale(unit: str, values: Sequence[float | None]) -> tuple[float, str]:
 
 
 def _now(rows: Sequence[Row], factor: float) -> dict:
-    data = [_item(row, factor, dots=len(rows) <= MOST_DOTS) for row in rows]
-    color = {"color": "var(--chart-1)"}
-    return {
-        "type": "line", "name": "This period", "data": data, "showAllSymbol": True, "symbol": "circle",
-        "symbolSize": 8, "lineStyle": color | {"width": 2}, "itemStyle": color, "z": 3,
-    }  # fmt: skip
+    return line_series("This period", [_item(row, factor, dots=len(rows) <= MOST_DOTS) for row in rows], z=3)
 
 
 def _item(row: Row, factor: float, *, dots: bool) -> dict:

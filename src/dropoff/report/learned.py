@@ -6,7 +6,7 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from dropoff.analyse.stats import SIGNIFICANT
-from dropoff.dashboard import advice, findings, formats, operations
+from dropoff.dashboard import advice, findings, formats, running
 from dropoff.dashboard import words as names
 from dropoff.dashboard.addresses import common
 from dropoff.metrics import decimal
@@ -26,12 +26,12 @@ def anomalies(ask: Ask, period: Period, now: Params) -> Section:
 
 def _unusual(found: Answered) -> list[Block]:
     lines = []
-    for part in operations.PARTS:
+    for part in running.PARTS:
         for place, span in enumerate(found.at(part.key, "unusual")):
-            page = operations.narrowed(span, found.answer, common(found.params))
-            said = found.run(lambda one, key=part.key: operations.said(key, one), part.key, "unusual", place, page=page)
-            more = f"; mostly {operations.most(span)}" if span["leading"] else ""
-            lines.append(words(f"{operations.when(span, found.answer)}: ", said, f"{more}."))
+            page = running.narrowed(span, found.answer, common(found.params))
+            said = found.run(lambda one, key=part.key: running.said(key, one), part.key, "unusual", place, page=page)
+            more = f"; mostly {running.most(span)}" if span["leading"] else ""
+            lines.append(words(f"{running.when(span, found.answer)}: ", said, f"{more}."))
     return [Bullets(tuple(lines))] if lines else []
 
 

@@ -3,8 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
-from dropoff.dashboard import advice, findings, formats, health, verdicts
-from dropoff.dashboard import operations as operating
+from dropoff.dashboard import advice, findings, formats, health, running, verdicts
 from dropoff.terminal.funnels import drop_off_table
 from dropoff.terminal.metrics import annotations, measured
 from dropoff.terminal.tables import ROWS, Answer, head_line, plain, rate, sayings, table
@@ -86,17 +85,17 @@ def _tests(tests: list[Answer], goal: str, longest: int, console: Console) -> No
 def operations(answer: Answer, console: Console) -> None:
     """`dropoff operations`."""
     head_line(answer, console)
-    odd = [f"{part.name}, {text}" for part, text in operating.parts_said(answer)]
+    odd = [f"{part.name}, {text}" for part, text in running.parts_said(answer)]
     table("what stands out", {"": False}, [[text] for text in odd or ["nothing"]], console)
     console.print()
     drop_off_table("drop-offs", answer["funnel"], console)
     console.print()
-    rates: list[list[object]] = [[part.name, *measured(answer[part.key]["rate"])] for part in operating.PARTS]
+    rates: list[list[object]] = [[part.name, *measured(answer[part.key]["rate"])] for part in running.PARTS]
     table("rates", {"rate": False, "value": True, "95 %": False, "of": True, "": False}, rows=rates, console=console)
-    for part in operating.PARTS:
+    for part in running.PARTS:
         for name, heading, _ in part.lists:
             rows: list[list[object]] = [
-                [operating.value_of(row), formats.number(row["count"]), rate(row["share"]),
+                [running.value_of(row), formats.number(row["count"]), rate(row["share"]),
                  formats.number(row["conversations"])]
                 for row in answer[part.key][name][:ROWS]
             ]  # fmt: skip
@@ -129,5 +128,5 @@ def _response_times(times: Answer, answer: Answer, console: Console) -> None:
     console.print()
     quantiles = ", ".join(f"{name} {formats.duration(times[name])}" for name in ("median", "p90", "p99"))
     console.print(Text(f"response times: {quantiles} (n = {formats.number(times['n'])})"))
-    rows: list[list[object]] = [[one.name, formats.number(one.n)] for one in operating.bins(answer)]
+    rows: list[list[object]] = [[one.name, formats.number(one.n)] for one in running.bins(answer)]
     table("", {"took": False, "answers": True}, rows, console)
