@@ -1,6 +1,5 @@
 """Alerts are the same on every surface: Python, API, command line, page, metrics; and who may silence them."""
 
-import asyncio
 import json
 import re
 import time
@@ -11,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,17 +18,16 @@ from typer.testing import CliRunner
 
 from dropoff import cli
 from dropoff.alerts import backtest
-from dropoff.control.access import ADMIN, WRITE, Access, create_key
+from dropoff.control.access import ADMIN, WRITE, create_key
 from dropoff.dashboard import alerts_page, formats
 from dropoff.dashboard.shapes import AlertsAnswer, BacktestAnswer, EpisodesAnswer
 from dropoff.metrics import METRICS
 from dropoff.periods import parse_period
 from dropoff.project.settings import load
-from dropoff.server.app import web
 from dropoff.server.engine import Engine
 from receiver import SECRET, Receiver, always, receiving
+from sites import HOST, Site
 
-HOST = "127.0.0.1:8787"
 WATCHED = {"metric": "fallback_rate", "condition": "exceeds", "threshold": 0.2, "window": "4_hours"}
 RULES = [
     WATCHED | {"name": "fallbacks", "by": "channel", "severity": "high"},
@@ -70,21 +67,11 @@ def talk(channel: str, turns: int, at: datetime, *, fails: bool) -> list[dict[st
     ]  # fmt: skip
 
 
-class Client:
-    """Requests to the application in this process."""
+class Client(Site):
+    """Whatever becomes of a request is its answer."""
 
     def __init__(self, engine: Engine) -> None:
-        self._app = web(engine, Access(engine.control, "local"))
-
-    def __call__(self, method: str, path: str, token: str = "", **more: Any) -> httpx.Response:
-        headers = more.pop("headers", {}) | ({"authorization": f"Bearer {token}"} if token else {})
-
-        async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as client:
-                return await client.request(method, path, headers=headers, **more)
-
-        return asyncio.run(send())
+        super().__init__(engine, raises=False)
 
     def get(self, path: str, **params: str) -> Any:
         return self("GET", path, params=params).json()

@@ -1,6 +1,5 @@
 """`as_of` on every surface: the same answer, and the one that was given then."""
 
-import asyncio
 import json
 from pathlib import Path
 
@@ -9,10 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from dropoff.cli import app
-from dropoff.control.access import Access
 from dropoff.project.settings import load
-from dropoff.server.app import web
 from dropoff.server.engine import Engine
+from sites import Site
 from worlds import Dict, attended, booked, lost, payload, received, sent, started, won
 
 EARLIER = [
@@ -46,15 +44,10 @@ class Surfaces:
         self.engine.__enter__()
         self.engine.queue.append(payload(events), len(events)).result()
         self.engine.drain()
-        self._app = web(self.engine, Access(self.engine.control, "local", may_be_open=True))
+        self._site = Site(self.engine)
 
     def get(self, path: str, **params: str) -> httpx.Response:
-        async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(self._app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8787") as client:
-                return await client.get(path, params=params)
-
-        return asyncio.run(send())
+        return self._site("GET", path, params=params)
 
     def close(self) -> None:
         self.engine.__exit__()

@@ -1,23 +1,20 @@
 """What is looked for is found alike on every surface; filters are saved on each; and no text is obeyed anywhere."""
 
-import asyncio
 import csv
 import io
 import json
 from html import escape, unescape
 from typing import Any
 
-import httpx
-import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from dropoff.cli import app as cli
-from dropoff.control.access import ADMIN, Access, create_key
+from dropoff.control.access import ADMIN, create_key
 from dropoff.errors import InvalidInput
 from dropoff.project.settings import load
-from dropoff.server.app import web
 from dropoff.server.engine import Engine
+from sites import Site
 from worlds import received, retracted, sent, started, won
 
 EVIL = '<script>alert("x")</script> & "quoted" \x1b[31m'
@@ -41,22 +38,6 @@ def world():
     ]  # fmt: skip
 
 
-class Site:
-    """One engine in this process, asked as by a browser and a program."""
-
-    def __init__(self, data):
-        self.engine = Engine(load(data=data))
-        self.app = web(self.engine, Access(self.engine.control, "local", may_be_open=True))
-
-    def __call__(self, method, path, **more):
-        async def one():
-            transport = httpx.ASGITransport(self.app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8787") as client:
-                return await client.request(method, path, **more)
-
-        return asyncio.run(one())
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return tmp_path_factory.mktemp("search") / "data"
@@ -64,11 +45,9 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def site(data):
-    site = Site(data)
-    with site.engine as engine:
-        body, headers = msgspec.json.encode(world()), {"content-type": "application/json"}
-        assert site("POST", "/v1/events", content=body, headers=headers).status_code == 202
-        engine.drain()
+    with Engine(load(data=data)) as engine:
+        site = Site(engine)
+        site.take(world())
         yield site
 
 
@@ -185,8 +164,8 @@ def test_a_filter_that_cannot_be_saved_is_refused_by_name_value_and_rule(site, g
 
 
 def test_only_readers_see_and_change_filters(tmp_path):
-    site = Site(tmp_path / "data")
-    with site.engine as engine:
+    with Engine(load(data=tmp_path / "data")) as engine:
+        site = Site(engine)
         token = create_key(engine.control, "admin", ADMIN, 0)
         body = {"name": "a", "params": {"text": ["x"]}}
         assert site("POST", "/api/v1/filters", json=body).status_code == 401
@@ -199,11 +178,9 @@ def test_only_readers_see_and_change_filters(tmp_path):
 
 
 def test_the_command_line_finds_and_saves(tmp_path):
-    site = Site(tmp_path / "data")
-    with site.engine as engine:
-        headers = {"content-type": "application/json"}
-        site("POST", "/v1/events", content=msgspec.json.encode(world()), headers=headers)
-        engine.drain()
+    with Engine(load(data=tmp_path / "data")) as engine:
+        site = Site(engine)
+        site.take(world())
         asked = PERIOD | {"text": "cafe"}
         api = site("GET", "/api/v1/conversations", params=asked).json()["conversations"]
         one = site("GET", "/api/v1/conversations/other").json()

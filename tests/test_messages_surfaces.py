@@ -1,24 +1,19 @@
 """Messages are the same on every surface: Python, API, command line, page; and no text is obeyed anywhere."""
 
-import asyncio
 import json
 from datetime import UTC, datetime
 from html import escape, unescape
 
-import httpx
 import msgspec
 import pytest
 from pydantic import TypeAdapter
-from typer.testing import CliRunner
 
-from dropoff.cli import app as cli
-from dropoff.control.access import Access
 from dropoff.dashboard import formats
 from dropoff.dashboard.shapes import MessagesAnswer
 from dropoff.demo import generate
 from dropoff.project.settings import load
-from dropoff.server.app import web
 from dropoff.server.engine import Engine
+from sites import Site, command, options
 
 END = datetime(2026, 6, 1, tzinfo=UTC)
 COMMON = {"from": "2026-01-20", "to": "2026-06-01", "timezone": "America/New_York"}
@@ -35,24 +30,12 @@ def surfaces(kept, tmp_path_factory):
     data = tmp_path_factory.mktemp("surfaces") / "data"
     found = {}
     with Engine(load(data=data)) as engine:
-        app = web(engine, Access(engine.control, "local", may_be_open=True))
-
-        def send(method, path, **more):
-            async def one():
-                transport = httpx.ASGITransport(app)
-                async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8787") as client:
-                    return await client.request(method, path, **more)
-
-            return asyncio.run(one())
-
         events = list(generate(600, 7, END))
         evil = [e for e in events if e["event_type"] == "message_sent" and "variant" not in e["properties"]]
         for one in evil[::50]:
             one["properties"]["content"] = EVIL
-        for start in range(0, len(events), 5000):
-            body = b"\n".join(map(msgspec.json.encode, events[start : start + 5000]))
-            assert send("POST", "/v1/events", content=body, headers={"content-type": "application/x-ndjson"}).is_success
-        engine.drain()
+        send = Site(engine)
+        send.take(events)
         for name, asked in QUESTIONS.items():
             params = COMMON | asked
             python = engine.analytics.messages({key: [text] for key, text in params.items()})
@@ -65,14 +48,8 @@ def surfaces(kept, tmp_path_factory):
         place = {"message": row["message"], "position": row["position"]}
         found["listed"] = send("GET", "/api/v1/conversations", params=COMMON | place).json()["total"]
     for name, asked in QUESTIONS.items():
-        words = [word for key, text in (COMMON | asked).items() for word in (f"--{key}", text)]
-        for form in ("json", "plain"):
-            ran = CliRunner().invoke(
-                cli, ["messages", *words, "--data", str(data), *(["--json"] if form == "json" else [])],
-                catch_exceptions=False,
-            )  # fmt: skip
-            assert ran.exit_code == 0, ran.output
-            found[name][form] = ran.output
+        words = ["messages", *options(COMMON | asked)]
+        found[name] |= {"json": command(*words, "--json", data=data), "plain": command(*words, data=data)}
     return found
 
 

@@ -1,27 +1,22 @@
 """Operations are the same on every surface, the planted incident stands out, and no text is obeyed anywhere."""
 
-import asyncio
 import json
 import re
 from datetime import UTC, datetime
 from html import escape, unescape
 from itertools import pairwise
 
-import httpx
 import msgspec
 import pytest
 from pydantic import TypeAdapter
-from typer.testing import CliRunner
 
-from dropoff.cli import app as cli
-from dropoff.control.access import Access
 from dropoff.dashboard import executive, formats, health, running
 from dropoff.dashboard.shapes import OperationsAnswer
 from dropoff.demo import generate
 from dropoff.demo.planted import incident_window
 from dropoff.project.settings import load
-from dropoff.server.app import web
 from dropoff.server.engine import Engine
+from sites import Site, command, options
 
 END = datetime(2026, 6, 1, tzinfo=UTC)
 SINCE = "2026-04-30"
@@ -41,26 +36,12 @@ def surfaces(tmp_path_factory):
     data = tmp_path_factory.mktemp("surfaces") / "data"
     found = {}
     with Engine(load(data=data, annotations=[{"at": "2026-05-05", "text": "Service down"}])) as engine:
-        app = web(engine, Access(engine.control, "local", may_be_open=True))
-
-        def send(method, path, **more):
-            async def one():
-                transport = httpx.ASGITransport(app)
-                async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8787") as client:
-                    return await client.request(method, path, **more)
-
-            return asyncio.run(one())
-
         events = [one for one in generate(5000, 7, END) if one.get("timestamp", "") >= SINCE]
         last = next(one for one in reversed(events) if one["event_type"] == "fallback")
         last["properties"] |= {"trigger": EVIL, "utterance": EVIL}
-        headers = {"content-type": "application/x-ndjson"}
-        for start in range(0, len(events), 10_000):
-            body = b"\n".join(map(msgspec.json.encode, events[start : start + 10_000]))
-            assert send("POST", "/v1/events", content=body, headers=headers).is_success
-        again = b"\n".join(map(msgspec.json.encode, [*events[:7], {"event_type": ""}]))
-        assert send("POST", "/v1/events", content=again, headers=headers).is_success
-        engine.drain()
+        send = Site(engine)
+        send.take(events, most=10_000)
+        send.take([*events[:7], {"event_type": ""}])
         for name, asked in QUESTIONS.items():
             params = COMMON | asked
             found[name] = {
@@ -82,12 +63,8 @@ def surfaces(tmp_path_factory):
             "GET",
             re.findall(r'<a href="(/dropoffs\?explain=responded[^"]*|/dropoffs\?[^"]*explain=responded)"', page)[0],
         ).text
-    words = [word for key, text in (COMMON | QUESTIONS["day"]).items() for word in (f"--{key}", text)]
-    for form in ("json", "plain"):
-        more = ["--json"] if form == "json" else []
-        ran = CliRunner().invoke(cli, ["operations", *words, "--data", str(data), *more], catch_exceptions=False)
-        assert ran.exit_code == 0, ran.output
-        found["day"][form] = ran.output
+    words = ["operations", *options(COMMON | QUESTIONS["day"])]
+    found["day"] |= {"json": command(*words, "--json", data=data), "plain": command(*words, data=data)}
     return found
 
 

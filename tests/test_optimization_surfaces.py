@@ -1,6 +1,5 @@
 """What may be done better is the same on every surface, and says the demo's planted truths first."""
 
-import asyncio
 import json
 import re
 from datetime import UTC, datetime
@@ -9,24 +8,20 @@ from io import StringIO
 from unittest import mock
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import msgspec
 import pytest
 from pydantic import TypeAdapter
 from rich.console import Console
-from typer.testing import CliRunner
 
 from dropoff import terminal
 from dropoff.analyse import plans
-from dropoff.cli import app as cli
-from dropoff.control.access import Access
 from dropoff.dashboard import advice, findings, formats, optimization
 from dropoff.dashboard.shapes import OptimizationAnswer
 from dropoff.demo import generate
 from dropoff.demo.planted import DIVERGENCE, TIMEZONE
 from dropoff.project.settings import load
-from dropoff.server.app import web
 from dropoff.server.engine import Engine
+from sites import Site, command, options
 
 END = datetime(2026, 6, 1, tzinfo=UTC)
 ASKED = {"from": "2026-01-20", "to": "2026-06-01", "timezone": TIMEZONE}
@@ -50,22 +45,8 @@ def surfaces(tmp_path_factory):
     """What Python, API, page and command line say of 3,000 conversations, and what the page says before it is asked."""
     data = tmp_path_factory.mktemp("surfaces") / "data"
     with Engine(load(data=data)) as engine:
-        app = web(engine, Access(engine.control, "local", may_be_open=True))
-
-        def send(method, path, **more):
-            async def asked():
-                transport = httpx.ASGITransport(app)
-                async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8787") as client:
-                    return await client.request(method, path, **more)
-
-            return asyncio.run(asked())
-
-        events = list(generate(3000, 7, END))
-        for start in range(0, len(events), 5000):
-            body = b"\n".join(map(msgspec.json.encode, events[start : start + 5000]))
-            sent = send("POST", "/v1/events", content=body, headers={"content-type": "application/x-ndjson"})
-            assert sent.status_code == 202
-        engine.drain()
+        send = Site(engine)
+        send.take(generate(3000, 7, END))
         early = {
             "ready": send("GET", "/api/v1/optimization", params=ASKED | {"work": "ready"}).json(),
             "page": send("GET", "/optimization", params=ASKED).text,
@@ -92,10 +73,7 @@ def surfaces(tmp_path_factory):
                 for link in links if link.startswith("/conversations?") and "last_intent" in link
             },
         }  # fmt: skip
-    options = [word for name, text in ASKED.items() for word in (f"--{name}", text)]
-    ran = CliRunner().invoke(cli, ["optimization", *options, "--data", str(data), "--json"], catch_exceptions=False)
-    assert ran.exit_code == 0, ran.output
-    found["cli"] = json.loads(ran.output)
+    found["cli"] = json.loads(command("optimization", *options(ASKED), "--json", data=data))
     found["terminal"] = printed(found["cli"])
     return found
 

@@ -1,6 +1,5 @@
 """A funnel of one's own is the same on every surface: Python, API, command line, page; by name and by definition."""
 
-import asyncio
 import json
 import re
 from html import unescape
@@ -8,22 +7,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote
 
-import httpx
 import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from dropoff.analyse.funnel import FUNNELS
 from dropoff.cli import app
-from dropoff.control.access import Access
 from dropoff.dashboard import formats
 from dropoff.errors import InvalidInput
 from dropoff.project.funnels import BUILT_IN, parse_file
 from dropoff.project.settings import load
-from dropoff.server.app import web
 from dropoff.server.connect import Local
 from dropoff.server.engine import Engine
 from servers import Server
+from sites import Site
 from worlds import attended, booked, opted_out, payload, qualified, sent, started
 
 TOML = """
@@ -62,15 +59,7 @@ class Surfaces:
     def __init__(self, folder: Path, engine: Engine) -> None:
         self.folder = folder
         self.engine = engine
-        self._app: Any = web(engine, Access(engine.control, "local", may_be_open=True))
-
-    def send(self, method: str, path: str, **more: Any) -> httpx.Response:
-        async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(self._app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8787") as client:
-                return await client.request(method, path, **more)
-
-        return asyncio.run(send())
+        self.send = Site(engine)
 
 
 @pytest.fixture(scope="module")

@@ -1,24 +1,19 @@
 """Patterns are the same on every surface, and the demo's planted fork is what they say first."""
 
-import asyncio
 import json
 import re
 from datetime import UTC, datetime
 from html import unescape
 
-import httpx
 import msgspec
 import pytest
-from typer.testing import CliRunner
 
-from dropoff.cli import app as cli
-from dropoff.control.access import Access
 from dropoff.dashboard import findings
 from dropoff.demo import generate
 from dropoff.demo.planted import DIVERGENCE, TIMEZONE
 from dropoff.project.settings import load
-from dropoff.server.app import web
 from dropoff.server.engine import Engine
+from sites import Site, command, options
 
 END = datetime(2026, 6, 1, tzinfo=UTC)
 ASKED = {"from": "2026-01-20", "to": "2026-06-01", "timezone": TIMEZONE, "success": "booked", "anchor": "bot:pitch"}
@@ -29,22 +24,8 @@ def surfaces(kept, tmp_path_factory):
     """What Python, API, page and command line say of 3,000 conversations, and the lists behind the first finding."""
     data = tmp_path_factory.mktemp("surfaces") / "data"
     with Engine(load(data=data)) as engine:
-        app = web(engine, Access(engine.control, "local", may_be_open=True))
-
-        def send(method, path, **more):
-            async def asked():
-                transport = httpx.ASGITransport(app)
-                async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8787") as client:
-                    return await client.request(method, path, **more)
-
-            return asyncio.run(asked())
-
-        events = list(generate(3000, 7, END))
-        for start in range(0, len(events), 5000):
-            body = b"\n".join(map(msgspec.json.encode, events[start : start + 5000]))
-            sent = send("POST", "/v1/events", content=body, headers={"content-type": "application/x-ndjson"})
-            assert sent.status_code == 202
-        engine.drain()
+        send = Site(engine)
+        send.take(generate(3000, 7, END))
         params = {name: [text] for name, text in ASKED.items()}
         python = json.loads(msgspec.json.encode(engine.analytics.patterns(params)))
         page = send("GET", "/patterns", params=ASKED)
@@ -61,11 +42,8 @@ def surfaces(kept, tmp_path_factory):
             "python": python, "api": send("GET", "/api/v1/patterns", params=ASKED).json(), "page": unescape(page.text),
             "few": few, "lists": lists, "listed": send("GET", unescape(links[0])).text,
         }  # fmt: skip
-    options = [word for name, text in ASKED.items() for word in (f"--{name}", text)]
-    for name, more in (("cli", ["--json"]), ("terminal", [])):
-        ran = CliRunner().invoke(cli, ["patterns", *options, "--data", str(data), *more], catch_exceptions=False)
-        assert ran.exit_code == 0, ran.output
-        found[name] = ran.output if name == "terminal" else json.loads(ran.output)
+    found["terminal"] = command("patterns", *options(ASKED), data=data)
+    found["cli"] = json.loads(command("patterns", *options(ASKED), "--json", data=data))
     return found
 
 

@@ -1,25 +1,20 @@
 """Segments and explanations of a change are the same on every surface: Python, API, command line, page."""
 
-import asyncio
 import json
 import re
 from datetime import UTC, datetime
 from html import unescape
 from math import isclose
 
-import httpx
 import msgspec
 import pytest
-from typer.testing import CliRunner
 
-from dropoff.cli import app as cli
-from dropoff.control.access import Access
 from dropoff.dashboard import formats
 from dropoff.demo import generate
 from dropoff.metrics import METRICS
 from dropoff.project.settings import load
-from dropoff.server.app import web
 from dropoff.server.engine import Engine
+from sites import Site, command, options
 
 END = datetime(2026, 6, 1, tzinfo=UTC)
 COMMON = {"from": "2026-03-16", "to": "2026-05-01", "timezone": "America/New_York"}
@@ -47,51 +42,28 @@ class Surfaces:
     def __init__(self, data):
         self.data = data
         with Engine(load(data=data)) as engine:
-            self._app = web(engine, Access(engine.control, "local", may_be_open=True))
-            events = list(generate(800, 7, END))
-            for start in range(0, len(events), 5000):
-                body = b"\n".join(map(msgspec.json.encode, events[start : start + 5000]))
-                headers = {"content-type": "application/x-ndjson"}
-                assert self._send("POST", "/v1/events", content=body, headers=headers).status_code == 202
-            engine.drain()
+            send = Site(engine)
+            send.take(generate(800, 7, END))
             self.python, self.api, self.pages = {}, {}, {}
             for name, (question, params) in QUESTIONS.items():
                 asked = COMMON | params
                 listed = {key: [text] if isinstance(text, str) else text for key, text in asked.items()}
                 self.python[name] = json.loads(msgspec.json.encode(getattr(engine.analytics, question)(listed)))
-                self.api[name] = self._send("GET", f"/api/v1/{question}", params=asked).json()
-                self.pages[name] = unescape(self._send("GET", "/segments", params=asked).text)
+                self.api[name] = send("GET", f"/api/v1/{question}", params=asked).json()
+                self.pages[name] = unescape(send("GET", "/segments", params=asked).text)
             self.listed = {
-                name: self._send("GET", "/api/v1/conversations", params={**COMMON, "where": row["where"]}).json()[
-                    "total"
-                ]
+                name: send("GET", "/api/v1/conversations", params={**COMMON, "where": row["where"]}).json()["total"]
                 for name in ("share", "matured", "named")
                 for row in self.api[name]["segments"][:1]
             }
         self.cli = {name: self.ask(question, COMMON | params) for name, (question, params) in QUESTIONS.items()}
 
     def ask(self, question, asked):
-        words = [question, asked["metric"]]
-        for name, given in asked.items():
-            if name != "metric":
-                words += [w for one in ([given] if isinstance(given, str) else given)
-                          for w in (f"--{name.replace('_', '-')}", one)]  # fmt: skip
-        plain = self.run(*words)
+        others = {name: given for name, given in asked.items() if name != "metric"}
+        words = [question, asked["metric"], *options(others)]
+        plain = command(*words, data=self.data)
         assert asked["metric"] in plain or "with the change" in plain
-        return json.loads(self.run(*words, "--json"))
-
-    def run(self, *words):
-        found = CliRunner().invoke(cli, [*words, "--data", str(self.data)], catch_exceptions=False)
-        assert found.exit_code == 0, found.output
-        return found.output
-
-    def _send(self, method, path, **more):
-        async def send():
-            transport = httpx.ASGITransport(self._app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8787") as client:
-                return await client.request(method, path, **more)
-
-        return asyncio.run(send())
+        return json.loads(command(*words, "--json", data=self.data))
 
 
 @pytest.fixture(scope="module")

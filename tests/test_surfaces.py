@@ -1,24 +1,21 @@
 """Every metric is the same number on every surface: Python, API, command line, page."""
 
-import asyncio
 import json
 import re
 from datetime import UTC, datetime
 from html import unescape
 
-import httpx
 import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from dropoff.cli import app as cli
-from dropoff.control.access import Access
 from dropoff.dashboard import formats, verdicts
 from dropoff.demo import generate
 from dropoff.metrics import METRICS
 from dropoff.project.settings import load
-from dropoff.server.app import web
 from dropoff.server.engine import Engine
+from sites import Site, options
 
 END = datetime(2026, 6, 1, tzinfo=UTC)
 ZONE = "America/New_York"
@@ -135,45 +132,29 @@ class Surfaces:
     def __init__(self, data):
         self.data = data
         with Engine(load(data=data)) as engine:
-            self._app = web(engine, Access(engine.control, "local", may_be_open=True))
-            events = list(generate(800, 7, END))
-            for start in range(0, len(events), 5000):
-                body = b"\n".join(map(msgspec.json.encode, events[start : start + 5000]))
-                headers = {"content-type": "application/x-ndjson"}
-                assert self._send("POST", "/v1/events", content=body, headers=headers).status_code == 202
-            engine.drain()
+            send = Site(engine)
+            send.take(generate(800, 7, END))
             listed = {name: [value] for name, value in ASKED.items()}
             self.selected = {name: engine.analytics.query(text)["rows"] for name, text in SELECTS.items()}
             self.python = json.loads(json.dumps(engine.analytics.metrics(listed)))["metrics"]
-            self.api = self._send("GET", "/api/v1/metrics", params=ASKED).json()["metrics"]
+            self.api = send("GET", "/api/v1/metrics", params=ASKED).json()["metrics"]
             week = {**ASKED, "interval": "week"}
             self.trends, self.pages = {}, {}
             for name in METRICS:
-                self.trends[name] = self._send("GET", "/api/v1/trend", params={**week, "metric": name}).json()
-                self.pages[name] = unescape(self._send("GET", "/trends", params={**week, "metric": name}).text)
+                self.trends[name] = send("GET", "/api/v1/trend", params={**week, "metric": name}).json()
+                self.pages[name] = unescape(send("GET", "/trends", params={**week, "metric": name}).text)
             self.executive = {
                 "python": json.loads(msgspec.json.encode(engine.analytics.executive(listed))),
-                "api": self._send("GET", "/api/v1/executive", params=ASKED).json(),
+                "api": send("GET", "/api/v1/executive", params=ASKED).json(),
             }
-            self.brief = unescape(self._send("GET", "/executive", params=ASKED).text)
+            self.brief = unescape(send("GET", "/executive", params=ASKED).text)
         self.cli = self.ask("metrics")["metrics"]
         self.executive["cli"] = self.ask("executive")
-        words = ["executive", *self.options(), "--data", str(self.data)]
+        words = ["executive", *options(ASKED), "--data", str(self.data)]
         self.told = CliRunner().invoke(cli, words, catch_exceptions=False, env={"COLUMNS": "1000"}).output
 
     def ask(self, *words):
-        return said(*words, *self.options(), "--data", str(self.data))
-
-    def options(self):
-        return [text for name, value in ASKED.items() for text in (f"--{name}", value)]
-
-    def _send(self, method, path, **more):
-        async def send():
-            transport = httpx.ASGITransport(self._app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8787") as client:
-                return await client.request(method, path, **more)
-
-        return asyncio.run(send())
+        return said(*words, *options(ASKED), "--data", str(self.data))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """A report says what API, command line and pages say: every number is looked up again where it says it is from."""
 
-import asyncio
 import re
 import shlex
 from contextlib import contextmanager, nullcontext
@@ -9,22 +8,20 @@ from types import SimpleNamespace
 from unittest import mock
 from zoneinfo import ZoneInfo
 
-import httpx
 import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from dropoff import cli
-from dropoff.control.access import Access
 from dropoff.dashboard.reports_page import spans
 from dropoff.demo import generate
 from dropoff.project.settings import load
 from dropoff.report.links import api_of, command_of, page_of
 from dropoff.report.reports import FORMATS
 from dropoff.report.value import Table, follow
-from dropoff.server.app import web
 from dropoff.server.connect import Local
 from dropoff.server.engine import Engine
+from sites import Site
 
 END = datetime(2026, 6, 1, tzinfo=UTC)
 ZONE = "America/New_York"
@@ -40,10 +37,8 @@ class World:
     def __init__(self, data):
         with Engine(load(data=data, timezone=ZONE, starter_alerts=False)) as engine:
             engine.analytics._now = engine.reports._now = lambda: END
-            self._app = web(engine, Access(engine.control, "local", may_be_open=True))
-            body = b"\n".join(map(msgspec.json.encode, generate(400, 7, END)))
-            self.send("POST", "/v1/events", content=body, headers={"content-type": "application/x-ndjson"})
-            engine.drain()
+            self.send = Site(engine)
+            self.send.take(generate(400, 7, END))
             self.reports = {kind: engine.reports.report({"kind": [kind], **asked}) for kind, asked in ASKED.items()}
             self.answers = {api_of(one): self.send("GET", api_of(one)).json() for one in self._sources()}
             pages = [page_of(one) for one in self._sources() if one.question not in ("segments", "metrics")]
@@ -65,14 +60,6 @@ class World:
             with mock.patch("dropoff.server.connect.connect", return_value=nullcontext(Local(engine))):
                 words = ["report", "weekly", "--format", "md", "--output", "-"]
                 self.written = CliRunner().invoke(cli.app, words, catch_exceptions=False).stdout
-
-    def send(self, method, path, **more):
-        async def send():
-            transport = httpx.ASGITransport(self._app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8787") as client:
-                return await client.request(method, path, **more)
-
-        return asyncio.run(send())
 
 
 @pytest.fixture(scope="module")
