@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dropoff.alerts.rules import Place, parse
+from dropoff.alerts.files import Place
+from dropoff.alerts.rules import parse
 from dropoff.alerts.state import INACTIVE, transition
 
 SHARED = Path(os.environ.get("DROPOFF_SHARED", Path(__file__).parents[3] / "shared"))

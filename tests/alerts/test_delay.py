@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from dropoff.alerts.delay import Timed, learn, shipped
+from dropoff.alerts.files import Place
 from dropoff.alerts.judge import breaks, judge
-from dropoff.alerts.rules import Place, parse
+from dropoff.alerts.rules import parse
 from dropoff.analyse import maturity
 from dropoff.analyse.maturity import DAY, NEVER
 

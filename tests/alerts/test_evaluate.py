@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 
 from dropoff.alerts.evaluate import Alerts, Evaluator
+from dropoff.alerts.files import Place
 from dropoff.alerts.memory import Memory
-from dropoff.alerts.rules import Place, parse
+from dropoff.alerts.rules import parse
 from dropoff.alerts.starters import starters
 from dropoff.alerts.values import Reader
 from dropoff.control.sqlite import SqliteControl

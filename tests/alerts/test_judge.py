@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from dropoff.alerts.files import Place
 from dropoff.alerts.judge import Sums, breaks, count_tails, judge, mean_tails, share_tails
-from dropoff.alerts.rules import Place, parse
+from dropoff.alerts.rules import parse
 
 MISSION = {"metric": "response_rate", "condition": "drops_below", "threshold": 0.5, "window": "1_hour"}
 

@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from dropoff.alerts.backtest import backtest, coverage
-from dropoff.alerts.rules import Place, parse
+from dropoff.alerts.files import Place
+from dropoff.alerts.rules import parse
 from dropoff.alerts.values import Reader
 from dropoff.cli import app
 from dropoff.errors import InvalidInput

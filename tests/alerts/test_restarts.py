@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropoff.alerts.evaluate import Evaluator
+from dropoff.alerts.files import Place
 from dropoff.alerts.judge import Judged, Sums
 from dropoff.alerts.memory import Memory
-from dropoff.alerts.rules import Place, parse
+from dropoff.alerts.rules import parse
 from dropoff.alerts.values import Reading, Window
 from dropoff.control.sqlite import SqliteControl
 

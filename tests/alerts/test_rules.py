@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from dropoff.alerts import hours
-from dropoff.alerts.rules import KEYS, Place, merged, parse, read
+from dropoff.alerts.files import Place
+from dropoff.alerts.rules import KEYS, merged, parse, read
 from dropoff.alerts.starters import configured, starters
 from dropoff.analyse.custom import registry
 from dropoff.errors import InvalidInput

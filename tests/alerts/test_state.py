@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropoff.alerts.evaluate import changed
-from dropoff.alerts.rules import Place, parse
+from dropoff.alerts.files import Place
+from dropoff.alerts.rules import parse
 from dropoff.alerts.state import INACTIVE, SHOWN, Blank, State, repeated, transition
 
 START = datetime(2024, 1, 15, 10, tzinfo=UTC)

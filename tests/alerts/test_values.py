@@ -5,7 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dropoff.alerts.rules import Place, parse
+from dropoff.alerts.files import Place
+from dropoff.alerts.rules import parse
 from dropoff.alerts.values import Reader, earlier
 from dropoff.metrics import METRICS
 from worlds import START, given, started

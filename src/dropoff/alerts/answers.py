@@ -9,7 +9,8 @@ import msgspec
 from dropoff.alerts import backtest
 from dropoff.alerts.backtest import Trial
 from dropoff.alerts.evaluate import Alerts
-from dropoff.alerts.rules import Rule, of_json, parse
+from dropoff.alerts.files import of_json
+from dropoff.alerts.rules import Rule, parse
 from dropoff.alerts.values import Reader
 from dropoff.analyse.analytics import check_parameters, no_past, utc_now
 from dropoff.analyse.answers import instant

@@ -34,8 +34,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from dropoff.alerts.files import Place, of_json, of_toml
 from dropoff.alerts.judge import WEEKS, Sums, breaks, judge
-from dropoff.alerts.rules import FUNNEL, Place, Rule, of_json, of_toml, parse
+from dropoff.alerts.rules import FUNNEL, Rule, parse
 from dropoff.alerts.state import INACTIVE, Blank, Name, State, step
 from dropoff.errors import InvalidInput
 from dropoff.metrics import METRICS, Metric, Unit

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dropoff.alerts.rules import Place, Rule, merged, of_toml, parse
+from dropoff.alerts.files import Place, of_toml
+from dropoff.alerts.rules import Rule, merged, parse
 from dropoff.errors import InvalidInput
 from dropoff.metrics import Metric
 from dropoff.project.settings import FILE, Settings

@@ -164,7 +164,8 @@ def _rules_of(path: Path | None) -> str | None:
     """The rules in a file as the parameter `rules`; where one is wrong, with its line."""
     if path is None:
         return None
-    from dropoff.alerts.rules import parse, written
+    from dropoff.alerts.files import written
+    from dropoff.alerts.rules import parse
     from dropoff.analyse.custom import registry
 
     settings = settings_of()
