@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from dropoff.alerts import hours
-from dropoff.alerts.files import Place
+from dropoff.alerts.files import Place, of_json
 from dropoff.alerts.rules import KEYS, merged, parse, read
 from dropoff.alerts.starters import configured, starters
 from dropoff.analyse.custom import registry
@@ -95,6 +95,12 @@ def test_a_wrong_rule_is_refused_with_file_line_key_value_and_rule(
         read(file)
     assert str(refused.value).startswith(f"{file}:{line}: alerts[")
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000, '{"metric": '])
+def test_what_is_no_json_is_refused_as_such(text):
+    with pytest.raises(InvalidInput, match=r"must be JSON, or TOML in a file \.toml"):
+        of_json(text, "rules")
 
 
 def test_the_line_of_a_wrong_key_in_json(tmp_path):

@@ -174,3 +174,8 @@ def test_whatever_is_given_is_read_or_refused(given_, name, value):
 
 def test_the_words_for_attribution_are_all_taken():
     assert [parse(with_(by="event:a", attribution=word)).attribution for word in ATTRIBUTIONS] == list(ATTRIBUTIONS)
+
+
+def test_a_text_that_is_nested_too_deep_is_refused():
+    with pytest.raises(InvalidInput, match=r"definition == '.*', must be JSON"):
+        parse_json("[" * 100_000, "definition")

@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,23 +41,28 @@ def of_toml(text: str, file: str) -> tuple[list[Any], Place]:
     """The tables `[[alerts]]` of a TOML text."""
     try:
         found = tomllib.loads(text).get("alerts", [])
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise no_toml(file, error, text) from None
     return found, Place(file, list(_lines_of_toml(text)))
 
 
 def of_json(text: str, file: str) -> tuple[list[Any], Place]:
     """The rules of a JSON text."""
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        try:
-            found = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except json.JSONDecodeError:
-            raise InvalidInput(file, f"line {error.lineno}: {error.msg}", "JSON, or TOML in a file .toml") from None
+    found = _parsed(text, file)
     if isinstance(found, dict):
         found = found.get("alerts", [found])
     return found, Place(file, list(_lines_of_json(text)))
+
+
+def _parsed(text: str, file: str) -> Any:
+    """A JSON text, or a list of its lines where each of them is one."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        with suppress(ValueError, RecursionError):
+            return [json.loads(line) for line in text.splitlines() if line.strip()]
+        said = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise InvalidInput(file, said, "JSON, or TOML in a file .toml") from None
 
 
 _TABLE = re.compile(r"\s*\[\[?[\w .-]+\]\]?\s*(#.*)?$")

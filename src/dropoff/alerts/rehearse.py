@@ -130,7 +130,7 @@ def _read(path: Path) -> tuple[_File, Place]:
     _, place = of_toml(text, str(path)) if is_toml else of_json(text, str(path))
     try:
         return msgspec.convert(tomllib.loads(text) if is_toml else msgspec.json.decode(text), _File), place
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidInput("file", str(path), f"a file of tests: {error}") from None
 
 

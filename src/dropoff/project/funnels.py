@@ -138,7 +138,7 @@ def parse_json(text: str | bytes, name: str = "funnel") -> Funnel:
     """The funnel that a JSON text means; raises `InvalidInput`."""
     try:
         return parse(msgspec.json.decode(text), name)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidInput(name, text, "JSON") from None
 
 
