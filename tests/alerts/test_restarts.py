@@ -17,8 +17,9 @@ from dropoff.alerts.evaluate import Evaluator
 from dropoff.alerts.files import Place
 from dropoff.alerts.judge import Judged, Sums
 from dropoff.alerts.memory import Memory
+from dropoff.alerts.past import Window
 from dropoff.alerts.rules import parse
-from dropoff.alerts.values import Reading, Window
+from dropoff.alerts.values import Reading
 from dropoff.control.sqlite import SqliteControl
 
 START = datetime(2024, 1, 15, 10, tzinfo=UTC)

@@ -6,8 +6,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from dropoff.alerts.files import Place
+from dropoff.alerts.past import earlier
 from dropoff.alerts.rules import parse
-from dropoff.alerts.values import Reader, earlier
+from dropoff.alerts.values import Reader
 from dropoff.metrics import METRICS
 from worlds import START, given, started
 
@@ -18,6 +19,12 @@ SPIKE = {"metric": "conversations_started", "condition": "anomaly", "threshold":
 
 def rules(*tables):
     return parse(list(tables), Place("test"))
+
+
+def before(reader, rule, now):
+    """The values of the weeks before, the latest first."""
+    past = reader.past([rule], now)[rule.name]
+    return [past.sums("", window, now).value for window in reader.weeks_before(rule, now)]
 
 
 @pytest.fixture
@@ -38,8 +45,8 @@ def test_rules_of_one_metric_with_other_windows_see_whole_weeks(reader):
     """The shorter one is asked first: what is kept for it does not reach as far back as the longer one looks."""
     found, now = reader("UTC", *HOURLY), START + timedelta(weeks=WEEKS, days=1)
     short, long = rules(SPIKE, SPIKE | {"window": "1_day"})
-    assert [sums.value for sums in found.before(short, "", now)] == [1] * WEEKS
-    assert [sums.value for sums in found.before(long, "", now)] == [24] * WEEKS
+    assert before(found, short, now) == [1] * WEEKS
+    assert before(found, long, now) == [24] * WEEKS
 
 
 def test_weeks_before_the_clocks_went_back_are_whole(reader):
@@ -50,14 +57,15 @@ def test_weeks_before_the_clocks_went_back_are_whole(reader):
         for place, moment in enumerate([*moments, now - timedelta(weeks=10)])
     ]
     (rule,) = rules(SPIKE)
-    assert [sums.value for sums in reader(zone.key, *events).before(rule, "", now)] == [4] * WEEKS
+    assert before(reader(zone.key, *events), rule, now) == [4] * WEEKS
 
 
 def test_what_nobody_asks_for_any_more_is_let_go(reader):
     found, now = reader("UTC", *HOURLY[:100]), START + timedelta(days=2)
     for number in range(30):
         (rule,) = rules(SPIKE | {"where": f"channel=c{number}"})
-        found.before(rule, "", now)
+        before(found, rule, now)
     kept = len(found._kept._entries)
-    found.before(*rules(SPIKE), "", now + timedelta(days=1))
+    (rule,) = rules(SPIKE)
+    before(found, rule, now + timedelta(days=1))
     assert len(found._kept._entries) < kept - 30 + 5

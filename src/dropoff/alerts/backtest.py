@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 from dropoff.alerts.judge import WEEKS, Judged, exceeds, judge
 from dropoff.alerts.memory import label
+from dropoff.alerts.past import SLOT, Past, Window, weeks_before
 from dropoff.alerts.rules import FUNNEL, Rule
 from dropoff.alerts.state import INACTIVE, State, step
-from dropoff.alerts.values import SLOT, Past, Reader, Window, weeks_before
+from dropoff.alerts.values import Reader
 from dropoff.errors import InvalidInput
 from dropoff.periods import Period, parse_duration
 

@@ -10,8 +10,9 @@ import structlog
 
 from dropoff.alerts import judge
 from dropoff.alerts.judge import Judged, Sums
+from dropoff.alerts.past import Window, earlier, sums_of
 from dropoff.alerts.rules import FUNNEL, Rule
-from dropoff.alerts.values import Reader, Window, earlier
+from dropoff.alerts.values import Reader
 from dropoff.analyse import select
 from dropoff.analyse.metrics import measure, source_rows
 from dropoff.metrics import Metric, Total
@@ -70,7 +71,7 @@ class Causes:
 
     def _sums(self, metric: Metric, query: Query) -> dict[str, Sums]:
         found = measure(self._reader.store, query, [metric])[metric.name]
-        return {cell.segment: self._reader.sums_of(metric, sums) for cell, sums in found.items()}
+        return {cell.segment: sums_of(metric, sums) for cell, sums in found.items()}
 
     def _moved(self, metric: Metric, query: Query) -> tuple[str, ...]:
         """The segments that moved the value most against a week before."""

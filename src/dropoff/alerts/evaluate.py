@@ -19,9 +19,10 @@ from dropoff.alerts.backtest import state_at
 from dropoff.alerts.causes import Causes
 from dropoff.alerts.judge import Judged, breaks
 from dropoff.alerts.memory import Episode, Memory, Remembered, Versioned, label, lasting, same
+from dropoff.alerts.past import Window
 from dropoff.alerts.rules import FUNNEL, Rule, funnel_of
 from dropoff.alerts.state import INACTIVE, State, repeated, step
-from dropoff.alerts.values import Reader, Reading, Window
+from dropoff.alerts.values import Reader, Reading
 from dropoff.analyse.answers import instant
 from dropoff.control.base import Control
 from dropoff.errors import Conflict

@@ -1,54 +1,36 @@
 """The values of rules: what stands in their windows now, and in the same windows of the weeks before.
 
-Rules that share a window, a split and conditions are answered by one statement. What was is read in slots of five
-minutes, once for all rules, and kept for a while: a window of the past is then a difference of two running sums.
+Rules that share a window, a split and conditions are answered by one statement. What was is kept for a while.
 """
 
-import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from itertools import groupby
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
 from dropoff.alerts import delay
-from dropoff.alerts.delay import NOBODY, Curve, Timed
+from dropoff.alerts.delay import Curve, Timed
 from dropoff.alerts.judge import WEEKS, Judged, Sums, judge
-from dropoff.alerts.rules import FUNNEL, SHORTEST, Rule, funnel_of
+from dropoff.alerts.kept import Kept
+from dropoff.alerts.past import SLOT, SLOT_OF, Cohorts, Past, Slots, Window, floor, running, sums_of, weeks_before
+from dropoff.alerts.rules import FUNNEL, Rule, funnel_of
 from dropoff.analyse import custom_funnel, select
-from dropoff.analyse.maturity import Floats
-from dropoff.analyse.metrics import Sums as Found
 from dropoff.analyse.metrics import measure, wait_of
 from dropoff.analyse.young import Young, at_minute
 from dropoff.metrics import Metric, Unit
-from dropoff.periods import EPOCH, MICROSECOND, Period, to_micros
+from dropoff.periods import MICROSECOND, Period, to_micros
 from dropoff.project.funnels import Funnel
 from dropoff.query import NO_TEST_RULES, Query, TestTraffic
 from dropoff.store.base import Store
 from dropoff.store.sql import PHYSICAL
 
-T = TypeVar("T")
-SLOT = SHORTEST
-_SLOT = SLOT // MICROSECOND
-_SECONDS = int(SLOT.total_seconds())
 _WEEK = timedelta(weeks=1)
 _USUAL = max(WEEKS.values())
 _SET_BACK = timedelta(hours=2)
 """At most so much earlier local clocks showed the same in another part of the year."""
-_SHARE = 100
-"""What is kept is read again after so many times as long as it took."""
-_LIVES = {"facts": timedelta(minutes=1), "past": SLOT, "curve": timedelta(minutes=10)}
-
-
-class Window(NamedTuple):
-    """[start, end): both aware."""
-
-    start: datetime
-    end: datetime
+_FACTS, _PAST, _CURVE = timedelta(minutes=1), SLOT, timedelta(minutes=10)
+"""So long what was read of these is kept."""
 
 
 class Reading(NamedTuple):
@@ -58,58 +40,6 @@ class Reading(NamedTuple):
     window: Window
     sums: Sums
     judged: Judged
-
-
-class Past(Protocol):
-    """What was: the sums of any window of five-minute slots, as they were known at a moment."""
-
-    @property
-    def segments(self) -> Iterable[str]:
-        """Those of which there is anything."""
-        ...
-
-    def sums(self, segment: str, window: Window, now: datetime) -> Sums:
-        """The sums of a window, its ends cut down to whole slots."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class Slots:
-    """A metric that adds up, as running sums over slots; `counts`: it has no denominator."""
-
-    first: int
-    running: Mapping[str, tuple[Floats, Floats]]
-    counts: bool
-
-    @property
-    def segments(self) -> Iterable[str]:
-        return self.running
-
-    def sums(self, segment: str, window: Window, now: datetime) -> Sums:  # noqa: ARG002 - facts of then, as known today
-        found = self.running.get(segment)
-        if found is None:
-            return Sums(0.0, None if self.counts else 0.0)
-        last = len(found[0]) - 1
-        start, end = (min(max(to_micros(at) // _SLOT - self.first, 0), last) for at in window)
-        top, bottom = (float(column[end] - column[start]) for column in found)
-        return Sums(round(top, 6), None if self.counts else round(bottom, 6))
-
-
-@dataclass(frozen=True, eq=False)
-class Cohorts:
-    """A share of conversations of which it is known when each began to count, adjusted for their age."""
-
-    timed: Mapping[str, Timed]
-    curve: Curve
-
-    @property
-    def segments(self) -> Iterable[str]:
-        return self.timed
-
-    def sums(self, segment: str, window: Window, now: datetime) -> Sums:
-        return self.timed.get(segment, NOBODY).sums(
-            self.curve, to_micros(window.start), to_micros(window.end), to_micros(now)
-        )
 
 
 class Facts(NamedTuple):
@@ -139,7 +69,7 @@ class Reader:
         self.test = test
         self._maturity_days = maturity
         self._young = Young(maturity or {})
-        self._kept = _Kept()
+        self._kept = Kept()
 
     def over(self, store: Store) -> "Reader":
         """The same over another store: what was known in the past."""
@@ -179,7 +109,7 @@ class Reader:
             }
         else:
             measured = measure(self.store, query, metrics)
-            found = {m.name: {cell.segment: _sums(m, s) for cell, s in measured[m.name].items()} for m in metrics}
+            found = {m.name: {cell.segment: sums_of(m, s) for cell, s in measured[m.name].items()} for m in metrics}
         return {rule.name: self._readings(rule, found[rule.metric], window, now) for rule in group}
 
     def _readings(self, rule: Rule, found: Mapping[str, Sums], window: Window, now: datetime) -> list[Reading]:
@@ -190,10 +120,13 @@ class Reader:
             found = dict.fromkeys(found, nothing)
         if rule.by is None:
             found = {"": found.get("", nothing)}
-        past = self.past([rule], now)[rule.name] if rule.of_history else None
+        past, weeks = None, []
+        if rule.of_history:
+            past, weeks = self.past([rule], now)[rule.name], self.weeks_before(rule, now)
         return [
-            Reading(segment, window, sums, judge(rule, metric.unit, sums, self._before(rule, past, segment, now)))
+            Reading(segment, window, sums, judge(rule, metric.unit, sums, before))
             for segment, sums in sorted(found.items())
+            for before in [[past.sums(segment, week, now) for week in weeks] if past else []]
         ]
 
     def window(self, rule: Rule, now: datetime) -> Window:
@@ -243,21 +176,7 @@ class Reader:
         sums = Sums(float(rate.numerator), float(rate.denominator))
         return Reading("", window, sums, judge(rule, "share", sums))
 
-    def sums_of(self, metric: Metric, found: Found) -> Sums:
-        """The sums of a metric as they are judged."""
-        return _sums(metric, found)
-
     # what was
-
-    def before(self, rule: Rule, segment: str, now: datetime) -> list[Sums]:
-        """The same local windows of the weeks before, of those that lie in the project's data."""
-        return self._before(rule, self.past([rule], now)[rule.name], segment, now)
-
-    def _before(self, rule: Rule, past: Past | None, segment: str, now: datetime) -> list[Sums]:
-        if past is None:
-            return []
-        windows = self.weeks_before(rule, now)
-        return [past.sums(segment, window, now) for window in windows]
 
     def weeks_before(self, rule: Rule, now: datetime) -> list[Window]:
         """The same local windows, a week apart, the latest first; none before the project's data begin."""
@@ -279,15 +198,15 @@ class Reader:
         start = since or self._weeks_ago(rule, now)
 
         def read() -> Slots:
-            window = Window(_floor(start), _floor(now) + SLOT)
+            window = Window(floor(start), floor(now) + SLOT)
             query = self._query(rule, window, now)
-            found = measure(self.store, query, [metric], _SLOT_OF)[metric.name]
-            return _running(found, window, metric)
+            found = measure(self.store, query, [metric], SLOT_OF)[metric.name]
+            return running(found, window, metric)
 
         if since is not None:
             return read()
         key = ("slots", rule.metric, rule.by, rule.where, rule.window, rule.maturity)
-        return self._kept.get(key, "past", now, read)
+        return self._kept.get(key, _PAST, now, read)
 
     def _cohorts(self, rule: Rule, now: datetime, since: datetime | None) -> Cohorts:
         metric = self.registry[rule.metric]
@@ -300,7 +219,7 @@ class Reader:
         if since is not None:
             return Cohorts(read(), curve)
         key = ("cohorts", rule.metric, rule.by, rule.where, rule.window)
-        return Cohorts(self._kept.get(key, "past", now, read), curve)
+        return Cohorts(self._kept.get(key, _PAST, now, read), curve)
 
     def _curves(self, rules: Sequence[Rule], now: datetime) -> dict[str, Curve]:
         """G of the metrics of rules with the same conditions."""
@@ -312,7 +231,7 @@ class Reader:
             at = to_micros(now)
             return {name: delay.learn(found[name].entries, at, self._maturity(name, now)) for name in metrics}
 
-        return self._kept.get(("curves", tuple(metrics), rules[0].where), "curve", now, read)
+        return self._kept.get(("curves", tuple(metrics), rules[0].where), _CURVE, now, read)
 
     def events(self) -> int:
         """How many events there are: when that is what it was, nothing new has come."""
@@ -326,80 +245,7 @@ class Reader:
             first = found.replace(tzinfo=UTC) if found else None
             return Facts(first, frozenset(select.recorded_stages(self.store)))
 
-        return self._kept.get("facts", "facts", now, read)
+        return self._kept.get("facts", _FACTS, now, read)
 
     def _query(self, rule: Rule, window: Window, now: datetime) -> Query:
         return Query(Period(*window, self.timezone), now, rule.where, rule.by, test=self.test)
-
-
-_SLOT_OF = (
-    f"CAST(floor(date_diff('second', CAST('1970-01-01 00:00:00' AS TIMESTAMP), moment) / {_SECONDS}.0) AS BIGINT)"
-)
-
-
-def earlier(moment: datetime, weeks: int, zone: ZoneInfo) -> datetime:
-    """The instant so many weeks before at which local clocks showed the same."""
-    local = moment.astimezone(zone)
-    return (local - timedelta(weeks=weeks)).astimezone(UTC)
-
-
-def weeks_before(rule: Rule, end: datetime, zone: ZoneInfo, first: datetime | None) -> list[Window]:
-    """The local windows that end a week, two weeks, … before `end`; none that begins before `first`."""
-    found = []
-    for week in range(1, WEEKS.get(rule.condition, 4) + 1):
-        then = earlier(end, week, zone)
-        if first is None or then - rule.window < first:
-            break
-        found.append(Window(then - rule.window, then))
-    return found
-
-
-def _floor(moment: datetime) -> datetime:
-    return EPOCH + (to_micros(moment) // _SLOT) * SLOT
-
-
-def _sums(metric: Metric, found: Found) -> Sums:
-    if metric.quantile is not None:
-        n = float(found.numerator or 0)
-        value = (found.quantiles or {}).get("p50")
-        return Sums(0.0 if value is None else value * n, n)
-    top = float(found.numerator or Decimal(0))
-    return Sums(top, None if metric.denominator is None else float(found.denominator or 0))
-
-
-def _running(found: Mapping[Any, Found], window: Window, metric: Metric) -> Slots:
-    first, last = (to_micros(at) // _SLOT for at in window)
-    columns: dict[str, tuple[Floats, Floats]] = {}
-    for cell, sums in found.items():
-        if cell.segment not in columns:
-            columns[cell.segment] = (np.zeros(last - first + 1), np.zeros(last - first + 1))
-        place = int(cell.bucket) - first + 1
-        plain = _sums(metric, sums)
-        columns[cell.segment][0][place] += plain.numerator
-        columns[cell.segment][1][place] += plain.denominator or 0.0
-    running = {segment: (np.cumsum(top), np.cumsum(bottom)) for segment, (top, bottom) in columns.items()}
-    return Slots(first, running, metric.denominator is None)
-
-
-class _Kept:
-    """What is read rarely, until it is too old: by what it is, when it was read, and for how long that holds."""
-
-    def __init__(self) -> None:
-        self._entries: dict[Hashable, tuple[datetime, timedelta, Any]] = {}
-
-    def get(self, key: Hashable, kind: str, now: datetime, read: Callable[[], T]) -> T:
-        """What is kept, if it was read at most so long before `now`; else what `read` gives."""
-        if (found := self._entries.get(key)) is not None and _lives(found, now):
-            return found[2]
-        begin = time.monotonic()
-        value = read()
-        took = timedelta(seconds=time.monotonic() - begin)
-        # What nobody asks for any more is let go: rules that are only tried out can have any conditions.
-        living = {other: entry for other, entry in list(self._entries.items()) if _lives(entry, now)}
-        self._entries = {**living, key: (now, max(_LIVES[kind], _SHARE * took), value)}
-        return value
-
-
-def _lives(entry: tuple[datetime, timedelta, Any], now: datetime) -> bool:
-    made, life, _ = entry
-    return timedelta(0) <= now - made < life
