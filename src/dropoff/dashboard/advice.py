@@ -4,7 +4,19 @@ from collections.abc import Mapping
 
 from dropoff.dashboard import findings
 from dropoff.dashboard.findings import step
-from dropoff.dashboard.formats import counted, interval, label, number, of_mix, percent, points, span, sure, visible
+from dropoff.dashboard.formats import (
+    counted,
+    cut,
+    interval,
+    label,
+    number,
+    of_mix,
+    percent,
+    points,
+    span,
+    sure,
+    visible,
+)
 
 PROOF = "It goes along with this and need not be its cause."
 
@@ -24,7 +36,7 @@ def well(metric: str) -> str:
 
 def _quoted(text: str, longest: int = 110) -> str:
     shown = visible(text).replace("\n", " ")
-    return f"“{shown if len(shown) <= longest else shown[: longest - 1] + '…'}”"
+    return f"“{cut(shown, longest)}”"
 
 
 def _intent(name: str) -> str:

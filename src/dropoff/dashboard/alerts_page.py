@@ -21,7 +21,8 @@ from dropoff.dashboard.rendering import render
 from dropoff.dashboard.trends import lines, trend_chart
 from dropoff.errors import DropoffError, InvalidInput, Unavailable
 from dropoff.metrics import decimal
-from dropoff.notify.outbox import Outbox
+from dropoff.notify.base import Notice
+from dropoff.notify.outbox import Mark, Outbox
 from dropoff.query import Params
 
 PATH = "/alerts"
@@ -227,22 +228,19 @@ def condition(alert: Mapping[str, Any], unit: str) -> str:
 
 def messages(outbox: Outbox, zone: str) -> list[dict[str, Any]]:
     """Messages that wait, and the latest of which something became; with the receiver."""
-    waiting = [
-        {
-            "receiver": receiver, "rule": each.notice.rule, "segment": each.notice.segment, "kind": each.notice.kind,
-            "at": instant(each.notice.at, zone), "outcome": "Waiting", "error": each.error, "attempts": each.attempts,
-        }
-        for receiver, some in outbox.waiting().items()
-        for each in reversed(some)
-    ]  # fmt: skip
-    done = [
-        {
-            "receiver": receiver, "rule": mark.rule, "segment": mark.segment, "kind": mark.kind,
-            "at": instant(mark.at, zone), "outcome": OUTCOMES[mark.outcome], "error": mark.error, "attempts": 0,
-        }
-        for receiver, mark in outbox.marks()[:_LATEST]
-    ]  # fmt: skip
-    return [*waiting[:_LATEST], *done]
+
+    def row(receiver: str, of: Notice | Mark, outcome: str, error: str | None, attempts: int = 0) -> dict[str, Any]:
+        return {
+            "receiver": receiver, "rule": of.rule, "segment": of.segment, "kind": of.kind, "at": instant(of.at, zone),
+            "outcome": outcome, "error": error, "attempts": attempts,
+        }  # fmt: skip
+
+    waiting = [(receiver, each) for receiver, some in outbox.waiting().items() for each in some]
+    waiting.sort(key=lambda pair: pair[1].notice.at, reverse=True)
+    return [
+        *(row(to, each.notice, "Waiting", each.error, each.attempts) for to, each in waiting[:_LATEST]),
+        *(row(to, mark, OUTCOMES[mark.outcome], mark.error) for to, mark in outbox.marks()[:_LATEST]),
+    ]
 
 
 def alert_chart(answer: Mapping[str, Any], episodes: Sequence[Mapping[str, Any]], level: float | None) -> dict | None:

@@ -5,7 +5,7 @@ item a link."""
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from dropoff.dashboard.formats import number, visible
+from dropoff.dashboard.formats import cut, number, visible
 
 _MUTED = {"color": "var(--muted)", "fontSize": 12, "hideOverlap": True}
 _ZERO = {
@@ -64,7 +64,7 @@ def marks(marked: Sequence[tuple[str, str]], begins: Sequence[str]) -> dict:
     for at, text in sorted(marked):
         place = sum(begin <= at for begin in begins) - 1
         raised = place - last < len(begins) / 10 and (not data or data[-1]["label"]["distance"] < 14)
-        mark = {"xAxis": max(place, 0), "name": inert(text if len(text) <= _MARK else f"{text[: _MARK - 1]}…")}
+        mark = {"xAxis": max(place, 0), "name": inert(cut(text, _MARK))}
         data.append(mark | {"label": {"formatter": mark["name"], "distance": 16 if raised else 3}})
         last = place
     return {

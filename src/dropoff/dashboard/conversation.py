@@ -119,8 +119,7 @@ def sentiment_chart(points: Sequence[Mapping]) -> dict | None:
 
 
 def _told(point: Mapping) -> str:
-    text = formats.visible(point["content"] or "")
-    shown = text if len(text) <= 60 else f"{text[:59]}…"
+    shown = formats.cut(formats.visible(point["content"] or ""), 60)
     return inert(f"Message {point['position']}, {point['clock']}: {formats.signed(point['sentiment'])}\n{shown}")
 
 

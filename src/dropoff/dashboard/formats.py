@@ -346,6 +346,11 @@ def visible(text: object) -> str:
     return str(text).replace("\r\n", "\n").translate(_VISIBLE)
 
 
+def cut(text: str, longest: int) -> str:
+    """A text, with its end left out where it has more characters."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
 def plain(value: object) -> str:
     """Any JSON value as one readable text: lists with commas, objects as `key: value`."""
     if value is None or value in ("", [], (), {}):
@@ -387,7 +392,7 @@ MEASURES = (
 def message_name(row: Mapping, longest: int = 200) -> str:
     """A message in quotation marks, cut where it is longer."""
     text = visible(row["message"]).replace("\n", " ")
-    return f"“{text if len(text) <= longest else text[: longest - 1] + '…'}”"
+    return f"“{cut(text, longest)}”"
 
 
 def message_place(row: Mapping) -> str:

@@ -1,6 +1,7 @@
 """The routes of the dashboard, and the pages that ask nothing: login and the reference of the API."""
 
 from collections.abc import Callable
+from functools import partial
 
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -39,6 +40,14 @@ OPENED: tuple[tuple[str, Params], ...] = (
 )  # fmt: skip
 """What pages that take long ask when they are opened from the navigation."""
 
+OF_ANALYTICS = {
+    "/": funnel_page, "/operations": operations_page, "/executive": executive_page, "/dropoffs": dropoffs_page,
+    "/optimization": optimization_page, "/trends": trends_page, "/segments": segments_page, "/patterns": patterns_page,
+    "/cohorts": cohorts_page, "/experiments": experiments_page, "/messages": messages_page,
+    "/conversations/{id:path}": conversation_page, "/definitions": definitions_page,
+}  # fmt: skip
+"""The pages of answers."""
+
 
 def pages(analytics: Analytics, office: Office, shelf: Shelf, filters: saved.Filters) -> list[BaseRoute]:
     """The routes of the dashboard. Endpoints are plain functions, which Starlette runs in its thread pool."""
@@ -47,43 +56,22 @@ def pages(analytics: Analytics, office: Office, shelf: Shelf, filters: saved.Fil
     # Files of the build lie compressed already; what is made anew for each request is compressed lightly.
     packed = [*secured, Middleware(GZipMiddleware, compresslevel=4)]
 
-    def route(path: str, endpoint: Callable[[Analytics, Request], Response]) -> Route:
+    def route(path: str, page: Callable[[Request], Response]) -> Route:
         def answer(request: Request) -> Response:
             request.state.firing = office.firing
             try:
-                return endpoint(analytics, request)
+                return page(request)
             except DropoffError as error:
                 return error_page(request, error)
 
-        return Route(path, answer, name=endpoint.__name__, middleware=packed)
-
-    def alerts(_: Analytics, request: Request) -> Response:
-        return alerts_page(office, analytics, request)
-
-    def reports(_: Analytics, request: Request) -> Response:
-        return reports_page(shelf, request)
-
-    def conversations(_: Analytics, request: Request) -> Response:
-        return conversations_page(analytics, filters, request)
+        return Route(path, answer, middleware=packed)
 
     return [
-        route("/", funnel_page),
-        route("/operations", operations_page),
-        route("/executive", executive_page),
-        route("/dropoffs", dropoffs_page),
-        route("/optimization", optimization_page),
-        route("/trends", trends_page),
-        route("/segments", segments_page),
-        route("/patterns", patterns_page),
-        route("/cohorts", cohorts_page),
-        route("/experiments", experiments_page),
-        route("/messages", messages_page),
-        route("/conversations", conversations),
-        route("/conversations/{id:path}", conversation_page),
-        route("/alerts", alerts),
-        route("/definitions", definitions_page),
+        *(route(path, partial(page, analytics)) for path, page in OF_ANALYTICS.items()),
+        route("/conversations", partial(conversations_page, analytics, filters)),
+        route("/alerts", partial(alerts_page, office, analytics)),
+        route("/reports", partial(reports_page, shelf)),
         *forms(office, analytics),
-        route("/reports", reports),
         *saved.forms(filters),
         route("/login", login),
         route("/api/docs", api_docs),
@@ -91,7 +79,7 @@ def pages(analytics: Analytics, office: Office, shelf: Shelf, filters: saved.Fil
     ]
 
 
-def login(_: Analytics, request: Request) -> Response:
+def login(request: Request) -> Response:
     """`GET /login`: the form. The app answers the POST, and shows `login_page` again when the token is wrong."""
     return login_page(request)
 
@@ -102,7 +90,7 @@ def login_page(request: Request, problem: str | None = None, goal: str | None = 
     return render("login.html", request, 401 if problem else 200, problem=problem, goal=goal)
 
 
-def api_docs(_: Analytics, request: Request) -> Response:
+def api_docs(request: Request) -> Response:
     """`/api/docs`: the reference of the HTTP API, from `/api/openapi.json`."""
     return render("docs.html", request)
 

@@ -1,5 +1,6 @@
 """The page of patterns: sentences, rows, a flow and two transcripts side by side, as pure functions of the answers."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -154,24 +155,20 @@ def _shade(value: float) -> str:
 
 def flow_chart(answer: Mapping) -> dict | None:
     """From position to position which steps follow, both groups together; None where nothing does."""
-    totals: dict[tuple[int, str], int] = {}
-    for link in answer["flow"]:
-        for position, name in ((link["position"], link["from"]), (link["position"] + 1, link["to"])):
-            totals[position, name] = max(totals.get((position, name), 0), 0) + sum(link["counts"])
-    if not totals:
-        return None
-    large = _large(totals)
+    large = _large(answer["flow"])
     links: dict[tuple[str, str], list[int]] = {}
     nodes: dict[str, str] = {}
     for link in answer["flow"]:
         ends = []
-        for position, name in ((link["position"], link["from"]), (link["position"] + 1, link["to"])):
+        for position, name in _ends(link):
             shown = name if (position, name) in large or name == _END else _OTHER
             ends.append(f"{position} {shown}")
             nodes[ends[-1]] = shown
         both = links.setdefault((ends[0], ends[1]), [0, 0])
         both[0] += link["counts"][0]
         both[1] += link["counts"][1]
+    if not links:
+        return None
     compared = answer["compared"]
     return {
         **base("Flow from step to step; the tables have the numbers.", 12),
@@ -195,8 +192,17 @@ def flow_chart(answer: Mapping) -> dict | None:
     }  # fmt: skip
 
 
-def _large(totals: Mapping[tuple[int, str], int]) -> set[tuple[int, str]]:
-    """The steps of each position that stand by themselves."""
+def _ends(link: Mapping) -> tuple[tuple[int, str], tuple[int, str]]:
+    """The two steps of a link, each with its position."""
+    return (link["position"], link["from"]), (link["position"] + 1, link["to"])
+
+
+def _large(flow: Sequence[Mapping]) -> set[tuple[int, str]]:
+    """The steps of each position that stand by themselves: the most frequent ones."""
+    totals: Counter[tuple[int, str]] = Counter()
+    for link in flow:
+        for end in _ends(link):
+            totals[end] += sum(link["counts"])
     kept: set[tuple[int, str]] = set()
     for at in {position for position, _ in totals}:
         mine = sorted(((n, name) for (position, name), n in totals.items() if position == at and name != _END),

@@ -101,7 +101,7 @@ def _example(text: str | None) -> list[str]:
     if not text:
         return []
     shown = formats.visible(text).replace("\n", " ")
-    return [f" “{shown if len(shown) <= 120 else shown[:119] + '…'}”"]
+    return [f" “{formats.cut(shown, 120)}”"]
 
 
 def _rate(number: dict[str, Any]) -> str:

@@ -43,7 +43,7 @@ def _lines(one: Mapping[str, Any]) -> tuple[Line, ...]:
     lines, last = [], 0
     for message in one["lines"]:
         text = " ".join(formats.visible(message["content"] or "(no text)").split())
-        shown = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+        shown = formats.cut(text, _LONGEST)
         lines.append(Line(_WHO.get(message["sender"], "Other"), shown, message["position"] - last - 1))
         last = message["position"]
     if (rest := one["messages"] - last) > 0:
