@@ -91,6 +91,7 @@ def test_a_full_queue_drops_the_oldest_and_counts_it(control: SqliteControl, mon
     outbox = Outbox(control, ["ops"], lambda receiver, outcome: counted.append((receiver, outcome)))
     for second in range(5):
         outbox.put(notice(rule=f"rule {second}", after=second), NOON)
+    outbox.put(notice(rule="rule 2", after=2), NOON)  # waits already: nobody has to make room for it
     assert [each.notice.rule for each in outbox.waiting()["ops"]] == ["rule 2", "rule 3", "rule 4"]
     assert counted == [("ops", "dropped")] * 2
     assert sorted((mark.rule, mark.outcome) for _, mark in outbox.marks()) == [

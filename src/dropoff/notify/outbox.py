@@ -16,6 +16,7 @@ So a kill between success and that one write, and nothing else, has a message se
 import hashlib
 import random
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
@@ -98,13 +99,10 @@ class Outbox:
         """
         names = notice.receivers or self.receivers
         for receiver in (name for name in self.receivers if name in names):
-            if self.mark(receiver, notice.id) is not None:
-                continue
-            self._make_room(receiver, now)
-            try:
-                self._write(receiver, Waiting(notice, now), 0)
-            except Conflict:
-                continue  # it waits already
+            if self.mark(receiver, notice.id) is None and self._control.get(_key(receiver, notice)) is None:
+                self._make_room(receiver, now)
+                with suppress(Conflict):  # another process was faster
+                    self._write(receiver, Waiting(notice, now), 0)
 
     def waiting(self) -> dict[str, list[Waiting]]:
         """What waits, by receiver, the oldest first; also for receivers that are no longer known."""
@@ -197,10 +195,10 @@ class Outbox:
             self.finish(receiver, each, "dropped", now, "too many were waiting")
 
     def _write(self, receiver: str, each: Waiting, version: int | None = None) -> None:
-        self._control.put(f"{_OUT}{receiver}/{each.notice.id}", msgspec.json.encode(each), version)
+        self._control.put(_key(receiver, each.notice), msgspec.json.encode(each), version)
 
     def _remove(self, receiver: str, each: Waiting) -> None:
-        self._control.delete(f"{_OUT}{receiver}/{each.notice.id}")
+        self._control.delete(_key(receiver, each.notice))
 
 
 def plan(
@@ -268,6 +266,10 @@ def _same(waiting: Sequence[Waiting], notice: Notice) -> list[Waiting]:
     """Those of the same episode."""
     episode = (notice.rule, notice.segment, notice.since)
     return [each for each in waiting if (each.notice.rule, each.notice.segment, each.notice.since) == episode]
+
+
+def _key(receiver: str, notice: Notice) -> str:
+    return f"{_OUT}{receiver}/{notice.id}"
 
 
 def _fired(notice: Notice) -> str:
