@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from pydantic import TypeAdapter
 
-from dropoff.dashboard import formats
+from dropoff.dashboard import formats, utterances
 from dropoff.dashboard.shapes import MessagesAnswer
 from dropoff.demo import generate
 from dropoff.project.settings import load
@@ -62,11 +62,11 @@ def test_python_api_command_line_and_page_agree(surfaces, name):
     assert strip(one["python"]) == strip(answer) == strip(json.loads(one["json"]))
     page = unescape(one["page"])
     for row in (*answer["best_performing"], *answer["worst_performing"]):
-        assert formats.message_said(row, answer["definition"]) in page
+        assert utterances.said(row, answer["definition"]) in page
         assert formats.percent(row["shrunk"]["value"]) in one["plain"] or answer["definition"]["unit"] == "score"
     for row in answer["messages"][:20]:
-        for measure in formats.MEASURES:
-            assert formats.of_message(row, measure) in page
+        for measure in utterances.MEASURES:
+            assert utterances.measured(row, measure) in page
     assert all(rule["name"] in page for rule in answer["definition"]["rules"])
 
 

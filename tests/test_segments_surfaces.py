@@ -9,7 +9,7 @@ from math import isclose
 import msgspec
 import pytest
 
-from dropoff.dashboard import formats
+from dropoff.dashboard import differences, formats
 from dropoff.demo import generate
 from dropoff.metrics import METRICS
 from dropoff.project.settings import load
@@ -98,21 +98,21 @@ def test_the_page_has_the_numbers_of_the_api(surfaces, name):
         [
             one["segment"], formats.measure(one), formats.bounds(one), formats.number(one["sample_size"]),
             formats.number(one["clusters"]), formats.number(one["conversations"]),
-            formats.standing(one, best=one["segment"] == answer["best_performing"]),
+            differences.standing(one, best=one["segment"] == answer["best_performing"]),
         ]
         for one in answer["segments"]
     ]  # fmt: skip
     assert sorted(shown) == sorted(expected)
     for one in answer["significant_differences"]:
-        assert formats.differs(one, answer["definition"]["unit"]) in page
-        assert formats.of_mix(one) in page
+        assert differences.differs(one, answer["definition"]["unit"]) in page
+        assert differences.of_mix(one) in page
     assert all(note in page for note in answer["notes"])
     assert METRICS[answer["metric"]].description in page
 
 
 def test_the_page_has_both_periods_and_what_accounts_for_the_change(surfaces):
     answer, page = surfaces.api["share"], surfaces.pages["share"]
-    assert formats.change(answer["compare"], "share") in page
+    assert differences.change(answer["compare"], "share") in page
     for row in answer["compare"]["segments"]:
         assert formats.span(row["interval"], "share") in page
     assert "Which segments account for it" in page

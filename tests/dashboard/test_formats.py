@@ -1,6 +1,6 @@
 import pytest
 
-from dropoff.dashboard import formats
+from dropoff.dashboard import differences, formats
 
 
 @pytest.mark.parametrize(
@@ -121,12 +121,12 @@ def test_what_may_be_only_the_mix_is_said():
         "mix_effect": 0.1,
     }
     row = {"a": "Legal", "b": "Retail", "better": "Legal", "mix": mix}
-    assert formats.of_mix(row).replace("\u00a0", " ") == (
+    assert differences.of_mix(row).replace("\u00a0", " ") == (
         "It may be only the mix: within one company size Legal is +0.2 pp beside Retail "
         "(95 %: −2.0 to +2.4 pp; p = 0.600)."
     )
     answer = {"best_performing": "Legal", "significant_differences": [row]}
-    assert formats.best_by_mix(answer) == "It may be so only by its mix of company size: see below."
+    assert differences.best_by_mix(answer) == "It may be so only by its mix of company size: see below."
     truly = answer | {"significant_differences": [row, row | {"b": "Software", "mix": None}]}
-    assert formats.of_mix(truly["significant_differences"][1]) == formats.best_by_mix(truly) == ""
-    assert formats.best_by_mix(answer | {"best_performing": None}) == ""
+    assert differences.of_mix(truly["significant_differences"][1]) == differences.best_by_mix(truly) == ""
+    assert differences.best_by_mix(answer | {"best_performing": None}) == ""

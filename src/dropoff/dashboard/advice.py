@@ -3,20 +3,9 @@
 from collections.abc import Mapping
 
 from dropoff.dashboard import findings
+from dropoff.dashboard.differences import of_mix
 from dropoff.dashboard.findings import step
-from dropoff.dashboard.formats import (
-    counted,
-    cut,
-    interval,
-    label,
-    number,
-    of_mix,
-    percent,
-    points,
-    span,
-    sure,
-    visible,
-)
+from dropoff.dashboard.formats import counted, interval, label, number, percent, points, quoted, span, sure, visible
 
 PROOF = "It goes along with this and need not be its cause."
 
@@ -32,11 +21,6 @@ WELL = {"went_on": "go on after it", "reply_rate": "are answered"}
 def well(metric: str) -> str:
     """What it means that it goes well: `are answered`, `come to booked`."""
     return WELL.get(metric) or f"come to {visible(metric.removesuffix('_per_unit'))}"
-
-
-def _quoted(text: str, longest: int = 110) -> str:
-    shown = visible(text).replace("\n", " ")
-    return f"“{cut(shown, longest)}”"
 
 
 def _intent(name: str) -> str:
@@ -95,7 +79,7 @@ def of_test(row: Mapping) -> str:
     now, instead = row["now"], row["instead"]
     match row["what"]:
         case "message":
-            return f"At {_intent(row['place'])}: say {_quoted(instead)} in place of {_quoted(now)}"
+            return f"At {_intent(row['place'])}: say {quoted(instead, 110)} in place of {quoted(now, 110)}"
         case "drop_off":
             first, _, then = row["place"].partition(" → ")
             return f"Between {visible(first)} and {visible(then)}: another way to {_intent(now)}, or do without it"

@@ -144,69 +144,6 @@ def moved(difference: float | None, unit: str) -> str:
     return signed(difference, 3)
 
 
-def standing(row: Mapping, *, best: bool) -> str:
-    """What is to be said of a segment beside its numbers."""
-    small = row["clusters"] is not None and not row["enough"]
-    said = [
-        "best" if best else "",
-        "not enough data" if small else "",
-        f"{percent(row['share_of_total'])} of all" if row["share_of_total"] is not None else "",
-        f"{number(row['too_young'])} too young" if row["too_young"] else "",
-    ]
-    return ", ".join(text for text in said if text)
-
-
-def differs(row: Mapping, unit: str) -> str:
-    """A significant difference in plain words, without the names' meaning: `referral is 4.2 pp above paid (…)`."""
-    by = moved(row["difference"], unit).removeprefix("+")
-    better = f", and {visible(row['better'])} is better" if row["better"] else ""
-    return (
-        f"{visible(row['a'])} is {by} above {visible(row['b'])}{better} "
-        f"(95 %: {span(row['interval'], unit)}; {sure(row['q_value'])}, {row['test']})"
-    )
-
-
-def of_mix(row: Mapping) -> str:
-    """That a significant difference may be only the mix of another dimension; empty where nothing says so."""
-    mix = row["mix"]
-    if mix is None:
-        return ""
-    name, left = label(mix["dimension"]).lower(), points(mix["difference"])
-    return (
-        f"It may be only the mix: within one {name} {visible(row['a'])} is {left} beside {visible(row['b'])} "
-        f"(95 %: {span(mix['interval'], 'share')}; {sure(mix['p_value'], 'p')})."
-    )
-
-
-def best_by_mix(answer: Mapping) -> str:
-    """That the best segment may be so only by its mix; empty where it is better than some other in any case."""
-    best = answer["best_performing"]
-    ahead = [row for row in answer["significant_differences"] if row["better"] == best]
-    if best is None or not ahead or any(row["mix"] is None for row in ahead):
-        return ""
-    names = dict.fromkeys(label(row["mix"]["dimension"]).lower() for row in ahead)
-    return f"It may be so only by its mix of {' and '.join(names)}: see below."
-
-
-def change(both: Mapping, unit: str) -> str:
-    """How much a metric changed between two periods, and how sure that is."""
-    if both["change"] is None:
-        return "nothing to compare"
-    p = "" if both["p_value"] is None else f", {sure(both['p_value'], 'p')}"
-    return f"{moved(both['change'], unit)} (95 %: {span(both['interval'], unit)}{p})"
-
-
-def how_old(both: Mapping) -> list[str]:
-    """How the conversations of two periods were made equally old."""
-    found = []
-    if both["follow_days"] is not None:
-        found.append(f"Every conversation is followed for {duration(both['follow_days'] * 86400)} from its start.")
-    left = both["left_out"]
-    if left["now"] or left["before"]:
-        found.append(f"Too young, and left out: {number(left['now'])} now, {number(left['before'])} before.")
-    return found
-
-
 _WHOLE = ("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF", "XPF")
 _THREE = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
 _MINOR: dict[str, int] = {**dict.fromkeys(_WHOLE, 0), **dict.fromkeys(_THREE, 3)}
@@ -351,6 +288,12 @@ def cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
+def quoted(text: object, longest: int) -> str:
+    """Foreign text in quotation marks, in one line, cut where it is longer."""
+    line = visible(text).replace("\n", " ")
+    return f"“{cut(line, longest)}”"
+
+
 def plain(value: object) -> str:
     """Any JSON value as one readable text: lists with commas, objects as `key: value`."""
     if value is None or value in ("", [], (), {}):
@@ -378,63 +321,6 @@ def _largest_units(seconds: int) -> list[str]:
     return parts
 
 
-_CAME_OF_IT = {
-    "reply_rate": "are answered", "objection_rate": "bring an objection", "opt_out_rate": "bring an opt-out",
-    "booking_rate": "lead to a booking", "conversion_rate": "lead to a won deal",
-    "sentiment_change": "is how the sentiment changes",
-}  # fmt: skip
-MEASURES = (
-    "reply_rate", "objection_rate", "opt_out_rate", "sentiment_change", "booking_rate", "conversion_rate",
-)  # fmt: skip
-"""What is said of a message, in this order."""
-
-
-def message_name(row: Mapping, longest: int = 200) -> str:
-    """A message in quotation marks, cut where it is longer."""
-    text = visible(row["message"]).replace("\n", " ")
-    return f"“{cut(text, longest)}”"
-
-
-def message_place(row: Mapping) -> str:
-    """Where it stands: `message 4, ask_budget`."""
-    return f"message {row['position']}" + (f", {visible(row['intent'])}" if row["intent"] else "")
-
-
-def message_said(row: Mapping, definition: Mapping) -> str:
-    """What is thought of a message beside its place, and how sure that is; its name and place not included."""
-    rank, shrunk, unit = definition["rank"], row["shrunk"], definition["unit"]
-    value = percent(shrunk["value"]) if unit == "share" else signed(shrunk["value"], 3)
-    n = f"n = {number(row[rank]['matured']['n'])}"
-    return (
-        f"{value} {_CAME_OF_IT[rank]} (95 %: {span(shrunk['interval'], unit, signs=False)}; {n}), "
-        f"{moved(row['lead'], unit)} beside all that is said there; {message_verdict(row)}."
-    )
-
-
-def message_verdict(row: Mapping) -> str:
-    """Whether a message differs from the others at its place."""
-    if not row["enough"]:
-        return "not enough data"
-    if row["q_value"] is None:
-        return "nothing to compare with"
-    q = sure(row["q_value"])
-    return f"{row['verdict']} than the others ({q})" if row["verdict"] else f"may be chance ({q})"
-
-
-def of_message(row: Mapping, measure: str) -> str:
-    """A measure of a message, of those old enough."""
-    if row[measure] is None:
-        return NONE
-    value = row[measure]["matured"]["value"]
-    return signed(value, 3) if measure == "sentiment_change" else percent(value)
-
-
-def message_interval(row: Mapping, measure: str) -> str:
-    """Its interval."""
-    unit = "score" if measure == "sentiment_change" else "share"
-    return NONE if row[measure] is None else span(row[measure]["matured"]["interval"], unit, signs=False)
-
-
 def _minus(text: str) -> str:
     return text.replace("-", "−", 1)
 
@@ -443,14 +329,12 @@ FILTERS: dict[str, Callable] = {
     function.__name__: function
     for function in (
         number,
-        counted,
         signed,
         percent,
         points,
         apart,
         apart_interval,
         chance,
-        sure,
         interval,
         fraction,
         duration,
@@ -464,20 +348,8 @@ FILTERS: dict[str, Callable] = {
         measure,
         basis,
         remarks,
-        bucket,
         bounds,
         span,
         moved,
-        differs,
-        of_mix,
-        best_by_mix,
-        change,
-        how_old,
-        message_name,
-        message_place,
-        message_said,
-        message_verdict,
-        of_message,
-        message_interval,
     )
 }

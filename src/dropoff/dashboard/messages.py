@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dropoff.dashboard import formats
+from dropoff.dashboard import formats, utterances
 from dropoff.dashboard.addresses import common, url
 from dropoff.dashboard.frame import Analytics, query, question
 from dropoff.query import COMMON
 
 _PARAMETERS = (*COMMON, "rank", "position", "within", "limit")
 
-_RANKS = {name: formats.label(name) for name in formats.MEASURES}
+_RANKS = {name: formats.label(name) for name in utterances.MEASURES}
 
 Link = Callable[[Mapping[str, Any]], str]
 """From a message to the address of its list of conversations."""
@@ -29,7 +29,7 @@ def messages_page(analytics: Analytics, request: Request) -> Response:
 
     return question(
         analytics, request, "messages.html", params, lambda: analytics.messages(params),
-        lambda answer: tables(answer, link), measures=formats.MEASURES, ranks=_RANKS,
+        lambda answer: tables(answer, link), measures=utterances.MEASURES, ranks=_RANKS,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from dropoff.dashboard import advice, findings, formats
+from dropoff.dashboard import advice, findings, formats, utterances
 from dropoff.dashboard.addresses import common, url
 from dropoff.dashboard.frame import Analytics, query, question
 from dropoff.dashboard.patterns import listed
@@ -108,8 +108,7 @@ def _experiment(row: Mapping, params: Params) -> Said:
 def _message(row: Mapping, answer: Mapping, params: Params) -> Said:
     rank = answer["messages"]
     place = {"message": row["message"], "position": str(row["position"]), "intent": row["intent"]}
-    said = formats.message_said(row, rank).removesuffix(".")
-    text = f"{formats.message_name(row, 110)} ({formats.message_place(row)}): {said}"
+    text = utterances.sentence(row, rank, 110).removesuffix(".")
     page = url("/messages", common(params), rank=rank["rank"], position=str(row["position"]))
     return Said(text, page, [(formats.number(row["n"]), url("/conversations", common(params), **place))])
 

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dropoff.dashboard import formats, words
+from dropoff.dashboard import differences, formats, utterances, words
 from dropoff.dashboard.addresses import common, conversation_url, form_day, url
 from dropoff.dashboard.navigation import navigation
 from dropoff.query import DIMENSIONS, MULTIPLE
@@ -107,7 +107,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(formats.FILTERS, island=island)
+    environment.filters.update(formats.FILTERS | differences.FILTERS | utterances.FILTERS, island=island)
     environment.globals.update(url=url, conversation_url=conversation_url, asset=_asset, styles=_styles)
     environment.globals.update(
         words=words,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dropoff.dashboard import formats
+from dropoff.dashboard import differences, formats
 from dropoff.dashboard.addresses import common, url
 from dropoff.dashboard.charts import Dot, dot_chart
 from dropoff.dashboard.formats import label, visible
@@ -37,7 +37,7 @@ def segments_page(analytics: Analytics, request: Request) -> Response:
         shown = {
             "tables": tables(answer, link),
             "differences": [
-                (formats.differs(row, answer["definition"]["unit"]), formats.of_mix(row))
+                (differences.differs(row, answer["definition"]["unit"]), differences.of_mix(row))
                 for row in answer["significant_differences"]
             ],
         }
@@ -80,7 +80,7 @@ def tables(answer: Mapping, link: Link) -> list[Table]:
     for segment in answer["segments"]:
         is_best = best is not None and segment["segment"] == best
         listed = link(segment["where"]) if segment["where"] is not None and segment["conversations"] else None
-        row = Row(segment, formats.standing(segment, best=is_best), is_best, listed)
+        row = Row(segment, differences.standing(segment, best=is_best), is_best, listed)
         by_currency.setdefault(segment.get("currency") or "", []).append(row)
     return [
         Table(currency, rows, _chart(rows, answer), f"rows-{min(-(-len(rows) // 5) * 5, 55)}")

@@ -6,7 +6,7 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from dropoff.analyse.stats import SIGNIFICANT
-from dropoff.dashboard import advice, findings, formats, running
+from dropoff.dashboard import advice, findings, formats, running, utterances
 from dropoff.dashboard import words as names
 from dropoff.dashboard.addresses import common
 from dropoff.metrics import decimal
@@ -101,8 +101,7 @@ def _messages(found: Answered, name: str) -> list[Runs]:
     definition = found.at("messages")
 
     def write(row: Mapping) -> str:
-        name, place = formats.message_name(row, 120), formats.message_place(row)
-        return f"{name} ({place}): {formats.message_said(row, definition)}"
+        return utterances.sentence(row, definition, 120)
 
     return [words(found.run(write, name, place)) for place in range(min(_EACH, len(found.at(name))))]
 

@@ -98,10 +98,7 @@ def _last_words(found: Answered, at: tuple, why: dict[str, Any]) -> Runs:
 
 
 def _example(text: str | None) -> list[str]:
-    if not text:
-        return []
-    shown = formats.visible(text).replace("\n", " ")
-    return [f" “{formats.cut(shown, 120)}”"]
+    return [f" {formats.quoted(text, 120)}"] if text else []
 
 
 def _rate(number: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from dropoff.dashboard import formats
+from dropoff.dashboard import differences, formats
 from dropoff.query import Params
 from dropoff.report.value import Answered, Ask, Block, Bullets, Run, Section, note, paragraph, table, words
 
@@ -60,7 +60,7 @@ def _differences(found: Answered) -> list[tuple[Run, ...]]:
     count = len(found.at("significant_differences"))
 
     def told(row: Mapping) -> str:
-        return f"{formats.differs(row, unit)} {formats.of_mix(row)}".rstrip()
+        return f"{differences.differs(row, unit)} {differences.of_mix(row)}".rstrip()
 
     lines = [
         words(f"{formats.label(by)}: ", found.run(told, "significant_differences", i)) for i in range(min(_EACH, count))

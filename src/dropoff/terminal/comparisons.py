@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
-from dropoff.dashboard import findings, formats
+from dropoff.dashboard import differences, findings, formats, utterances
 from dropoff.terminal.tables import Answer, head_line, plain, rate, table
 
 
@@ -17,7 +17,7 @@ def segments(answer: Answer, console: Console) -> None:
         [
             one["segment"], formats.measure(one), formats.bounds(one), formats.number(one["sample_size"]),
             formats.number(one["clusters"]), formats.number(one["conversations"]),
-            formats.standing(one, best=one["segment"] == best),
+            differences.standing(one, best=one["segment"] == best),
         ]
         for one in answer["segments"]
     ]  # fmt: skip
@@ -26,7 +26,7 @@ def segments(answer: Answer, console: Console) -> None:
     table(f"{answer['metric']} by {by}" if by else answer["metric"], columns | {"": False}, rows, console)
     console.print()
     for one in answer["significant_differences"][:_MOVES]:
-        said = f"{formats.differs(one, answer['definition']['unit'])} {formats.of_mix(one)}"
+        said = f"{differences.differs(one, answer['definition']['unit'])} {differences.of_mix(one)}"
         console.print(Text(plain(said.rstrip())))
     if (more := len(answer["significant_differences"]) - _MOVES) > 0:
         console.print(Text(f"and {more} more: --json has them all"))
@@ -95,8 +95,8 @@ def _periods(answer: Answer, console: Console) -> None:
     console.print()
     before = f"{formats.day(both['period']['from'], zone)} – {formats.last_day(both['period']['to'], zone)}"
     values = [formats.measure(both[side] | {"unit": unit}) for side in ("now", "before")]
-    console.print(Text(f"{values[0]}, before ({before}) {values[1]}: {formats.change(both, unit)}"))
-    for text in formats.how_old(both):
+    console.print(Text(f"{values[0]}, before ({before}) {values[1]}: {differences.change(both, unit)}"))
+    for text in differences.how_old(both):
         console.print(Text(text, style="dim"))
 
 
@@ -127,14 +127,13 @@ def messages(answer: Answer, console: Console) -> None:
         console.print()
         console.print(Text(title, style="bold"))
         for row in answer[name]:
-            said = f"{formats.message_name(row, 80)} ({formats.message_place(row)}): "
-            console.print(Text(plain(said + formats.message_said(row, definition))))
+            console.print(Text(plain(utterances.sentence(row, definition, 80))))
         if not answer[name]:
             console.print(Text("none: too few messages to compare, or they do alike", style="dim"))
     rows: list[list[object]] = [
         [
-            formats.message_name(row, 60), row["position"], formats.number(row["n"]),
-            *(formats.of_message(row, one) for one in formats.MEASURES), formats.message_verdict(row),
+            utterances.name(row, 60), row["position"], formats.number(row["n"]),
+            *(utterances.measured(row, one) for one in utterances.MEASURES), utterances.verdict(row),
         ]
         for row in answer["messages"][:_MESSAGES]
     ]  # fmt: skip
@@ -143,7 +142,7 @@ def messages(answer: Answer, console: Console) -> None:
         "message": False,
         "position": True,
         "n": True,
-        **{one.replace("_", " "): True for one in formats.MEASURES},
+        **{one.replace("_", " "): True for one in utterances.MEASURES},
     }
     table(formats.counted(answer["total"], "message"), columns | {f"by {rank.replace('_', ' ')}": False}, rows, console)
     if answer["total"] > _MESSAGES:

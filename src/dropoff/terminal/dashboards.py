@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
-from dropoff.dashboard import advice, findings, formats, health, running, verdicts
+from dropoff.dashboard import advice, findings, formats, health, running, utterances, verdicts
 from dropoff.terminal.funnels import drop_off_table
 from dropoff.terminal.metrics import annotations, measured
 from dropoff.terminal.tables import ROWS, Answer, head_line, plain, rate, sayings, table
@@ -46,10 +46,7 @@ def optimization(answer: Answer, console: Console) -> None:
     rank, goal = answer["messages"], answer["definition"]["goal"]
     sayings("experiments", list(map(advice.of_experiment, answer["experiments"])), console)
     for title in ("best_messages", "worst_messages"):
-        said = [
-            f"{formats.message_name(row, 80)} ({formats.message_place(row)}): {formats.message_said(row, rank)}"
-            for row in answer[title][:3]
-        ]
+        said = [utterances.sentence(row, rank, 80) for row in answer[title][:3]]
         sayings(title.replace("_", " "), said, console)
     if answer["worked_out"] is None:
         console.print(Text("what takes longer is not worked out yet: --work all", style="dim"))
