@@ -1,21 +1,30 @@
 """Pages: how long until something stands on the screen, until every chart is drawn, and what comes over the wire.
 
-Each page is opened by a browser on the same machine, once to warm up and then once a round, never from its cache.
+Each page is opened by a browser on the same machine, once to warm up and then once a round, never from its cache. What
+the server takes for a page alone, answer and HTML, is measured over a store that has grown: views of what somebody has
+looked at before, and the first view of a filter.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from playwright.sync_api import Browser, sync_playwright
 
+from bench import grown
 from bench.data import Timeline
 from bench.processes import DROPOFF, Serving, run
 from bench.rows import Plan, Row
 from dropoff.dashboard.words import NAVIGATION
 
 CHROMIUM = Path("/usr/bin/chromium")
+PATHS = [page.path for group in NAVIGATION for page in group.pages if page.path != "/api/docs"]
+VIEWS = 7
+"""So often each page is looked at."""
+FILTER = "where=channel%3Dsms"
+UNFILTERED = ("/alerts", "/reports", "/definitions")
 MEASURES = """async () => {
   await new Promise((done) => new PerformanceObserver((list) =>
     list.getEntriesByName("first-contentful-paint").length && done()).observe({ type: "paint", buffered: true }));
@@ -34,19 +43,22 @@ class Loaded(NamedTuple):
     kilobytes: float
 
 
-def measure(plan: Plan, _: Timeline, folder: Path) -> Iterator[Row]:
-    """The slowest and the heaviest of all pages on the demo data."""
-    if not CHROMIUM.exists():
-        return
-    data = folder / "data"
+def measure(plan: Plan, timeline: Timeline, folder: Path) -> Iterator[Row]:
+    """The slowest and the heaviest of all pages on the demo data; what the server takes for one of a large store."""
+    if CHROMIUM.exists():
+        yield from _on_screen(plan, folder / "data")
+    yield from _of_server(plan, timeline, folder / "grown")
+
+
+def _on_screen(plan: Plan, data: Path) -> Iterator[Row]:
+    folder = data.parent
     events = folder / "events.ndjson"
     events.write_text(run(*DROPOFF, "demo", "--generate-only", "--conversations", str(plan.conversations)))
     run(*DROPOFF, "import", str(events), "--data", str(data))
     command = [*DROPOFF, "serve", "--port", "0", "--data", str(data)]
     with Serving(command, data) as server, sync_playwright() as started:
         browser = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
-        paths = [page.path for group in NAVIGATION for page in group.pages if page.path != "/api/docs"]
-        found = [load(browser, f"http://{server.address}", path, plan.rounds) for path in ("/login", *paths)]
+        found = [load(browser, f"http://{server.address}", path, plan.rounds) for path in ("/login", *PATHS)]
     bare, *loaded = (one for one in found if one)
     for kind in KINDS:
         yield worst(kind, loaded, bare)
@@ -92,3 +104,36 @@ def load(browser: Browser, server: str, path: str, rounds: int) -> Loaded | None
         context.close()
     paint, charts, size = (median(values) / 1000 for values in zip(*found[1:], strict=True))
     return Loaded(path, paint, charts, size)
+
+
+# what the server takes
+
+
+def _of_server(plan: Plan, timeline: Timeline, data: Path) -> Iterator[Row]:
+    copies = plan.grown_events // 2 // timeline.events
+    grown.seed(data, timeline)
+    grown.grow(data / "store.duckdb", copies)
+    with Serving([*DROPOFF, "serve", "--port", "0", "--data", str(data)], data) as server:
+        server.drain()
+        opened = {path: _milliseconds(server, path) for path in PATHS}
+        views = {path: [_milliseconds(server, path) for _ in range(VIEWS)] for path in PATHS}
+        filtered = {path: _milliseconds(server, f"{path}?{FILTER}") for path in PATHS if path not in UNFILTERED}
+    every = sorted(one for each in views.values() for one in each)
+    held = f"{copies * timeline.events:,} events"
+    p95 = every[-(-len(every) * 95 // 100) - 1]
+    slow = ", ".join(f"{path} {median(each):.0f}" for path, each in _most(views, lambda path: median(views[path])))
+    yield Row(f"a page again, p95 of {len(every)} views, {held}", "ms", p95, bar="≤ 100 ms", note=f"medians: {slow}")
+    for work, found in (("the first view of a page", opened), ("the first view of a filter", filtered)):
+        (worst, most), *rest = _most(found, found.__getitem__)
+        note = "then " + ", ".join(f"{path} {one:.0f}" for path, one in rest)
+        yield Row(f"{work}, worst: {worst}, {held}", "ms", most, note=note)
+
+
+def _most(found: Mapping[str, Any], key: Callable[[str], float]) -> list[tuple[str, Any]]:
+    return [(path, found[path]) for path in sorted(found, key=key, reverse=True)[:4]]
+
+
+def _milliseconds(server: Serving, path: str) -> float:
+    begin = time.perf_counter()
+    server.ask(path)
+    return (time.perf_counter() - begin) * 1e3

@@ -67,7 +67,7 @@ class Serving:
 
     def ask(self, path: str) -> bytes:
         """The body of a GET."""
-        connection = http.client.HTTPConnection(self.address, timeout=10)
+        connection = http.client.HTTPConnection(self.address, timeout=PATIENCE)
         try:
             connection.request("GET", path)
             return connection.getresponse().read()
