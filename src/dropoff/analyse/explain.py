@@ -7,7 +7,6 @@ are old enough. The change is the sum of what each segment adds, by its own rate
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import sqrt
 from typing import Any, NamedTuple
 
 from dropoff.analyse import metrics, select
@@ -15,7 +14,7 @@ from dropoff.analyse.answers import instant
 from dropoff.analyse.contacts import BEFORE, NOW, Cells, Pair, pair, read, read_by
 from dropoff.analyse.readings import Aged, at_one_age, can_be_cut
 from dropoff.analyse.segments import compare, found_of, kind_of, where_of
-from dropoff.analyse.stats import Clustered, Interval, Share, kitagawa, q_values
+from dropoff.analyse.stats import Clustered, Interval, Share, by_t, kitagawa, q_values
 from dropoff.analyse.young import Young, at_minute
 from dropoff.errors import InvalidInput
 from dropoff.metrics import Metric
@@ -240,16 +239,10 @@ def _variances(
 
 def _tested(part: Part, contacts: int) -> tuple[Interval | None, float | None]:
     """The interval of a contribution, and how often chance alone makes one as large."""
-    from scipy.special import stdtr, stdtrit
-
-    if part.variance <= 0 or contacts < 2:
+    if contacts < 2:
         return None, None
-    error = sqrt(part.variance)
-    half = float(stdtrit(contacts - 1, 0.975)) * error
-    return (
-        (part.contribution - half, part.contribution + half),
-        2 * float(stdtr(contacts - 1, -abs(part.contribution) / error)),
-    )
+    found = by_t(part.contribution, part.variance, contacts - 1, "t-test over contacts")
+    return found.interval, found.p_value
 
 
 def moves(store: Store, asked: Question, contacts: int) -> dict[str, list[dict[str, Any]]]:

@@ -1,7 +1,6 @@
 """Medians of segments: their intervals and differences, also where contacts repeat."""
 
 from collections.abc import Mapping
-from math import sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 from dropoff.analyse import select, stats
@@ -105,7 +104,7 @@ def _repeated(
         if name in shares:
             at = dict(zip(levels, quantiles, strict=True))
             low, high = (at[bound] for bound in shares[name])
-            found[name] = Woodruff(at[0.5], (low, high), (high - low) / (2 * _t(sums[name].clusters - 1)))
+            found[name] = Woodruff(at[0.5], (low, high), (high - low) / (2 * stats.t_quantile(sums[name].clusters - 1)))
     return found
 
 
@@ -114,7 +113,7 @@ def _around_half(one: Clustered) -> Interval | None:
     if one.clusters < 2:
         return None
     n = one.effective
-    return stats.wilson(n / 2, n, _t(one.clusters - 1))
+    return stats.wilson(n / 2, n, stats.t_quantile(one.clusters - 1))
 
 
 def over_contacts(a: Woodruff, b: Woodruff, df: int) -> Comparison:
@@ -122,17 +121,4 @@ def over_contacts(a: Woodruff, b: Woodruff, df: int) -> Comparison:
 
     What contacts in both have in common is left out: where they are alike in both the interval is too wide.
     """
-    from scipy.special import stdtr
-
-    difference, error = a.value - b.value, sqrt(a.error**2 + b.error**2)
-    if not error:
-        return Comparison(difference, None, None, "medians over contacts")
-    half = _t(df) * error
-    p = 2 * float(stdtr(df, -abs(difference) / error))
-    return Comparison(difference, (difference - half, difference + half), p, "medians over contacts")
-
-
-def _t(df: int) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(df, 0.975))
+    return stats.by_t(a.value - b.value, a.error**2 + b.error**2, df, "medians over contacts")

@@ -162,17 +162,18 @@ def welch(a: Moments, b: Moments) -> Comparison | None:
     of_a, of_b = a.variance / a.n, b.variance / b.n
     variance = of_a + of_b
     df = variance * variance / (of_a * of_a / (a.n - 1) + of_b * of_b / (b.n - 1)) if variance else 0.0
-    return _by_t(a.mean - b.mean, variance, df, test)
+    return by_t(a.mean - b.mean, variance, df, test)
 
 
-def _by_t(difference: float, variance: float, df: float, test: str) -> Comparison:
+def by_t(difference: float, variance: float, df: float, test: str) -> Comparison:
+    """Student's interval and test of a difference with this variance; neither where it is 0."""
     if not variance:
         return Comparison(difference, None, None, test)
     return Comparison(difference, _around(difference, variance, df), _t_test(difference, variance, df), test)
 
 
 def _around(value: float, variance: float, df: float) -> Interval:
-    half = _t_quantile(df) * sqrt(variance)
+    half = t_quantile(df) * sqrt(variance)
     return value - half, value + half
 
 
@@ -182,7 +183,8 @@ def _t_test(difference: float, variance: float, df: float) -> float:
     return 2 * float(stdtr(df, -abs(difference) / sqrt(variance)))
 
 
-def _t_quantile(df: float) -> float:
+def t_quantile(df: float) -> float:
+    """The 0.975 quantile of Student's distribution."""
     from scipy.special import stdtrit
 
     return float(stdtrit(df, 0.975))
@@ -259,7 +261,7 @@ def price_bonett(a: "np.ndarray", b: "np.ndarray") -> Comparison | None:
     difference = _median(a) - _median(b)
     if min(len(a), len(b)) < 6:
         return Comparison(difference, None, None, test)
-    return _by_t(difference, _median_variance(a) + _median_variance(b), float("inf"), test)
+    return by_t(difference, _median_variance(a) + _median_variance(b), float("inf"), test)
 
 
 def _median(values: "np.ndarray") -> float:
@@ -356,7 +358,7 @@ def clustered_interval(a: Clustered, share: bool) -> Interval | None:
     if a.clusters < 2 or not a.n:
         return None
     if share:
-        return wilson(a.ratio * a.effective, a.effective, _t_quantile(a.clusters - 1))
+        return wilson(a.ratio * a.effective, a.effective, t_quantile(a.clusters - 1))
     variance = a.residuals * a.clusters / (a.clusters - 1)
     return _around(a.ratio, variance, a.clusters - 1) if variance else None
 
@@ -378,7 +380,7 @@ def compare_clustered(a: Clustered, b: Clustered, joint: Joint, share: bool) -> 
     covariance = together / (a.n * b.n)
     if not share:
         variance = max(0.0, a.residuals + b.residuals - 2 * covariance) * joint.clusters / df
-        return _by_t(difference, variance, df, test)
+        return by_t(difference, variance, df, test)
     most = sqrt(a.residuals * b.residuals)
     correlation = max(-1.0, min(1.0, covariance / most)) if most else 0.0
     variance = _of_common_share(a, b, correlation)
@@ -386,7 +388,7 @@ def compare_clustered(a: Clustered, b: Clustered, joint: Joint, share: bool) -> 
     exact = _fisher_of_few(a, b)
     if p is not None and exact > p:
         p, test = exact, "Fisher's exact test at the effective size"
-    z = _t_quantile(df)
+    z = t_quantile(df)
     of_a, of_b = (wilson(one.ratio * one.effective, one.effective, z) or (0.0, 1.0) for one in (a, b))
     return Comparison(difference, _square_and_add(a.ratio, of_a, b.ratio, of_b, correlation), p, test)
 

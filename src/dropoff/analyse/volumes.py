@@ -6,10 +6,9 @@ as many times the mean as they scatter around that (quasi-Poisson; Wedderburn 19
 """
 
 from collections.abc import Iterable, Sequence
-from math import sqrt
 from typing import NamedTuple
 
-from dropoff.analyse.stats import ENOUGH, Comparison
+from dropoff.analyse.stats import ENOUGH, Comparison, by_t
 
 LEAST = 6
 """Below so many degrees of freedom it is not known how much the days scatter."""
@@ -29,13 +28,8 @@ def compare(now: float, before: float, days: Sequence[Day]) -> Comparison:
     found = dispersion(days)
     if found is None or now + before < ENOUGH:
         return Comparison(difference, None, None, test)
-    from scipy.special import stdtr, stdtrit
-
     scatter, df = found
-    error = sqrt(scatter * (now + before))
-    half = float(stdtrit(df, 0.975)) * error
-    p_value = 2 * float(stdtr(df, -abs(difference) / error))
-    return Comparison(difference, (difference - half, difference + half), p_value, test)
+    return by_t(difference, scatter * (now + before), df, test)
 
 
 def dispersion(days: Sequence[Day]) -> tuple[float, int] | None:
