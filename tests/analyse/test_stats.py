@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropoff.analyse.answers import divide, ratio, share
-from dropoff.analyse.stats import Share, kitagawa, newcombe, p_value, q_values, wilson
+from dropoff.analyse.stats import Share, family, kitagawa, newcombe, p_value, q_values, wilson
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,11 @@ def test_q_values_as_benjamini_and_hochberg_have_them():
     assert [q < 0.05 for q in q_values(p)] == [True] * 4 + [False] * 11
     assert q_values(p[::-1]) == q_values(p)[::-1]
     assert q_values([]) == []
+
+
+def test_what_was_not_tested_is_no_part_of_a_family():
+    assert family([None, 0.01, None, 0.04]) == [None, 0.02, None, 0.04]
+    assert family([None]) == [None]
 
 
 @given(st.lists(st.floats(0, 1), max_size=12))

@@ -14,7 +14,7 @@ from dropoff.analyse import custom_funnel, metrics, select
 from dropoff.analyse.answers import share
 from dropoff.analyse.funnel import Definition
 from dropoff.analyse.lost import INSTEAD, NO_EVENT, REASONS, Behind, Found, Step, came, chosen, reached_at, read
-from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Share, kitagawa, newcombe, p_value, q_values
+from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Share, family, kitagawa, newcombe, p_value
 from dropoff.errors import InvalidInput
 from dropoff.project.funnels import UNTIMED, Funnel
 from dropoff.query import REST, Params, Query, one
@@ -294,14 +294,12 @@ def _compared(one: Share, other: Share) -> dict[str, Any]:
 
 def _judged(rows: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], bool]]:
     """One family of comparisons: each with its `q_value`, and whether the first share is the larger one (q < 0.05)."""
-    tested = [i for i, row in enumerate(rows) if row["p_value"] is not None]
-    q = dict(zip(tested, q_values([rows[i]["p_value"] for i in tested]), strict=True))
     return [
         (
-            {name: value for name, value in row.items() if name != "p_value"} | {"q_value": q.get(i)},
-            i in q and q[i] < SIGNIFICANT and row["difference"] > 0,
+            {name: value for name, value in row.items() if name != "p_value"} | {"q_value": q},
+            q is not None and q < SIGNIFICANT and row["difference"] > 0,
         )
-        for i, row in enumerate(rows)
+        for row, q in zip(rows, family([row["p_value"] for row in rows]), strict=True)
     ]
 
 

@@ -446,9 +446,8 @@ def _shown(found: Comparison) -> dict[str, Any]:
 
 def with_q_values(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One family: with its q-values, and whether each difference is for better or worse."""
-    tested = [row for row in rows if row["p_value"] is not None]
-    found = dict(zip(map(id, tested), stats.q_values([row["p_value"] for row in tested]), strict=True))
-    return [row | _judged(row, found.get(id(row))) for row in rows]
+    q = stats.family([row["p_value"] for row in rows])
+    return [row | _judged(row, q_value) for row, q_value in zip(rows, q, strict=True)]
 
 
 def _judged(row: Mapping[str, Any], q: float | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dropoff.analyse.answers import instant
 from dropoff.analyse.contacts import BEFORE, NOW, Cells, Pair, pair, read, read_by
 from dropoff.analyse.readings import Aged, at_one_age, can_be_cut
 from dropoff.analyse.segments import compare, found_of, kind_of, where_of
-from dropoff.analyse.stats import Clustered, Interval, Share, by_t, kitagawa, q_values
+from dropoff.analyse.stats import Clustered, Interval, Share, by_t, family, kitagawa
 from dropoff.analyse.young import Young, at_minute
 from dropoff.errors import InvalidInput
 from dropoff.metrics import Metric
@@ -289,9 +289,8 @@ def _is_enough(now: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
 
 def _judged(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One family of contributions, each with its q-value."""
-    tested = [i for i, row in enumerate(rows) if row["p_value"] is not None]
-    q = dict(zip(tested, q_values([rows[i]["p_value"] for i in tested]), strict=True))
-    return [{**row, "q_value": q.get(i)} for i, row in enumerate(rows)]
+    q = family([row["p_value"] for row in rows])
+    return [{**row, "q_value": q_value} for row, q_value in zip(rows, q, strict=True)]
 
 
 def _effects(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:

@@ -23,7 +23,7 @@ from dropoff.analyse.contacts import is_plain
 from dropoff.analyse.followed import Sent, read
 from dropoff.analyse.maturity import Maturity
 from dropoff.analyse.shrink import Estimate, Shrunk, shrink, shrink_shares
-from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Clustered, Comparison, Interval, Joint, Moments, Share, q_values
+from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Clustered, Comparison, Interval, Joint, Moments, Share, family
 from dropoff.analyse.wordings import messages as messages_of
 from dropoff.analyse.young import Step, Waits, Young, at_minute
 from dropoff.errors import InvalidInput
@@ -528,9 +528,8 @@ def _definition(asked: Asked, waits: Mapping[str, Maturity], rules: Sequence[Rul
 
 def q_values_of(judged: Mapping[Row, Judged]) -> dict[Row, float]:
     """All messages that are compared are one family."""
-    of_all = ((row, one.against.p_value) for row, one in judged.items() if one.against)
-    tested = [(row, p) for row, p in of_all if p is not None]
-    return dict(zip((row for row, _ in tested), q_values([p for _, p in tested]), strict=True))
+    q = family([one.against and one.against.p_value for one in judged.values()])
+    return {row: q_value for row, q_value in zip(judged, q, strict=True) if q_value is not None}
 
 
 def _ranked(found: Table, judged: Mapping[Row, Judged], asked: Asked, *, worst: bool) -> list[Row]:

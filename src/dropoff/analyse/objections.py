@@ -7,7 +7,7 @@ import polars as pl
 
 from dropoff.analyse.answers import share
 from dropoff.analyse.paths import FAILED, FAILED_LATE, WON, Paths, objection, side
-from dropoff.analyse.stats import ENOUGH, Share, newcombe, p_value, q_values
+from dropoff.analyse.stats import ENOUGH, Share, family, newcombe, p_value
 
 LISTED = 20
 
@@ -84,16 +84,15 @@ def _answers(paths: Paths, places: np.ndarray, of: np.ndarray, counts: np.ndarra
 
 def _judge(found: list[dict[str, Any]]) -> None:
     """Each answer against all others to the same objection: one family over all objections."""
-    tested = []
+    rows, chances = [], []
     for one in found:
         whole = [sum(getattr(row["alive"], part) for row in one["answers"]) for part in ("numerator", "denominator")]
         for row in one["answers"]:
             mine = Share(int(row["alive"].numerator), int(row["alive"].denominator))
             others = Share(int(whole[0]) - mine.successes, int(whole[1]) - mine.n)
-            enough = min(mine.n, others.n) >= ENOUGH
             row["difference"] = mine.successes / mine.n - others.successes / others.n if others.n else None
             row["interval"] = newcombe(mine, others)
-            row["q_value"] = p_value(mine, others) if enough else None
-            tested += [row] if enough else []
-    for row, q in zip(tested, q_values([row["q_value"] for row in tested]), strict=True):
-        row["q_value"] = q
+            rows.append(row)
+            chances.append(p_value(mine, others) if min(mine.n, others.n) >= ENOUGH else None)
+    for row, q_value in zip(rows, family(chances), strict=True):
+        row["q_value"] = q_value

@@ -18,7 +18,7 @@ from dropoff.analyse.metrics import Cell
 from dropoff.analyse.pairs import Counted, read_pairs
 from dropoff.analyse.readings import Aged, can_be_cut, share_within, within
 from dropoff.analyse.segments import compare, kind_of
-from dropoff.analyse.stats import Comparison, q_values
+from dropoff.analyse.stats import Comparison, family
 from dropoff.analyse.young import Waits, at_minute
 from dropoff.metrics import Metric
 from dropoff.periods import MICROSECOND, Period
@@ -107,9 +107,8 @@ def changes(
     for (name, currency), row in rows.items():
         if (name, currency) not in found and (before := previous.get((name, currency))) is not None:
             found[name, currency] = _untested(row, before)
-    tested = [key for key, one in found.items() if one.compared and one.compared.p_value is not None]
-    q = dict(zip(tested, q_values([found[key].compared.p_value for key in tested]), strict=True))  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType] - those that have one
-    return {key: one.to_dict(q.get(key)) for key, one in found.items()}
+    q = family([one.compared and one.compared.p_value for one in found.values()])
+    return {key: one.to_dict(q_value) for (key, one), q_value in zip(found.items(), q, strict=True)}
 
 
 def _is_rate(metric: Metric) -> bool:

@@ -421,6 +421,12 @@ def q_values(p_values: Sequence[float]) -> list[float]:
     return found
 
 
+def family(p_values: Sequence[float | None]) -> list[float | None]:
+    """The q-values of a family, of which those that were not tested (None) are no part."""
+    found = iter(q_values([p for p in p_values if p is not None]))
+    return [None if p is None else next(found) for p in p_values]
+
+
 # -- two periods
 
 
