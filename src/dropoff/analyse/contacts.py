@@ -188,10 +188,7 @@ class _Asked(NamedTuple):
     def written(self, clause: select.Clause, each: Sequence[str] = ()) -> _Text:
         """As SQL, for the statement of this clause; with `each` a cell is of a period alone."""
         begin, reading = head(self.query, clause, each), self.reading(clause)
-        spans = [
-            f"(moment >= {clause.add(select.naive(one.start))} AND moment < {clause.add(select.naive(one.end))})"
-            for one in self.periods
-        ]
+        spans = [select.in_period("moment", one, clause) for one in self.periods]
         side = f"CASE WHEN {spans[0]} THEN '{NOW}' ELSE '{BEFORE}' END"
         cell = "segment" if len(spans) == 1 else side if each else f"{side} || segment"
         money = f", coalesce({reading.currency}, '') AS money" if reading.currency else ""

@@ -164,8 +164,7 @@ def _left_out(store: Store, asked: Question) -> dict[str, int]:
     rows = select.conversations(replace(asked.query, by=None), clause, started=False, named=False)
     young = f"started_at > {clause.add(select.naive(asked.aged.cutoff))}"
     counts = ", ".join(
-        f"""count(*) FILTER (WHERE {young} AND started_at >= {clause.add(select.naive(one.start))}
-          AND started_at < {clause.add(select.naive(one.end))})"""
+        f"count(*) FILTER (WHERE {young} AND {select.in_period('started_at', one, clause)})"
         for one in (asked.query.period, asked.before)
     )
     now, before = store.select(f"SELECT {counts} FROM {rows}", clause.parameters).rows[0]

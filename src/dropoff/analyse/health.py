@@ -57,11 +57,6 @@ def answer(store: Store, query: Query) -> dict[str, Any]:
     return {name: value for part in parts for name, value in part(store, query).items()}
 
 
-def _span(query: Query, clause: select.Clause, column: str = "timestamp") -> str:
-    start, end = (clause.add(select.naive(one)) for one in (query.period.start, query.period.end))
-    return f"{column} >= {start} AND {column} < {end}"
-
-
 def _events(store: Store, query: Query) -> dict[str, Any]:
     """How events of the period came in, and when the last of all did."""
     clause = select.Clause(store.dialect)
@@ -69,7 +64,8 @@ def _events(store: Store, query: Query) -> dict[str, Any]:
     conditions = ("true", *behind, "identity = 'none'", "stamped", "skew <> 0")
     counts = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in conditions)
     n, *within, nameless, stamped, skewed = store.select(
-        f"SELECT {counts} FROM {PHYSICAL['events']} WHERE {_span(query, clause)}", clause.parameters
+        f"SELECT {counts} FROM {PHYSICAL['events']} WHERE {select.in_period('timestamp', query.period, clause)}",
+        clause.parameters,
     ).rows[0]
     last = store.select(f"SELECT max(received_at), count(*) FROM {PHYSICAL['events']}").rows[0]
     spans = zip((*_WITHIN, None), (0, *within), (*within, n), strict=True)
@@ -103,7 +99,8 @@ def _contact_events(store: Store, query: Query) -> dict[str, Any]:
     clause = select.Clause(store.dialect)
     rows = store.select(
         f"""SELECT event_type, count(*), count(*) FILTER (WHERE attributed_by = 'unmatched')
-            FROM {PHYSICAL["attributions"]} WHERE {_span(query, clause)} GROUP BY 1 ORDER BY 3 DESC, 1""",
+            FROM {PHYSICAL["attributions"]} WHERE {select.in_period("timestamp", query.period, clause)}
+            GROUP BY 1 ORDER BY 3 DESC, 1""",
         clause.parameters,
     ).rows
     return {
@@ -139,7 +136,7 @@ def _labels(store: Store, query: Query) -> dict[str, Any]:
     bare = "label_source IS NULL AND intent IS NULL AND intent_confidence IS NULL AND sentiment IS NULL"
     rows = store.select(
         f"""SELECT CASE WHEN {bare} THEN NULL ELSE coalesce(label_source, '{NONE}') END AS source, count(*) AS n
-            FROM {PHYSICAL["messages"]} WHERE sender = 'prospect' AND {_span(query, clause)}
+            FROM {PHYSICAL["messages"]} WHERE sender = 'prospect' AND {select.in_period("timestamp", query.period, clause)}
             GROUP BY 1 ORDER BY n DESC, source""",
         clause.parameters,
     ).rows
@@ -153,7 +150,8 @@ def _money(store: Store, query: Query) -> dict[str, Any]:
     clause = select.Clause(store.dialect)
     rows = store.select(
         f"""SELECT currency, count(*) AS n FROM {PHYSICAL["deals"]}
-            WHERE state = 'won' AND {_span(query, clause, "won_at")} GROUP BY 1 ORDER BY n DESC, currency""",
+            WHERE state = 'won' AND {select.in_period("won_at", query.period, clause)}
+            GROUP BY 1 ORDER BY n DESC, currency""",
         clause.parameters,
     ).rows
     named = {currency: n for currency, n in rows if currency is not None}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dropoff.analyse import select, stats
 from dropoff.analyse.contacts import Cells, Pair, are_independent, head, is_plain, read
 from dropoff.analyse.metrics import source_rows
-from dropoff.analyse.readings import FACTS, When, as_it_stands, inside
+from dropoff.analyse.readings import FACTS, When, as_it_stands
 from dropoff.analyse.stats import Clustered, Comparison, Interval
 from dropoff.metrics import Metric
 from dropoff.query import Query
@@ -79,7 +79,7 @@ def read_medians(store: Store, query: Query, metric: Metric, when: When) -> Medi
 def _statement(query: Query, metric: Metric, when: When, clause: select.Clause, columns: str) -> str:
     rows = source_rows(metric.source, query, clause, FACTS)
     return f"""{head(query, clause)} SELECT segment, {columns} FROM ({rows})
-      WHERE {metric.quantile} IS NOT NULL AND {inside(query.period, clause)} AND {when(clause)}"""
+      WHERE {metric.quantile} IS NOT NULL AND {select.in_period("moment", query.period, clause)} AND {when(clause)}"""
 
 
 def _values(store: Store, query: Query, metric: Metric, when: When) -> dict[str, "np.ndarray"]:

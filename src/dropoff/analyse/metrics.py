@@ -183,9 +183,7 @@ def _part(
     return f"""SELECT {number} AS part, segment, {bucket or "NULL"} AS bucket,
       {"currency" if currency else "NULL"} AS currency, [{numbers}] AS numbers, {quantiles} AS quantiles
       FROM ({source_rows(source, query, clause)})
-      WHERE moment >= {clause.add(select.naive(query.period.start))}
-        AND moment < {clause.add(select.naive(query.period.end))}
-      GROUP BY ALL"""
+      WHERE {select.in_period("moment", query.period, clause)} GROUP BY ALL"""
 
 
 def source_rows(source: str, query: Query, clause: select.Clause, facts: str = "c.segment") -> str:
@@ -212,8 +210,7 @@ def _costs(query: Query, clause: select.Clause, facts: str) -> str:
       SELECT {facts}, c.started_at, paid.currency, 0, 1 FROM {PHYSICAL["meetings"]} r {own}
       CROSS JOIN (
         SELECT DISTINCT r.cost_currency AS currency FROM {PHYSICAL["messages"]} r {own}
-        WHERE r.cost_micros IS NOT NULL AND c.started_at >= {clause.add(select.naive(query.period.start))}
-          AND c.started_at < {clause.add(select.naive(query.period.end))}) paid
+        WHERE r.cost_micros IS NOT NULL AND {select.in_period("c.started_at", query.period, clause)}) paid
       WHERE r.state = 'attended'"""
 
 
@@ -500,8 +497,7 @@ def deploys(store: Store, query: Query) -> list[dict[str, Any]]:
     rows = select.conversations(replace(query, by=None), clause, started=False)
     found = store.select(
         f"""SELECT bot_id, bot_version, min(started_at) AS moment FROM {rows} WHERE bot_version IS NOT NULL GROUP BY ALL
-            HAVING moment >= {clause.add(select.naive(query.period.start))}
-            AND moment < {clause.add(select.naive(query.period.end))} ORDER BY moment""",
+            HAVING {select.in_period("moment", query.period, clause)} ORDER BY moment""",
         clause.parameters,
     )
     return [{"bot_id": bot, "bot_version": version, "at": instant(at)} for bot, version, at in found.rows]

@@ -25,10 +25,7 @@ def read_pairs(
     """Shares of conversations in two periods, by name. One statement for all of them."""
     clause = select.Clause(store.dialect)
     begin = head(query, clause)
-    spans = [
-        f"(moment >= {clause.add(select.naive(one.start))} AND moment < {clause.add(select.naive(one.end))})"
-        for one in (now, before)
-    ]
+    spans = [select.in_period("moment", one, clause) for one in (now, before)]
     flags, sums = [], []
     for i, counted in enumerate(shares.values()):
         x, n = counted(clause)

@@ -12,7 +12,7 @@ from dropoff.analyse.maturity import Maturity
 from dropoff.analyse.metrics import MICROS, source_rows, wait_of
 from dropoff.analyse.young import Step, Waits, at_minute, due_dates, waits_for_date
 from dropoff.metrics import Metric, where
-from dropoff.periods import MICROSECOND, Period
+from dropoff.periods import MICROSECOND
 from dropoff.query import Query
 from dropoff.store.sql import reached_at
 
@@ -57,7 +57,7 @@ def _around_median(metric: Metric, query: Query, when: When) -> Written:
 
     def reading(clause: select.Clause) -> Reading:
         rows, value = source_rows(metric.source, query, clause, FACTS), metric.quantile or ""
-        counts = f"{inside(query.period, clause)} AND {when(clause)}"
+        counts = f"{select.in_period('moment', query.period, clause)} AND {when(clause)}"
         middle = f"{clause.sql.quantiles(value, [0.5])}[1]"
         both = f"""SELECT r.*, m.middle FROM ({rows}) r
           JOIN (SELECT segment, {middle} AS middle FROM ({rows}) WHERE {counts} GROUP BY segment) m
@@ -65,12 +65,6 @@ def _around_median(metric: Metric, query: Query, when: When) -> Written:
         return Reading(both, where(f"{value} <= middle"), f"count({value})", when(clause))
 
     return reading
-
-
-def inside(period: Period, clause: select.Clause) -> str:
-    """Whether a row is counted in a period."""
-    start, end = clause.add(select.naive(period.start)), clause.add(select.naive(period.end))
-    return f"moment >= {start} AND moment < {end}"
 
 
 def cutoff_of(query: Query, wait: Maturity) -> datetime:

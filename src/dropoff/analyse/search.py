@@ -83,8 +83,7 @@ def _bounds(store: Store, clause: select.Clause, keys: str, parameters: Mapping[
 
 
 def _keys(query: Query, clause: select.Clause) -> str:
-    start, end = (clause.add(select.naive(moment)) for moment in (query.period.start, query.period.end))
-    return f"SELECT key FROM {PHYSICAL['conversations']} WHERE started_at >= {start} AND started_at < {end}"
+    return f"SELECT key FROM {PHYSICAL['conversations']} WHERE {select.in_period('started_at', query.period, clause)}"
 
 
 def _said(clause: select.Clause, terms: Sequence[str], bounds: str) -> str:

@@ -25,7 +25,7 @@ from dropoff.analyse.contacts import (
 )  # fmt: skip
 from dropoff.analyse.maturity import Maturity
 from dropoff.analyse.medians import Medians, read_medians
-from dropoff.analyse.readings import Written, ages, always, as_it_stands, cutoff_of, inside, since, wait_for, when_old
+from dropoff.analyse.readings import Written, ages, always, as_it_stands, cutoff_of, since, wait_for, when_old
 from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Clustered, Comparison, Interval, Moments, Share, q_values
 from dropoff.analyse.young import Waits, Young
 from dropoff.errors import InvalidInput
@@ -124,14 +124,15 @@ def basis_of(store: Store, query: Query, metric: Metric, young: Young) -> Basis:
 
 def _people(store: Store, query: Query, metric: Metric, basis: Basis) -> dict[str, People]:
     clause = select.Clause(store.dialect)
-    text, young = head(query, clause), "count(*) FILTER (WHERE false)"
+    begin, young = head(query, clause), "count(*) FILTER (WHERE false)"
     rows = "SELECT *, started_at AS moment FROM c"
     if basis.wait is not None:
         aged = ages(metric, query, basis.wait, basis.waits.recorded, clause)
         rows = aged.rows
         young = f"count(*) FILTER (WHERE {aged.entered}) - count(*) FILTER (WHERE {aged.old})"
     found = store.select(
-        f"{text} SELECT segment, count(*), {young} FROM ({rows}) WHERE {inside(query.period, clause)} GROUP BY segment",
+        f"""{begin} SELECT segment, count(*), {young} FROM ({rows})
+            WHERE {select.in_period("moment", query.period, clause)} GROUP BY segment""",
         clause.parameters,
     )
     return {segment: People(n, too_young) for segment, n, too_young in found.rows}

@@ -38,8 +38,7 @@ def conversations(
     source = clause.sql.derived(clause.add(naive(query.now)), query.test)
     conditions = [] if query.include_test else ["NOT is_test"]
     if started:
-        conditions.append(f"started_at >= {clause.add(naive(query.period.start))}")
-        conditions.append(f"started_at < {clause.add(naive(query.period.end))}")
+        conditions.append(in_period("started_at", query.period, clause))
     conditions += [condition(where, query, clause) for where in query.where]
     whole = _with_properties(source, query, clause)
     segment = _segment(query, clause.sql) if named else "''"
@@ -67,11 +66,10 @@ def _bounded(rows: str, query: Query, clause: Clause) -> str:
 
     A conversation with two of the rarer values is there once.
     """
-    start, end = clause.add(naive(query.period.start)), clause.add(naive(query.period.end))
     return f"""WITH found AS ({rows}),
       top AS (
         SELECT segment FROM found GROUP BY segment
-        ORDER BY count(*) FILTER (WHERE started_at >= {start} AND started_at < {end}) DESC, count(*) DESC, segment
+        ORDER BY count(*) FILTER (WHERE {in_period("started_at", query.period, clause)}) DESC, count(*) DESC, segment
         LIMIT {TOP})
       SELECT {"DISTINCT ON (key, id, segment)" if query.by in MULTIPLE else ""} * FROM (
         SELECT * REPLACE (CASE WHEN segment IN (SELECT segment FROM top) THEN segment ELSE '{REST}' END AS segment)
@@ -120,6 +118,11 @@ def dimension(sql: Dialect, name: str, zone: str = "UTC") -> str:
 
 def _column(name: str) -> str:
     return name.replace('"', '""')
+
+
+def in_period(column: str, period: Period, clause: Clause) -> str:
+    """Whether an instant lies in a period."""
+    return f"({column} >= {clause.add(naive(period.start))} AND {column} < {clause.add(naive(period.end))})"
 
 
 def naive(moment: datetime) -> datetime:

@@ -40,11 +40,10 @@ def fallbacks_and_errors(store: Store, query: Query) -> dict[str, pl.DataFrame]:
     sql, rows = clause.sql, select.conversations(query, clause, started=False, named=False)
     cause = f"CASE e.event_type WHEN 'fallback' THEN {_text(sql, 'trigger')} ELSE {_text(sql, 'kind')} END"
     said = f"CASE e.event_type WHEN 'fallback' THEN {_text(sql, 'utterance')} END"
-    start, end = (clause.add(select.naive(moment)) for moment in (query.period.start, query.period.end))
     found = store.frame(
         f"""SELECT e.event_type AS kind, c.id AS id, e.timestamp AS at, {cause} AS cause, {said} AS said
             FROM {sql.standing_events()} e JOIN {rows} c ON c.key = e.key AND c.id = e.conversation_id
-            WHERE e.event_type IN ('fallback', 'error') AND e.timestamp >= {start} AND e.timestamp < {end}""",
+            WHERE e.event_type IN ('fallback', 'error') AND {select.in_period("e.timestamp", query.period, clause)}""",
         clause.parameters,
     ).sort("at", "id", "cause", "said", nulls_last=True)
     fallbacks, errors = (found.filter(pl.col("kind") == kind) for kind in ("fallback", "error"))

@@ -92,7 +92,7 @@ def read(store: Store, query: Query, since: datetime, until: datetime, *, starte
     period = replace(query.period, start=since, end=until)
     rows = select.conversations(replace(query, period=period) if started else query, clause, started=started)
     stages = ", ".join(f"c.{column} AS {stage}" for stage, column in STAGES.items())
-    span = f"started_at >= {clause.add(select.naive(since))} AND started_at < {clause.add(select.naive(until))}"
+    span = select.in_period("started_at", period, clause)
     found = store.frame(
         f"""SELECT c.segment, {stages}, due.due_at AS due,
           CASE c.final WHEN 'opted_out' THEN c.opted_out_at WHEN 'lost' THEN c.lost_at
