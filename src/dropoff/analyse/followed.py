@@ -31,10 +31,7 @@ class Sent(NamedTuple):
 
 def read(store: Store, query: Query) -> Sent:
     """The messages of a query's conversations, with what followed."""
-    units = _units(store, query)
-    # Rows are told apart by their 64-bit keys where no two have the same: numbers are compared faster than ids.
-    unit = "key" if units["key"].is_unique().all() else "id"
-    units = units.with_columns(pl.col(unit).alias("unit"))
+    units, unit = select.told_apart(_units(store, query))
     return follow(units, _spoken(store, query, unit), _objected(store, query, unit))
 
 
@@ -47,11 +44,7 @@ def _units(store: Store, query: Query) -> pl.DataFrame:
             FROM {rows}""",
         clause.parameters,
     )
-    return _in_micros(found, "booked_at", "converted_at", "opted_out_at")
-
-
-def _in_micros(found: pl.DataFrame, *names: str) -> pl.DataFrame:
-    return found.with_columns(pl.col(names).cast(pl.Datetime("us")).cast(pl.Int64))
+    return select.in_micros(found, "booked_at", "converted_at", "opted_out_at")
 
 
 def _spoken(store: Store, query: Query, unit: str) -> pl.DataFrame:
@@ -73,7 +66,7 @@ def _spoken(store: Store, query: Query, unit: str) -> pl.DataFrame:
             WHERE CASE WHEN r.sender = 'prospect' THEN r.counted ELSE r.delivered END""",
         clause.parameters,
     )
-    found = _in_micros(found, "at").with_columns(
+    found = select.in_micros(found, "at").with_columns(
         pl.col("position").cast(pl.Int64), pl.col("prospect", "bot").cast(pl.Boolean)
     )
     objects = pl.col("prospect") & pl.col("intent").str.contains(OBJECTION).fill_null(value=False)
@@ -90,7 +83,7 @@ def _objected(store: Store, query: Query, unit: str) -> pl.DataFrame:
             JOIN {rows} c ON c.key = r.key AND c.id = r.conversation_id""",
         clause.parameters,
     )
-    return _in_micros(found, "at")
+    return select.in_micros(found, "at")
 
 
 def follow(units: pl.DataFrame, said: pl.DataFrame, objected: pl.DataFrame) -> Sent:

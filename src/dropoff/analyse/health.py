@@ -136,8 +136,8 @@ def _labels(store: Store, query: Query) -> dict[str, Any]:
     bare = "label_source IS NULL AND intent IS NULL AND intent_confidence IS NULL AND sentiment IS NULL"
     rows = store.select(
         f"""SELECT CASE WHEN {bare} THEN NULL ELSE coalesce(label_source, '{NONE}') END AS source, count(*) AS n
-            FROM {PHYSICAL["messages"]} WHERE sender = 'prospect' AND {select.in_period("timestamp", query.period, clause)}
-            GROUP BY 1 ORDER BY n DESC, source""",
+            FROM {PHYSICAL["messages"]}
+            WHERE sender = 'prospect' AND {select.in_period("timestamp", query.period, clause)} GROUP BY 1 ORDER BY n DESC, source""",
         clause.parameters,
     ).rows
     whole = sum(n for _, n in rows)

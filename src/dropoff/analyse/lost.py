@@ -153,10 +153,7 @@ def chosen(found: Found, behind: Behind) -> pl.DataFrame:
 
 def read(store: Store, query: Query, funnel: Definition | Funnel, step: Step) -> Found:
     """`classify` of the conversations of a query that reached the first stage of a step."""
-    at = _at(store, query, funnel, step)
-    # Rows are told apart by their 64-bit keys where no two have the same: numbers are compared faster than ids.
-    unit = "key" if at["key"].is_unique().all() else "id"
-    at = at.with_columns(pl.col(unit).alias("unit"))
+    at, unit = select.told_apart(_at(store, query, funnel, step))
     spans = at.select("unit", "source_at", "onward_at")
     messages = _meanwhile(_messages(store, query, funnel, step, unit), funnel, spans)
     said = pl.col("prospect") & pl.col("intent").str.contains(OBJECTION)
@@ -198,8 +195,7 @@ def _at(store: Store, query: Query, funnel: Definition | Funnel, step: Step) -> 
     found = store.frame(f"SELECT * FROM {rows}", clause.parameters)
     if isinstance(funnel, Funnel):
         found = found.join(came(store, query, funnel, step), on="id")
-    return found.with_columns(
-        pl.col("source_at", "onward_at", "lost_at").cast(pl.Datetime("us")).cast(pl.Int64),
+    return select.in_micros(found, "source_at", "onward_at", "lost_at").with_columns(
         pl.col("onward_at").is_null().alias("lost"),
         pl.col("closed").cast(pl.Boolean),
         pl.col("message_count").cast(pl.Int64),
@@ -254,7 +250,7 @@ def _happened(store: Store, query: Query, funnel: Definition | Funnel, step: Ste
 
 def _meanwhile(found: pl.DataFrame, funnel: Definition | Funnel, spans: pl.DataFrame) -> pl.DataFrame:
     """What lies in the time at the stage; the store has looked already where it knows that."""
-    found = found.with_columns(pl.col("at").cast(pl.Datetime("us")).cast(pl.Int64))
+    found = select.in_micros(found, "at")
     if isinstance(funnel, Definition):
         return found
     both = found.join(spans, on="unit")

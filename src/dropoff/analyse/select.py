@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import polars as pl
+
 from dropoff.periods import Period, last_days
 from dropoff.query import MULTIPLE, NO_TEST_RULES, NONE, PROPERTY, REST, TIMES, TOP, Query, TestTraffic, Where
 from dropoff.store.base import Store
@@ -137,6 +139,20 @@ def held(store: Store, test: TestTraffic = NO_TEST_RULES) -> tuple[datetime, dat
     found = store.select(f"SELECT {asked} FROM {PHYSICAL['conversations']}").rows[0]
     first, latest = found[:2] if found[1] else found[2:]
     return (first.replace(tzinfo=UTC), latest.replace(tzinfo=UTC)) if latest else None
+
+
+def in_micros(found: pl.DataFrame, *names: str) -> pl.DataFrame:
+    """A frame whose instants in these columns are Int64, microseconds since 1970."""
+    return found.with_columns(pl.col(names).cast(pl.Datetime("us")).cast(pl.Int64))
+
+
+def told_apart(found: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """A frame of conversations with `unit`, by which they are told apart, and the column that it is.
+
+    Their 64-bit keys, where no two have the same: numbers are compared faster than ids.
+    """
+    unit = "key" if found["key"].is_unique().all() else "id"
+    return found.with_columns(pl.col(unit).alias("unit")), unit
 
 
 def default_period(store: Store, timezone: str, now: datetime, test: TestTraffic = NO_TEST_RULES) -> Period:
