@@ -237,5 +237,5 @@ def test_an_auto_reply_is_no_response(asked):
 
 
 def test_an_unknown_funnel_is_named():
-    with pytest.raises(InvalidInput, match="name == 'salse', must be one of sales, mission"):
+    with pytest.raises(InvalidInput, match="name == 'salse', must be one of sales, mission; did you mean sales"):
         funnel.named("salse")

@@ -19,7 +19,7 @@ from dropoff.query import Query
 from dropoff.store import tables
 from dropoff.store.base import Store
 from dropoff.store.keys import key_of
-from dropoff.store.sql import PHYSICAL, STAGES, reached_at
+from dropoff.store.sql import PHYSICAL, STAGES
 
 LIMIT = 50
 EXPORTED_AT_ONCE = 20_000
@@ -209,9 +209,8 @@ def _condition(store: Store, funnel: Definition, stage: str | None, within: str 
 def _reached_within(funnel: Definition, stage: str | None, within: str) -> str:
     if stage is None:
         raise InvalidInput("within", within, "left out where no stage is given")
-    moment = STAGES[stage] if funnel.mode == "recorded" else reached_at(stage)
     limit = parse_duration("within", within) // MICROSECOND
-    return f"date_diff('microsecond', started_at, {moment}) < {limit}"
+    return f"date_diff('microsecond', started_at, {funnel.reached_at(stage)}) < {limit}"
 
 
 def _reached(funnel: Definition, name: str, stage: str) -> str:

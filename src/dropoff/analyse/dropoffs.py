@@ -13,7 +13,7 @@ import polars as pl
 from dropoff.analyse import custom_funnel, metrics, select
 from dropoff.analyse.answers import share
 from dropoff.analyse.funnel import Definition
-from dropoff.analyse.lost import INSTEAD, NO_EVENT, REASONS, Behind, Found, Step, came, chosen, reached_at, read
+from dropoff.analyse.lost import INSTEAD, NO_EVENT, REASONS, Behind, Found, Step, came, chosen, read
 from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Share, family, kitagawa, newcombe, p_value
 from dropoff.errors import InvalidInput
 from dropoff.project.funnels import UNTIMED, Funnel
@@ -141,7 +141,7 @@ def _counts(store: Store, query: Query, funnel: Definition | Funnel, step: Step)
 def _counted_by_store(store: Store, query: Query, before: Query, funnel: Definition, step: Step) -> pl.DataFrame:
     clause = select.Clause(store.dialect)
     both = replace(query, period=replace(query.period, start=before.period.start), by=None)
-    rows, (source, onward) = select.conversations(both, clause), (reached_at(funnel, stage) for stage in step)
+    rows, (source, onward) = select.conversations(both, clause), map(funnel.reached_at, step)
     values = ", ".join(f"{text} AS {name}" for name, text in _values(query, clause).items())
     names = [f"d{i}" for i in range(len(DIMENSIONS))]
     found = store.frame(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -9,11 +10,11 @@ from dropoff.analyse import select
 from dropoff.analyse.answers import Matured, Number, Projected, instant, ratio, share
 from dropoff.analyse.stats import wilson
 from dropoff.analyse.young import Young
-from dropoff.errors import InvalidInput
+from dropoff.errors import InvalidInput, did_you_mean
 from dropoff.metrics import RATES
 from dropoff.query import MULTIPLE, Query
 from dropoff.store.base import Store
-from dropoff.store.sql import STAGES
+from dropoff.store.sql import STAGES, reached_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,10 @@ class Definition:
     stages: tuple[str, ...]
     rates: Mapping[str, tuple[str, str]]
     text: str
+
+    def reached_at(self, stage: str) -> str:
+        """As SQL when a stage was reached: by its own event, in mode `reached` by that of a later one, too."""
+        return STAGES[stage] if self.mode == "recorded" else reached_at(stage)
 
 
 FUNNELS = {
@@ -103,7 +108,8 @@ def named(name: str, own: Mapping[str, T] = MappingProxyType({})) -> Definition 
     """The funnel of that name, `own` ones included; raises `InvalidInput` listing them otherwise."""
     known = {**own, **FUNNELS}
     if name not in known:
-        raise InvalidInput("name", name, f"one of {', '.join([*FUNNELS, *own])}")
+        hint = did_you_mean(name, known, "; ")
+        raise InvalidInput("name", name, f"one of {', '.join([*FUNNELS, *own])}{hint}")
     return known[name]
 
 
@@ -238,7 +244,7 @@ def drop_offs(totals: Mapping[str, int], threshold: float, mode: str = "recorded
     interval: in every mode but `recorded`.
     """
     found = []
-    for (source, current), (target, following) in zip(totals.items(), list(totals.items())[1:], strict=False):
+    for (source, current), (target, following) in pairwise(totals.items()):
         if current == 0 or 1 - following / current <= threshold:
             continue
         interval = wilson(current - following, current) if mode != "recorded" else None

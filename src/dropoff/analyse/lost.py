@@ -18,7 +18,7 @@ from dropoff.periods import to_micros
 from dropoff.project.funnels import UNTIMED, Funnel, unsplit
 from dropoff.query import NONE, Query
 from dropoff.store.base import Store
-from dropoff.store.sql import PHYSICAL, STAGES
+from dropoff.store.sql import PHYSICAL
 
 ENDS = ("opted_out", "disqualified", "escalated", "meeting_canceled", "meeting_no_show", "deal_lost")
 """What ends a conversation's way through the funnel: after it nobody is called silent."""
@@ -169,7 +169,7 @@ def _rows(query: Query, funnel: Definition | Funnel, step: Step, clause: select.
     if isinstance(funnel, Funnel):  # when a conversation took which step the store does not know: `_meanwhile`
         rows = select.conversations(whole, clause, started=funnel.mode in UNTIMED)
         return f"(SELECT {facts} FROM {rows})"
-    rows, (source, onward) = select.conversations(whole, clause), (reached_at(funnel, stage) for stage in step)
+    rows, (source, onward) = select.conversations(whole, clause), map(funnel.reached_at, step)
     return f"(SELECT {facts}, {source} AS source_at, {onward} AS onward_at FROM {rows} WHERE {source} IS NOT NULL)"
 
 
@@ -178,14 +178,6 @@ def _while_there(query: Query, funnel: Definition | Funnel, clause: select.Claus
     if isinstance(funnel, Definition):
         return "r.timestamp >= c.source_at AND (c.onward_at IS NULL OR r.timestamp < c.onward_at)"
     return "true" if funnel.mode in UNTIMED else f"r.timestamp >= {clause.add(select.naive(query.period.start))}"
-
-
-def reached_at(funnel: Definition, stage: str) -> str:
-    """When a conversation reached a stage: by its own event, in mode `reached` by that of a later one, too."""
-    if funnel.mode == "recorded":
-        return STAGES[stage]
-    columns = list(STAGES.values())[list(STAGES).index(stage) :]
-    return f"least({', '.join(columns)})" if len(columns) > 1 else columns[0]
 
 
 def _at(store: Store, query: Query, funnel: Definition | Funnel, step: Step) -> pl.DataFrame:
