@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import polars as pl
 
-from dropoff.analyse import select
-from dropoff.analyse.stats import Clustered, Joint
+from dropoff.analyse import select, stats
+from dropoff.analyse.stats import NOBODY, Clustered, Comparison, Interval, Joint, Moments, Share
 from dropoff.periods import Period
 from dropoff.query import REST, TOP, Query
 from dropoff.store.base import Store
@@ -97,6 +97,27 @@ def are_independent(found: Pair) -> bool:
     return is_plain(found.of_a) and is_plain(found.of_b) and not both
 
 
+def interval_of(a: Clustered, *, share: bool) -> Interval | None:
+    """Of a share or a mean: Wilson's or Student's, where contacts repeat that over contacts."""
+    if not is_plain(a):
+        return stats.clustered_interval(a, share)
+    return stats.wilson(a.total, a.n) if share else stats.mean_interval(_moments(a))
+
+
+def difference_of(found: Pair, *, share: bool) -> Comparison | None:
+    """Two shares or two means, by the tests for independent ones where no contact repeats."""
+    a, b = found.of_a, found.of_b
+    if not are_independent(found):
+        return stats.compare_clustered(a, b, found.joint, share)
+    if share:
+        return stats.compare_shares(Share(int(a.total), int(a.n)), Share(int(b.total), int(b.n)))
+    return stats.welch(_moments(a), _moments(b))
+
+
+def _moments(a: Clustered) -> Moments:
+    return Moments(int(a.n), a.total, a.squares)
+
+
 def read(store: Store, query: Query, reading: Written, *periods: Period) -> dict[str, Cells]:
     """By currency ('' where there is none) the cells of a query's segments.
 
@@ -157,8 +178,10 @@ def read_complements(store: Store, query: Query, reading: Written) -> dict[str, 
     }
 
 
-_SUMS = ("clusters", "n", "x", "xx", "xn", "nn")
-_NOBODY = pl.DataFrame(
+SUMS = ("clusters", "n", "x", "xx", "xn", "nn")
+"""What the parts of `Clustered` are called in a frame."""
+
+_NO_CELLS = pl.DataFrame(
     schema={"currency": pl.String, "cluster": pl.String, "cell": pl.String, "x": pl.Float64, "n": pl.Float64}
 )
 
@@ -228,7 +251,7 @@ def _several(store: Store, asked: _Asked, of: _Asked) -> pl.DataFrame:
         clause.parameters,
     )
     if not found.height:
-        return _NOBODY
+        return _NO_CELLS
     found = found.filter((pl.col("x") != 0) | (pl.col("n") != 0))
     return found if asked is not of else found.filter(pl.len().over("currency", "cluster") > 1)
 
@@ -242,20 +265,20 @@ def _of(found: pl.DataFrame, currency: str) -> pl.DataFrame:
 
 
 def _added(x: str = "x", n: str = "n", prefix: str = "") -> list[pl.Expr]:
-    """Sums over contacts, in the order of `_SUMS`."""
+    """Sums over contacts, in the order of `SUMS`."""
     one, other = pl.col(x), pl.col(n)
     there = ((one != 0) | (other != 0)).sum().cast(pl.Int64)
     found = (there, other.sum(), one.sum(), (one * one).sum(), (one * other).sum(), (other * other).sum())
-    return [column.alias(prefix + name) for name, column in zip(_SUMS, found, strict=True)]
+    return [column.alias(prefix + name) for name, column in zip(SUMS, found, strict=True)]
 
 
 def _clustered(row: Mapping[str, float], prefix: str = "") -> Clustered:
-    clusters, *sums = (row[prefix + name] for name in _SUMS)
+    clusters, *sums = (row[prefix + name] for name in SUMS)
     return Clustered(int(clusters), *sums)
 
 
 def _total(*parts: Clustered) -> Clustered:
-    return Clustered(*map(sum, zip(*parts, strict=True))) if parts else Clustered(0, 0, 0, 0, 0, 0)
+    return Clustered(*map(sum, zip(*parts, strict=True))) if parts else NOBODY
 
 
 def _less(a: Clustered, b: Clustered) -> Clustered:

@@ -14,7 +14,7 @@ from dropoff.analyse.answers import instant
 from dropoff.analyse.contacts import BEFORE, NOW, Cells, Pair, pair, read, read_by
 from dropoff.analyse.readings import Aged, at_one_age, can_be_cut
 from dropoff.analyse.segments import compare, found_of, kind_of, where_of
-from dropoff.analyse.stats import Clustered, Interval, Share, by_t, family, kitagawa
+from dropoff.analyse.stats import NOBODY, Clustered, Interval, Share, by_t, family, kitagawa
 from dropoff.analyse.young import Young, at_minute
 from dropoff.errors import InvalidInput
 from dropoff.metrics import Metric
@@ -140,11 +140,8 @@ def pair_of(store: Store, asked: Question) -> Pair:
 
 
 def _between(cells: Cells, a: str, b: str) -> Pair:
-    of_a, of_b = (cells.sums.get(name, _NOBODY) for name in (a, b))
+    of_a, of_b = (cells.sums.get(name, NOBODY) for name in (a, b))
     return pair(a, b, of_a, of_b, cells.between(a, b))
-
-
-_NOBODY = Clustered(0, 0, 0, 0, 0, 0)
 
 
 def side(metric: Metric, sums: Clustered) -> dict[str, Any]:
@@ -195,7 +192,7 @@ def parts(cells: Cells, contacts: int) -> dict[str, Part]:
     periods.
     """
     names = sorted({name[1:] for name in cells.sums})
-    now, before = ({name: cells.sums.get(period + name, _NOBODY) for name in names} for period in (NOW, BEFORE))
+    now, before = ({name: cells.sums.get(period + name, NOBODY) for name in names} for period in (NOW, BEFORE))
     effects = kitagawa(*({name: Share(one.total, one.n) for name, one in side.items()} for side in (now, before)))  # pyright: ignore[reportArgumentType] - any sums
     if not effects:
         return {}

@@ -19,11 +19,11 @@ import polars as pl
 
 from dropoff.analyse import select, stats
 from dropoff.analyse.answers import instant
-from dropoff.analyse.contacts import is_plain
+from dropoff.analyse.contacts import SUMS, interval_of, is_plain
 from dropoff.analyse.followed import Sent, read
 from dropoff.analyse.maturity import Maturity
 from dropoff.analyse.shrink import Estimate, Shrunk, shrink, shrink_shares
-from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Clustered, Comparison, Interval, Joint, Moments, Share, family
+from dropoff.analyse.stats import ENOUGH, NOBODY, SIGNIFICANT, Clustered, Comparison, Joint, Share, family
 from dropoff.analyse.wordings import messages as messages_of
 from dropoff.analyse.young import Step, Waits, Young, at_minute
 from dropoff.errors import InvalidInput
@@ -291,9 +291,6 @@ def _itemised(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return rows.with_columns(items["place"].gather(item).alias("place")), items
 
 
-_SUMS = ("clusters", "n", "x", "xx", "xn", "nn")
-
-
 def _over_contacts(
     rows: pl.DataFrame, by: str, columns: Mapping[str, Counted]
 ) -> tuple[dict[str, dict[int, Clustered]], dict[int, int]]:
@@ -309,7 +306,7 @@ def _over_contacts(
     whole = pl.concat(parts).group_by(by).agg(pl.all().sum())
     records = {r[by]: r for r in whole.rows(named=True)}
     sums = {
-        name: {key: _scaled(name, *(r[f"{name}_{part}"] for part in _SUMS)) for key, r in records.items()}
+        name: {key: _scaled(name, *(r[f"{name}_{part}"] for part in SUMS)) for key, r in records.items()}
         for name in columns
     }
     return sums, {key: r["contacts"] for key, r in records.items()}
@@ -334,13 +331,13 @@ def _summed(rows: pl.DataFrame, by: str, columns: Mapping[str, tuple[pl.Expr, pl
     made = [
         one.alias(f"{name}_{part}")
         for name, (x, n) in columns.items()
-        for part, one in zip(_SUMS, _moments(x, n), strict=True)
+        for part, one in zip(SUMS, _moments(x, n), strict=True)
     ]
     return rows.group_by(by).agg(pl.len().cast(pl.Int64).alias("contacts"), *made)
 
 
 def _moments(x: pl.Expr, n: pl.Expr) -> tuple[pl.Expr, ...]:
-    """In the order of `_SUMS`."""
+    """In the order of `SUMS`."""
     there = (n != 0).sum().cast(pl.Int64)
     return there, n.sum(), x.sum(), (x * x).cast(pl.Int128).sum(), (x * n).sum(), (n * n).sum()
 
@@ -442,8 +439,7 @@ class _Both(NamedTuple):
     clusters: int
 
 
-_NOBODY = Clustered(0, 0, 0, 0, 0, 0)
-_NONE = _Both(_NOBODY, _NOBODY, _NOBODY, 0, 0, 0, 0, 0)
+_NONE = _Both(NOBODY, NOBODY, NOBODY, 0, 0, 0, 0, 0)
 
 
 def _shared(repeated: pl.DataFrame, name: str) -> dict[int, _Both]:
@@ -590,20 +586,10 @@ def _number(measure: Measure, sums: Sums, wait: Maturity) -> dict[str, Any]:
         "interval": stats.wilson(sums.x, sums.n) if measure.unit == "share" else None,
         "matured": {
             "value": old.ratio if old.n else None, "n": int(old.n), "clusters": old.clusters,
-            "interval": _interval(measure, old), "maturity_days": wait.days, "source": wait.source,
+            "interval": interval_of(old, share=measure.unit == "share") if old.n else None, "maturity_days": wait.days, "source": wait.source,
         },
         "projected": None,
     }  # fmt: skip
-
-
-def _interval(measure: Measure, sums: Clustered) -> Interval | None:
-    if not sums.n:
-        return None
-    if measure.unit == "share":
-        return stats.wilson(sums.total, sums.n) if is_plain(sums) else stats.clustered_interval(sums, share=True)
-    if is_plain(sums):
-        return stats.mean_interval(Moments(int(sums.n), sums.total, sums.squares))
-    return stats.clustered_interval(sums, share=False)
 
 
 # the conversations behind a message

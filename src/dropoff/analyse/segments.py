@@ -1,24 +1,25 @@
 """Segments compared: the value of a metric in each, which of them truly differ, and which is best.
 
-The store adds up by segment and contact (`contacts`), `stats` has the tests, and what is done with them stands here:
+The store adds up by segment and contact (`contacts`, which also has the tests), and what is done with them stands here:
 all pairs are one family (Benjamini-Hochberg), below 30 contacts nothing is claimed, and of conversations that are too
 young to be judged only the older ones count.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from dropoff.analyse import metrics, mix, select, stats
+from dropoff.analyse import metrics, mix, select
 from dropoff.analyse.answers import instant
 from dropoff.analyse.contacts import (
     Cells,
     Complement,
     Pair,
-    are_independent,
+    difference_of,
     head,
-    is_plain,
+    interval_of,
     pair,
     read,
     read_complements,
@@ -26,7 +27,7 @@ from dropoff.analyse.contacts import (
 from dropoff.analyse.maturity import Maturity
 from dropoff.analyse.medians import Medians, read_medians
 from dropoff.analyse.readings import Written, ages, always, as_it_stands, cutoff_of, since, wait_for, when_old
-from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Clustered, Comparison, Interval, Moments, Share, q_values
+from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Clustered, Comparison, Interval, q_values
 from dropoff.analyse.young import Waits, Young
 from dropoff.errors import InvalidInput
 from dropoff.metrics import Metric
@@ -50,31 +51,6 @@ def kind_of(metric: Metric) -> str:
     if metric.denominator is None:
         return "total"
     return "share" if metric.unit == "share" else "mean"
-
-
-def _share_interval(a: Clustered) -> Interval | None:
-    return stats.wilson(a.total, a.n) if is_plain(a) else stats.clustered_interval(a, share=True)
-
-
-def _compare_shares(found: Pair) -> Comparison | None:
-    a, b = found.of_a, found.of_b
-    if are_independent(found):
-        return stats.compare_shares(Share(int(a.total), int(a.n)), Share(int(b.total), int(b.n)))
-    return stats.compare_clustered(a, b, found.joint, share=True)
-
-
-def _moments(a: Clustered) -> Moments:
-    return Moments(int(a.n), a.total, a.squares)
-
-
-def _mean_interval(a: Clustered) -> Interval | None:
-    return stats.mean_interval(_moments(a)) if is_plain(a) else stats.clustered_interval(a, share=False)
-
-
-def _compare_means(found: Pair) -> Comparison | None:
-    if are_independent(found):
-        return stats.welch(_moments(found.of_a), _moments(found.of_b))
-    return stats.compare_clustered(found.of_a, found.of_b, found.joint, share=False)
 
 
 # what is asked for
@@ -185,15 +161,12 @@ def _results(store: Store, query: Query, metric: Metric, basis: Basis) -> dict[s
     return {money: _of_cells(kind, cells) for money, cells in read(store, query, reading).items()}
 
 
-_INTERVALS = {"share": _share_interval, "mean": _mean_interval}
-_COMPARES = {"share": _compare_shares, "mean": _compare_means}
-
-
 def _found(kind: str, sums: Clustered) -> Found:
     if not sums.n:
         return Found(sums, None, None)
     # A share that exceeds 1 is a ratio: its numerator is no part of its denominator.
-    return Found(sums, sums.ratio, _INTERVALS[kind](sums) if kind != "share" or sums.total <= sums.n else None)
+    is_share = kind == "share"
+    return Found(sums, sums.ratio, None if is_share and sums.total > sums.n else interval_of(sums, share=is_share))
 
 
 def found_of(metric: Metric, sums: Clustered) -> Found:
@@ -203,13 +176,13 @@ def found_of(metric: Metric, sums: Clustered) -> Found:
 
 def compare(metric: Metric, found: Pair) -> Comparison | None:
     """Two groups by a metric that is a share or mean."""
-    return _COMPARES[kind_of(metric)](found)
+    return difference_of(found, share=kind_of(metric) == "share")
 
 
 def _of_cells(kind: str, cells: Cells) -> Result:
     found = {name: _found(kind, sums) for name, sums in cells.sums.items()}
     names = [name for name, one in found.items() if one.is_enough and name != REST]
-    return Result(found, list(cells.pairs(names)), _COMPARES[kind])
+    return Result(found, list(cells.pairs(names)), partial(difference_of, share=kind == "share"))
 
 
 def _of_complements(kind: str, values: Mapping[str, Complement]) -> Result:
@@ -219,7 +192,7 @@ def _of_complements(kind: str, values: Mapping[str, Complement]) -> Result:
         for name, one in values.items()
         if found[name].is_enough and _found(kind, one.has_not).is_enough and name != REST
     ]
-    return Result(found, pairs, _COMPARES[kind])
+    return Result(found, pairs, partial(difference_of, share=kind == "share"))
 
 
 def _of_medians(medians: Medians, *, is_multiple: bool) -> Result:

@@ -340,6 +340,9 @@ class Clustered(NamedTuple):
         return self.n / max(1.0, self.residuals * self.clusters / (self.clusters - 1) / binomial)
 
 
+NOBODY = Clustered(0, 0, 0, 0, 0, 0)
+
+
 class Joint(NamedTuple):
     """The contacts in either of two groups, and over those in both: Σ x_a x_b, Σ x_a n_b, Σ n_a x_b, Σ n_a n_b."""
 
