@@ -21,8 +21,8 @@ def findings(path: str, support: float) -> dict[str, int]:
     """The whole of Dropoff's analysis, from paths as texts to confirmed findings."""
     import polars as pl
 
-    from dropoff.analyse import patterns
-    from dropoff.analyse.paths import of, parse
+    from dropoff.analyse.patterns import patterns
+    from dropoff.analyse.patterns.paths import of, parse
 
     paths = of(pl.read_parquet(path), parse({}))
     found = patterns.findings(paths, support)
@@ -34,9 +34,9 @@ def mining(path: str, support: float) -> dict[str, int]:
     """Frequent subsequences with gaps, nothing else: what prefixspan gives."""
     import polars as pl
 
-    from dropoff.analyse import mining as own
-    from dropoff.analyse import patterns
-    from dropoff.analyse.paths import of, parse
+    from dropoff.analyse.patterns import mining as own
+    from dropoff.analyse.patterns import patterns
+    from dropoff.analyse.patterns.paths import of, parse
 
     paths = of(pl.read_parquet(path), parse({}))
     found = own.subsequences(patterns.sequences(paths), own.at_least(support * paths.units.height), LONGEST)
@@ -58,8 +58,8 @@ def transitions(path: str, _: float) -> dict[str, int]:
     """How often one step follows another."""
     import polars as pl
 
-    from dropoff.analyse.flows import flows
-    from dropoff.analyse.paths import of, parse
+    from dropoff.analyse.patterns.flows import flows
+    from dropoff.analyse.patterns.paths import of, parse
 
     found = flows(of(pl.read_parquet(path), parse({})), ("successful", "failed"), None)["transitions"]
     return {"transitions": sum(sum(one["counts"]) for one in found)}
@@ -88,7 +88,7 @@ def main() -> None:
     """Once, from the file to the answer; what was imported before is not counted."""
     name, path, support = sys.argv[1:]
     for module in {"prefixspan": ("prefixspan",), "retentioneering": ("retentioneering.eventstream",)}.get(
-        name, ("scipy.special", "polars", "dropoff.analyse.patterns")
+        name, ("scipy.special", "polars", "dropoff.analyse.patterns.patterns")
     ):
         import_module(module)
     begin, busy = time.perf_counter(), time.process_time()

@@ -1,7 +1,7 @@
 """SEMANTICS §4 on custom funnels once more, in plain Python, one unit at a time and by trying everything.
 
 It takes events as dictionaries (`unit`, `at` in microseconds, `steps` and `exclusions` as sets of numbers, `held`,
-`value`, `started`) and gives what `dropoff.analyse.attempts.attempts` must give. Only for small histories.
+`value`, `started`) and gives what `dropoff.analyse.funnels.attempts.attempts` must give. Only for small histories.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from rich.console import Console
 
 from dropoff import terminal
-from dropoff.analyse import plans
+from dropoff.analyse.experiments import plans
 from dropoff.dashboard import advice, findings, formats, optimization
 from dropoff.dashboard.shapes import OptimizationAnswer
 from dropoff.demo import generate

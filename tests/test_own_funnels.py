@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from dropoff.analyse.funnel import FUNNELS
+from dropoff.analyse.funnels.funnel import FUNNELS
 from dropoff.cli import app
 from dropoff.dashboard import formats
 from dropoff.errors import InvalidInput

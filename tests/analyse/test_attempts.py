@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from brute_funnel import interpret
-from dropoff.analyse.attempts import attempts, earlier
-from dropoff.analyse.tallies import Times, count, times, trend
+from dropoff.analyse.funnels.attempts import attempts, earlier
+from dropoff.analyse.funnels.tallies import Times, count, times, trend
 from dropoff.errors import InvalidInput
 from dropoff.project.funnels import UNTIMED, Funnel, parse
 
@@ -147,7 +147,7 @@ def test_units_are_done_in_parts_as_they_are_at_once(case, cuts):
     events = events + [{**event, "unit": f"{event['unit']}{i}"} for event in events for i in range(3)]
     at_once = asked(funnel, *events, cuts=cuts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dropoff.analyse.attempts.CHUNK", 5)
+        patch.setattr("dropoff.analyse.funnels.attempts.CHUNK", 5)
         assert rows(asked(funnel, *events, cuts=cuts), funnel) == rows(at_once, funnel)
 
 
@@ -167,7 +167,9 @@ def test_units_with_one_hash_are_told_apart(case):
     funnel, events = case
     apart = asked(funnel, *events)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dropoff.analyse.attempts._key", lambda unit: pl.Series("key", [7] * len(unit), pl.UInt64))
+        patch.setattr(
+            "dropoff.analyse.funnels.attempts._key", lambda unit: pl.Series("key", [7] * len(unit), pl.UInt64)
+        )
         assert rows(asked(funnel, *events), funnel) == rows(apart, funnel)
 
 

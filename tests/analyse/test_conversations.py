@@ -1,6 +1,6 @@
 import pytest
 
-from dropoff.analyse import conversations
+from dropoff.analyse.conversations import conversations
 from dropoff.errors import InvalidInput, NotFound
 from worlds import attended, booked, event, minute, opportunity, qualified, received, sent, started, won
 

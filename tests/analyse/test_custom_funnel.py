@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from dropoff.analyse.analytics import Analytics
-from dropoff.analyse.attempts import attempts
-from dropoff.analyse.tallies import count, times, trend
+from dropoff.analyse.funnels.attempts import attempts
+from dropoff.analyse.funnels.tallies import count, times, trend
 from dropoff.errors import InvalidInput
 from dropoff.project.funnels import MODES, UNTIMED, Funnel, parse
 from worlds import attended, booked, event, given, minute, objected, qualified, received, retracted, started

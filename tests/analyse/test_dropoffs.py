@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import naive
-from dropoff.analyse import dropoffs, lost
 from dropoff.analyse.analytics import Analytics
-from dropoff.analyse.funnel import FUNNELS
-from dropoff.analyse.lost import ENDS, HAPPENINGS, INSTEAD, NO_EVENT, NOTHING, REASONS, Step
+from dropoff.analyse.funnels import dropoffs, lost
+from dropoff.analyse.funnels.funnel import FUNNELS
+from dropoff.analyse.funnels.lost import ENDS, HAPPENINGS, INSTEAD, NO_EVENT, NOTHING, REASONS, Step
 from dropoff.analyse.stats import ENOUGH
 from dropoff.demo import DEFAULT_END as END
 from dropoff.demo import generate

@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from test_metrics_recount import world
 
-from dropoff.analyse import executive, explain, progress, select
+from dropoff.analyse import executive, progress, select
 from dropoff.analyse.analytics import Analytics
-from dropoff.analyse.pairs import read_pairs
-from dropoff.analyse.readings import can_be_cut
+from dropoff.analyse.segments import explain
+from dropoff.analyse.segments.pairs import read_pairs
+from dropoff.analyse.segments.readings import can_be_cut
 from dropoff.analyse.young import Young
 from dropoff.demo import generate
 from dropoff.metrics import METRICS

@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from dropoff.analyse import funnel
+from dropoff.analyse.funnels import funnel
 from dropoff.errors import InvalidInput
 from worlds import (
     attended,

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from dropoff.analyse.attempts import attempts
-from dropoff.analyse.tallies import count, times, trend
+from dropoff.analyse.funnels.attempts import attempts
+from dropoff.analyse.funnels.tallies import count, times, trend
 from dropoff.periods import to_micros
 from dropoff.project.funnels import Funnel, parse
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropoff.analyse import messages
 from dropoff.analyse.analytics import Analytics
-from dropoff.analyse.followed import TOGETHER, Sent, follow
 from dropoff.analyse.maturity import DAY, NEVER, Maturity
-from dropoff.analyse.messages import MEASURES, judge, named, table
+from dropoff.analyse.messages import messages
+from dropoff.analyse.messages.followed import TOGETHER, Sent, follow
+from dropoff.analyse.messages.messages import MEASURES, judge, named, table
+from dropoff.analyse.messages.wordings import SLOT, VALUES
+from dropoff.analyse.messages.wordings import messages as messages_of
 from dropoff.analyse.shrink import FROM, shrink, shrink_shares
-from dropoff.analyse.wordings import SLOT, VALUES
-from dropoff.analyse.wordings import messages as messages_of
 from dropoff.demo import DEFAULT_END, generate
 from dropoff.demo.planted import DROP_OFF, VARIANTS
 from dropoff.errors import InvalidInput

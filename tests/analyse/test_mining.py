@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropoff.analyse import mining
-from dropoff.analyse.flows import END, START, flows
-from dropoff.analyse.paths import FAILED, WON, of, parse
+from dropoff.analyse.patterns import mining
+from dropoff.analyse.patterns.flows import END, START, flows
+from dropoff.analyse.patterns.paths import FAILED, WON, of, parse
 from pathways import units
 
 SHARED = Path(os.environ.get("DROPOFF_SHARED", Path(__file__).parents[3] / "shared"))

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dropoff.analyse import mix
+from dropoff.analyse.segments import mix
 from dropoff.analyse.stats import Share, kitagawa
 from worlds import received, started
 

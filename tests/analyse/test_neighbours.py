@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from dropoff.analyse import neighbours
+from dropoff.analyse.conversations import neighbours
 from worlds import attended, booked, event, lost, qualified, received, sent, started, won
 
 

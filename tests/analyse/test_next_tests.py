@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropoff.analyse import decisions, next_tests, plans
+from dropoff.analyse import next_tests
 from dropoff.analyse.answers import share
+from dropoff.analyse.experiments import decisions, plans
 from dropoff.analyse.next_tests import LONGEST, MONTH, Candidate, ranked, sized
 from dropoff.dashboard import advice
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropoff.analyse.paths import FAILED, FAILED_LATE, MORE_STEPS, STEPS, WON, of, parse, read, side, tokens
+from dropoff.analyse.patterns.paths import FAILED, FAILED_LATE, MORE_STEPS, STEPS, WON, of, parse, read, side, tokens
 from dropoff.errors import InvalidInput
 from pathways import units
 from worlds import booked, disqualified, ended, event, fallback, lost, opted_out, received, sent, started, won

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats import proportion
 
-from dropoff.analyse.power import Design, days_left, detectable, power_at, sample_size
+from dropoff.analyse.experiments.power import Design, days_left, detectable, power_at, sample_size
 from dropoff.errors import InvalidInput
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropoff.analyse.sampling import FEATURES, LINES, diverse, turning
+from dropoff.analyse.conversations.sampling import FEATURES, LINES, diverse, turning
 from dropoff.errors import InvalidInput
 from worlds import booked, event, received, sent, started
 

@@ -8,7 +8,7 @@ from hypothesis import given as over
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from dropoff.analyse import wanted
+from dropoff.analyse.conversations import wanted
 from dropoff.errors import InvalidInput
 from worlds import booked, event, given, objected, received, sent, started
 

@@ -17,8 +17,8 @@ from test_metrics_recount import odd_events, world
 import recount
 from dropoff.analyse import contacts, stats
 from dropoff.analyse.analytics import Analytics
-from dropoff.analyse.readings import as_it_stands
-from dropoff.analyse.segments import compare
+from dropoff.analyse.segments.readings import as_it_stands
+from dropoff.analyse.segments.segments import compare
 from dropoff.demo import DEFAULT_END as END
 from dropoff.demo import generate
 from dropoff.demo.planted import DROP_OFF, SEGMENTS, SPAN, TIMEZONE, deployed_at

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropoff.analyse.sequential import boundary, confidence_sequence, multinomial_evidence, rho, sample_ratio
+from dropoff.analyse.experiments.sequential import (
+    boundary,
+    confidence_sequence,
+    multinomial_evidence,
+    rho,
+    sample_ratio,
+)
 from dropoff.errors import InvalidInput
 
 

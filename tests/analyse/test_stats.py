@@ -166,5 +166,5 @@ def test_only_the_mix_changes():
 
 
 def test_the_command_line_starts_without_what_only_tests_of_hypotheses_need():
-    heavy = "import sys, dropoff.analyse.power; print({'numpy', 'scipy'} & set(sys.modules))"
+    heavy = "import sys, dropoff.analyse.experiments.power; print({'numpy', 'scipy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dropoff.analyse import power, sequential, stats
+from dropoff.analyse import stats
+from dropoff.analyse.experiments import power, sequential
 from dropoff.analyse.stats import Moments, Share
 
 SHARED = Path(os.environ.get("DROPOFF_SHARED", Path(__file__).parents[3] / "shared"))

@@ -9,8 +9,8 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from dropoff.analyse.power import Design, sample_size
-from dropoff.analyse.sequential import confidence_sequence, sample_ratio
+from dropoff.analyse.experiments.power import Design, sample_size
+from dropoff.analyse.experiments.sequential import confidence_sequence, sample_ratio
 from dropoff.analyse.stats import (
     Clustered,
     Comparison,

@@ -11,8 +11,8 @@ import pytest
 import tea_tasting
 from tea_tasting.aggr import Aggregates
 
-from dropoff.analyse.power import Design, detectable, power_at, sample_size
-from dropoff.analyse.sequential import sample_ratio
+from dropoff.analyse.experiments.power import Design, detectable, power_at, sample_size
+from dropoff.analyse.experiments.sequential import sample_ratio
 from dropoff.analyse.stats import Covaried, Moments, Share, compare_shares, cuped, welch
 
 

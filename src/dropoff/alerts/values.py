@@ -15,7 +15,8 @@ from dropoff.alerts.judge import WEEKS, Judged, Sums, judge
 from dropoff.alerts.kept import Kept
 from dropoff.alerts.past import SLOT, SLOT_OF, Cohorts, Past, Slots, Window, floor, running, sums_of, weeks_before
 from dropoff.alerts.rules import FUNNEL, Rule, funnel_of
-from dropoff.analyse import custom_funnel, select
+from dropoff.analyse import select
+from dropoff.analyse.funnels import custom_funnel
 from dropoff.analyse.metrics import measure, wait_of
 from dropoff.analyse.young import Young, at_minute
 from dropoff.metrics import Metric, Unit

@@ -12,31 +12,25 @@ import msgspec
 
 from dropoff.analyse import (
     cohorts,
-    conversations,
-    custom_funnel,
-    dropoffs,
     executive,
-    experiments,
-    explain,
-    funnel,
     health,
-    messages,
     metrics,
     operations,
     optimization,
     own,
-    patterns,
-    plans,
     remembered,
-    sampling,
-    search,
-    segments,
     select,
     troubles,
-)
-from dropoff.analyse.conversations import Listed
-from dropoff.analyse.funnel import Definition
+)  # fmt: skip
+from dropoff.analyse.conversations import conversations, sampling, search
+from dropoff.analyse.conversations.conversations import Listed
+from dropoff.analyse.experiments import experiments, plans
+from dropoff.analyse.funnels import custom_funnel, dropoffs, funnel
+from dropoff.analyse.funnels.funnel import Definition
+from dropoff.analyse.messages import messages
+from dropoff.analyse.patterns import patterns
 from dropoff.analyse.remembered import Remembered
+from dropoff.analyse.segments import explain, segments
 from dropoff.analyse.young import Young
 from dropoff.errors import InvalidInput, did_you_mean
 from dropoff.metrics import METRICS, Metric, named

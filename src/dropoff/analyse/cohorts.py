@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from dropoff.analyse import metrics, select
 from dropoff.analyse.answers import Number, instant, share
-from dropoff.analyse.funnel import count_test
+from dropoff.analyse.funnels.funnel import count_test
 from dropoff.errors import InvalidInput
 from dropoff.periods import MICROSECOND, Period, midnight
 from dropoff.query import Query

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from dropoff.analyse import explain, metrics, progress, select
+from dropoff.analyse import metrics, progress, select
 from dropoff.analyse.answers import instant
 from dropoff.analyse.metrics import Cell, Sums
+from dropoff.analyse.segments import explain
 from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Z95, q_values
 from dropoff.analyse.young import Waits, Young
 from dropoff.metrics import Metric

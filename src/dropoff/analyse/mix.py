@@ -13,7 +13,7 @@ import polars as pl
 
 from dropoff.analyse import select
 from dropoff.analyse.contacts import CONTACT, Written
-from dropoff.analyse.readings import inside
+from dropoff.analyse.segments.readings import inside
 from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Share, kitagawa
 from dropoff.analyse.stratified import mantel_haenszel
 from dropoff.query import REST, TOP, Query

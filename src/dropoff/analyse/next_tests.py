@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dropoff.analyse import plans
+from dropoff.analyse.experiments import plans
 from dropoff.analyse.shrink import shrink_shares
 from dropoff.analyse.stats import ENOUGH, SIGNIFICANT
 

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from dropoff.analyse import funnel, health, metrics, select, troubles, unusual
+from dropoff.analyse import health, metrics, select, troubles, unusual
 from dropoff.analyse.answers import instant, share
+from dropoff.analyse.funnels import funnel
 from dropoff.analyse.metrics import Cell, Sums
 from dropoff.analyse.stats import Share
 from dropoff.analyse.young import Waits, Young, at_minute

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from dropoff.analyse import explain, metrics, select, volumes
+from dropoff.analyse import metrics, select, volumes
 from dropoff.analyse.answers import instant
 from dropoff.analyse.contacts import Pair
 from dropoff.analyse.metrics import Cell
-from dropoff.analyse.pairs import Counted, read_pairs
-from dropoff.analyse.readings import Aged, can_be_cut, share_within, within
-from dropoff.analyse.segments import compare, kind_of
+from dropoff.analyse.segments import explain
+from dropoff.analyse.segments.pairs import Counted, read_pairs
+from dropoff.analyse.segments.readings import Aged, can_be_cut, share_within, within
+from dropoff.analyse.segments.segments import compare, kind_of
 from dropoff.analyse.stats import Comparison, family
 from dropoff.analyse.young import Waits, at_minute
 from dropoff.metrics import Metric

@@ -146,7 +146,7 @@ def plan_experiment(
     json: Json = False,
 ) -> None:
     """How many units an experiment needs, and how long that takes. Needs no data."""
-    from dropoff.analyse import plans
+    from dropoff.analyse.experiments import plans
 
     params = given_of(
         base=base, effect=effect, power=power, daily=daily, arms=arms, planned=planned, horizon=horizon

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
 from dropoff.analyse.analytics import Analytics
-from dropoff.analyse.conversations import COLUMNS
+from dropoff.analyse.conversations.conversations import COLUMNS
 from dropoff.dashboard import parameters as of
 from dropoff.dashboard import shapes, spreadsheet
 from dropoff.dashboard.openapi import describe_what_is_no_model

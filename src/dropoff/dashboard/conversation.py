@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dropoff.analyse import wanted
+from dropoff.analyse.conversations import wanted
 from dropoff.dashboard import findings, formats, words
 from dropoff.dashboard.addresses import ONE, conversation_url
 from dropoff.dashboard.charts import inert, line_series, over_time

@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import structlog
 
-from dropoff.analyse.conversations import COLUMNS
+from dropoff.analyse.conversations.conversations import COLUMNS
 from dropoff.control.access import run_of
 from dropoff.control.base import Control
 from dropoff.dashboard import spreadsheet

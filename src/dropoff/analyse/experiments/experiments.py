@@ -21,11 +21,12 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from dropoff.analyse import decisions, exposures, power, select, sequential, stats, trust
+from dropoff.analyse import select, stats
 from dropoff.analyse.answers import Number, instant, ratio, share
-from dropoff.analyse.exposures import WATCHED, experiment_of
+from dropoff.analyse.experiments import decisions, exposures, power, sequential, trust
+from dropoff.analyse.experiments.exposures import WATCHED, experiment_of
+from dropoff.analyse.experiments.plans import HORIZONS, horizon_of
 from dropoff.analyse.maturity import DAY, NEVER, Floats, Ints
-from dropoff.analyse.plans import HORIZONS, horizon_of
 from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Comparison, Covaried, Moments, Share
 from dropoff.analyse.young import Step, Waits, Young
 from dropoff.errors import InvalidInput, NotFound

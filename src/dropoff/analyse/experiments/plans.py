@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any
 
-from dropoff.analyse import power
+from dropoff.analyse.experiments import power
 from dropoff.errors import InvalidInput
 from dropoff.project.experiments import PLANNED
 from dropoff.query import Params, number, one

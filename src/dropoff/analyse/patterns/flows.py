@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from dropoff.analyse.paths import FAILED, FAILED_LATE, WON, Paths
+from dropoff.analyse.patterns.paths import FAILED, FAILED_LATE, WON, Paths
 from dropoff.errors import InvalidInput
 
 START, END, OTHER = "(start)", "(end)", "(other)"

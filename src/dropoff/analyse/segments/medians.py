@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dropoff.analyse import select, stats
 from dropoff.analyse.contacts import Cells, Pair, are_independent, head, is_plain, read
 from dropoff.analyse.metrics import source_rows
-from dropoff.analyse.readings import FACTS, When, as_it_stands
+from dropoff.analyse.segments.readings import FACTS, When, as_it_stands
 from dropoff.analyse.stats import Clustered, Comparison, Interval
 from dropoff.metrics import Metric
 from dropoff.query import Query

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from dropoff.analyse import custom_funnel, select
-from dropoff.analyse.attempts import attempts
-from dropoff.analyse.funnel import Definition
+from dropoff.analyse import select
+from dropoff.analyse.funnels import custom_funnel
+from dropoff.analyse.funnels.attempts import attempts
+from dropoff.analyse.funnels.funnel import Definition
 from dropoff.events import OBJECTION
 from dropoff.periods import to_micros
 from dropoff.project.funnels import UNTIMED, Funnel, unsplit

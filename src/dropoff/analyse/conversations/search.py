@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from dropoff.analyse import select, wanted
+from dropoff.analyse import select
+from dropoff.analyse.conversations import wanted
 from dropoff.errors import InvalidInput
 from dropoff.query import NONE, Params, Query, one
 from dropoff.store.base import Store

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from dropoff.analyse import neighbours, search, select
+from dropoff.analyse import select
 from dropoff.analyse.answers import instant
-from dropoff.analyse.funnel import Definition
-from dropoff.analyse.search import Search
+from dropoff.analyse.conversations import neighbours, search
+from dropoff.analyse.conversations.search import Search
+from dropoff.analyse.funnels.funnel import Definition
 from dropoff.errors import InvalidInput, NotFound
 from dropoff.periods import MICROSECOND, parse_duration
 from dropoff.query import Query

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from dropoff.analyse import custom_funnel, metrics, select
+from dropoff.analyse import metrics, select
 from dropoff.analyse.answers import share
-from dropoff.analyse.funnel import Definition
-from dropoff.analyse.lost import INSTEAD, NO_EVENT, REASONS, Behind, Found, Step, came, chosen, read
+from dropoff.analyse.funnels import custom_funnel
+from dropoff.analyse.funnels.funnel import Definition
+from dropoff.analyse.funnels.lost import INSTEAD, NO_EVENT, REASONS, Behind, Found, Step, came, chosen, read
 from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Share, family, kitagawa, newcombe, p_value
 from dropoff.errors import InvalidInput
 from dropoff.project.funnels import UNTIMED, Funnel

@@ -20,11 +20,11 @@ import polars as pl
 from dropoff.analyse import select, stats
 from dropoff.analyse.answers import instant
 from dropoff.analyse.contacts import SUMS, interval_of, is_plain
-from dropoff.analyse.followed import Sent, read
 from dropoff.analyse.maturity import Maturity
+from dropoff.analyse.messages.followed import Sent, read
+from dropoff.analyse.messages.wordings import messages as messages_of
 from dropoff.analyse.shrink import Estimate, Shrunk, shrink, shrink_shares
 from dropoff.analyse.stats import ENOUGH, NOBODY, SIGNIFICANT, Clustered, Comparison, Joint, Share, family
-from dropoff.analyse.wordings import messages as messages_of
 from dropoff.analyse.young import Step, Waits, Young, at_minute
 from dropoff.errors import InvalidInput
 from dropoff.periods import to_micros

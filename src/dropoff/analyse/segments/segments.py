@@ -11,7 +11,7 @@ from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from dropoff.analyse import metrics, mix, select
+from dropoff.analyse import metrics, select
 from dropoff.analyse.answers import instant
 from dropoff.analyse.contacts import (
     Cells,
@@ -25,8 +25,9 @@ from dropoff.analyse.contacts import (
     read_complements,
 )  # fmt: skip
 from dropoff.analyse.maturity import Maturity
-from dropoff.analyse.medians import Medians, read_medians
-from dropoff.analyse.readings import Written, ages, always, as_it_stands, cutoff_of, since, wait_for, when_old
+from dropoff.analyse.segments import mix
+from dropoff.analyse.segments.medians import Medians, read_medians
+from dropoff.analyse.segments.readings import Written, ages, always, as_it_stands, cutoff_of, since, wait_for, when_old
 from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Clustered, Comparison, Interval, q_values
 from dropoff.analyse.young import Waits, Young
 from dropoff.errors import InvalidInput

@@ -11,15 +11,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from dropoff.analyse import mining, objections, select
+from dropoff.analyse import select
 from dropoff.analyse.answers import instant, share
-from dropoff.analyse.flows import flows
-from dropoff.analyse.forks import Fork, Kind, forks, taken
 from dropoff.analyse.metrics import period_before
-from dropoff.analyse.mining import Pattern, Sequences
-from dropoff.analyse.paths import FAILED, FAILED_LATE, WON, Asked, Paths, of, parse, read, side, tokens, units_of
+from dropoff.analyse.patterns import mining, objections
+from dropoff.analyse.patterns.flows import flows
+from dropoff.analyse.patterns.forks import Fork, Kind, forks, taken
+from dropoff.analyse.patterns.mining import Pattern, Sequences
+from dropoff.analyse.patterns.paths import (
+    FAILED,
+    FAILED_LATE,
+    WON,
+    Asked,
+    Paths,
+    of,
+    parse,
+    read,
+    side,
+    tokens,
+    units_of,
+)
+from dropoff.analyse.patterns.stratified import mantel_haenszel, strata_of
 from dropoff.analyse.stats import SIGNIFICANT, q_values
-from dropoff.analyse.stratified import mantel_haenszel, strata_of
 from dropoff.errors import InvalidInput
 from dropoff.query import Params, Query, one
 from dropoff.store.base import Store

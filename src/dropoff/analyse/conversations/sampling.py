@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from heapq import nsmallest
 from typing import Any
 
-from dropoff.analyse import conversations, select
+from dropoff.analyse import select
 from dropoff.analyse.answers import instant
+from dropoff.analyse.conversations import conversations
 from dropoff.errors import InvalidInput
 from dropoff.query import Params, Query, number, one
 from dropoff.store.base import Store

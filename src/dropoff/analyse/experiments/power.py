@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import ceil, inf, sqrt
 from typing import NamedTuple
 
-from dropoff.analyse.sequential import boundary, rho
+from dropoff.analyse.experiments.sequential import boundary, rho
 from dropoff.analyse.stats import SIGNIFICANT
 from dropoff.errors import InvalidInput
 from dropoff.project.experiments import PLANNED

@@ -6,9 +6,9 @@ from typing import Any
 import polars as pl
 
 from dropoff.analyse.answers import divide
-from dropoff.analyse.exposures import DIMENSIONS
-from dropoff.analyse.sequential import FAIR
-from dropoff.analyse.sequential import sample_ratio as ratio_of
+from dropoff.analyse.experiments.exposures import DIMENSIONS
+from dropoff.analyse.experiments.sequential import FAIR
+from dropoff.analyse.experiments.sequential import sample_ratio as ratio_of
 from dropoff.analyse.stats import ENOUGH
 from dropoff.project.experiments import Experiment
 from dropoff.query import NONE

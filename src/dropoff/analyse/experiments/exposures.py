@@ -15,7 +15,7 @@ import polars as pl
 
 from dropoff.aliases import canonical, components
 from dropoff.analyse import select
-from dropoff.analyse.custom_funnel import has_shared_keys
+from dropoff.analyse.funnels.custom_funnel import has_shared_keys
 from dropoff.project.experiments import GOALS, Experiment
 from dropoff.query import NONE, Query
 from dropoff.store.base import Store

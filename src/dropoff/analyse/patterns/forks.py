@@ -5,9 +5,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from dropoff.analyse import mining
-from dropoff.analyse.mining import Pattern, Sequences
-from dropoff.analyse.stratified import strata_of
+from dropoff.analyse.patterns import mining
+from dropoff.analyse.patterns.mining import Pattern, Sequences
+from dropoff.analyse.patterns.stratified import strata_of
 
 DEEPEST = 15
 """Beginnings have at most so many steps."""

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from dropoff.analyse import metrics, select
 from dropoff.analyse.answers import instant
 from dropoff.analyse.contacts import BEFORE, NOW, Cells, Pair, pair, read, read_by
-from dropoff.analyse.readings import Aged, at_one_age, can_be_cut
-from dropoff.analyse.segments import compare, found_of, kind_of, where_of
+from dropoff.analyse.segments.readings import Aged, at_one_age, can_be_cut
+from dropoff.analyse.segments.segments import compare, found_of, kind_of, where_of
 from dropoff.analyse.stats import NOBODY, Clustered, Interval, Share, by_t, family, kitagawa
 from dropoff.analyse.young import Young, at_minute
 from dropoff.errors import InvalidInput

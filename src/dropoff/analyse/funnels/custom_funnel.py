@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from dropoff.analyse import funnel as builtin
 from dropoff.analyse import metrics, select
 from dropoff.analyse.aggregates import holds
 from dropoff.analyse.answers import Matured, Number, instant, ratio, share
-from dropoff.analyse.attempts import attempts, earlier
+from dropoff.analyse.funnels import funnel as builtin
+from dropoff.analyse.funnels.attempts import attempts, earlier
+from dropoff.analyse.funnels.tallies import Times, count, times, trend
 from dropoff.analyse.maturity import DAY
-from dropoff.analyse.tallies import Times, count, times, trend
 from dropoff.errors import InvalidInput
 from dropoff.periods import MICROSECOND, Period, to_micros
 from dropoff.project.funnels import ANY_EVENT, EVENT, UNTIMED, Funnel, Happening, unsplit

@@ -16,7 +16,7 @@ order a unit has one attempt: its first event of each step, whichever event that
 
 All units are done at once in numpy, over rows in order of unit and time: one search per step finds what follows each
 attempt. Where one instant's events could fill several steps in several ways, who fills what is a matching, and the
-units that have such an instant go one by one through `dropoff.analyse.ties`.
+units that have such an instant go one by one through `ties`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import polars as pl
 
-from dropoff.analyse import ties
+from dropoff.analyse.funnels import ties
 from dropoff.errors import InvalidInput
 from dropoff.project.funnels import EVENT, UNTIMED, AtStep, Funnel
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from dropoff.analyse.answers import share
-from dropoff.analyse.paths import FAILED, FAILED_LATE, WON, Paths, objection, side
+from dropoff.analyse.patterns.paths import FAILED, FAILED_LATE, WON, Paths, objection, side
 from dropoff.analyse.stats import ENOUGH, Share, family, newcombe, p_value
 
 LISTED = 20

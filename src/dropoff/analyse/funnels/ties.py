@@ -1,7 +1,7 @@
 """The attempts of one unit at a time, where an instant's events could fill several steps in several ways.
 
-The same definitions as in `dropoff.analyse.attempts`, for the few units for which sorting does not settle them: here
-the steps that fall on an instant are matched with its events.
+The same definitions as in `attempts`, for the few units for which sorting does not settle them: here the steps that
+fall on an instant are matched with its events.
 """
 
 from bisect import bisect_left

@@ -1,0 +1,1 @@
+"""Lists of conversations, what is looked for in them, one conversation, and a few to read."""

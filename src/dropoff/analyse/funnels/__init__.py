@@ -1,0 +1,1 @@
+"""Funnels, Dropoff's own and those of a project; where conversations are lost, and why."""
