@@ -137,7 +137,8 @@ def _labels(store: Store, query: Query) -> dict[str, Any]:
     rows = store.select(
         f"""SELECT CASE WHEN {bare} THEN NULL ELSE coalesce(label_source, '{NONE}') END AS source, count(*) AS n
             FROM {PHYSICAL["messages"]}
-            WHERE sender = 'prospect' AND {select.in_period("timestamp", query.period, clause)} GROUP BY 1 ORDER BY n DESC, source""",
+            WHERE sender = 'prospect' AND {select.in_period("timestamp", query.period, clause)}
+            GROUP BY 1 ORDER BY n DESC, source""",
         clause.parameters,
     ).rows
     whole = sum(n for _, n in rows)

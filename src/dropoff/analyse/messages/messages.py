@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 import polars as pl
 
 from dropoff.analyse import select, stats
-from dropoff.analyse.answers import instant
+from dropoff.analyse.answers import divide, instant
 from dropoff.analyse.contacts import SUMS, interval_of, is_plain
 from dropoff.analyse.maturity import Maturity
 from dropoff.analyse.messages.followed import Sent, read
@@ -578,15 +578,14 @@ def _row(
 
 def _number(measure: Measure, sums: Sums, wait: Maturity) -> dict[str, Any]:
     """A NUMBER: so far, and `matured`: of those old enough, with its interval over contacts."""
-    old, value = sums.old, None
-    if sums.n:
-        value = sums.x / sums.n
+    old, is_share = sums.old, measure.unit == "share"
     return {
-        "value": value, "numerator": sums.x, "denominator": sums.n,
-        "interval": stats.wilson(sums.x, sums.n) if measure.unit == "share" else None,
+        "value": divide(sums.x, sums.n), "numerator": sums.x, "denominator": sums.n,
+        "interval": stats.wilson(sums.x, sums.n) if is_share else None,
         "matured": {
-            "value": old.ratio if old.n else None, "n": int(old.n), "clusters": old.clusters,
-            "interval": interval_of(old, share=measure.unit == "share") if old.n else None, "maturity_days": wait.days, "source": wait.source,
+            "value": divide(old.total, old.n), "n": int(old.n), "clusters": old.clusters,
+            "interval": interval_of(old, share=is_share) if old.n else None,
+            "maturity_days": wait.days, "source": wait.source,
         },
         "projected": None,
     }  # fmt: skip
