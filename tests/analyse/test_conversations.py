@@ -2,6 +2,7 @@ import pytest
 
 from dropoff.analyse.conversations import conversations
 from dropoff.errors import InvalidInput, NotFound
+from dropoff.query import TestTraffic
 from worlds import attended, booked, event, minute, opportunity, qualified, received, sent, started, won
 
 WEEK = {"from": ["2024-01-15"], "to": ["2024-01-22"]}
@@ -168,6 +169,19 @@ def test_an_id_may_have_any_characters(asked, name):
     (listed,) = ids(analytics.conversations(WEEK))
     assert analytics.conversation(listed)["id"] == listed
     assert listed.strip() == name.strip()
+
+
+def test_what_the_project_counts_as_test_traffic_is_shown_as_such(asked):
+    analytics = asked(
+        started(channel="sandbox"), sent("Hi", intent="greet"), won(),
+        started(conversation_id="d", channel="sandbox"), sent("Hi", conversation_id="d", intent="greet"),
+    )  # fmt: skip
+    analytics._test = TestTraffic(channels=("sandbox",))
+    listed = analytics.conversations({**WEEK, "include_test": ["1"]})["conversations"]
+    assert [row["is_test"] for row in listed] == [True, True]
+    shown = analytics.conversation("d")
+    assert shown["is_test"] is True
+    assert shown["neighbours"]["won"]["id"] == "c"
 
 
 def test_an_unknown_conversation_is_named(asked):

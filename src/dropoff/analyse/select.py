@@ -155,6 +155,11 @@ def told_apart(found: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     return found.with_columns(pl.col(unit).alias("unit")), unit
 
 
+def has_shared_keys(store: Store) -> bool:
+    """Whether any two conversations have one key."""
+    return store.select(f"SELECT count(*) > count(DISTINCT key) FROM {PHYSICAL['conversations']}").rows[0][0]
+
+
 def default_period(store: Store, timezone: str, now: datetime, test: TestTraffic = NO_TEST_RULES) -> Period:
     """The last 30 whole days that hold data; without data those up to `now`."""
     known = held(store, test)

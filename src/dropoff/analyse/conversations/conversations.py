@@ -250,7 +250,7 @@ def show(store: Store, conversation_id: str, query: Query, *, alike: bool = Fals
     `alike`: also the won and the failed one that began most like it. Raises `NotFound`.
     """
     clause = select.Clause(store.dialect)
-    source = clause.sql.derived(clause.add(select.naive(query.now)))
+    source = clause.sql.derived(clause.add(select.naive(query.now)), query.test)
     of = f"key = {clause.add(key_of(conversation_id))} AND"
     found = store.select(
         f"SELECT * FROM ({source}) WHERE {of} id = {clause.add(conversation_id)}", clause.parameters

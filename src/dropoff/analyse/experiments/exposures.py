@@ -15,7 +15,6 @@ import polars as pl
 
 from dropoff.aliases import canonical, components
 from dropoff.analyse import select
-from dropoff.analyse.funnels.custom_funnel import has_shared_keys
 from dropoff.project.experiments import GOALS, Experiment
 from dropoff.query import NONE, Query
 from dropoff.store.base import Store
@@ -71,7 +70,7 @@ def ids(store: Store, talks: pl.Series) -> list[str]:
 
 def _talk(store: Store) -> str:
     """What tells conversations apart: their keys, which are numbers, unless two of them have one."""
-    return "conversation_id" if has_shared_keys(store) else "key"
+    return "conversation_id" if select.has_shared_keys(store) else "key"
 
 
 def _told(store: Store, query: Query, by: str) -> pl.DataFrame:
