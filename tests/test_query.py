@@ -4,7 +4,7 @@ import pytest
 
 from dropoff.errors import InvalidInput
 from dropoff.periods import Period, parse_duration
-from dropoff.query import DIMENSIONS, Where, flag, number, one, parse_query, parse_where
+from dropoff.query import DIMENSIONS, Where, flag, number, one, parse_query, parse_where, whole_number
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 DEFAULT = Period(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 31, tzinfo=UTC), "UTC")
@@ -80,6 +80,14 @@ def test_flags_and_numbers():
         with pytest.raises(InvalidInput, match="must be a number from 0 to 1"):
             number({"a": [text]}, "a", 0, 0, 1)
     assert one({"a": ["", "x"]}, "a") == "x"
+
+
+def test_what_is_counted_is_whole():
+    assert [whole_number({"a": [text]}, "a", 1, 0, 9) for text in ("", "5", "5.0", "9")] == [1, 5, 5, 9]
+    with pytest.raises(InvalidInput, match=r"a == '2\.5', must be a whole number from 0 to 9"):
+        whole_number({"a": ["2.5"]}, "a", 1, 0, 9)
+    with pytest.raises(InvalidInput, match="must be a number from 0 to 9"):
+        whole_number({"a": ["10"]}, "a", 1, 0, 9)
 
 
 @pytest.mark.parametrize(

@@ -172,3 +172,11 @@ def number(params: Params, name: str, default: float, low: float, high: float) -
     if not low <= value <= high:
         raise InvalidInput(name, text, f"a number from {low:g} to {high:g}")
     return value
+
+
+def whole_number(params: Params, name: str, default: int, low: int, high: int) -> int:
+    """A whole number in [low, high]."""
+    value = number(params, name, default, low, high)
+    if value != int(value):
+        raise InvalidInput(name, one(params, name), f"a whole number from {low} to {high}")
+    return int(value)

@@ -9,7 +9,7 @@ from dropoff.analyse import select
 from dropoff.analyse.answers import instant
 from dropoff.analyse.conversations import conversations
 from dropoff.errors import InvalidInput
-from dropoff.query import Params, Query, number, one
+from dropoff.query import Params, Query, one, whole_number
 from dropoff.store.base import Store
 from dropoff.store.sql import STAGES
 
@@ -29,7 +29,7 @@ _TURNS = ("objection_raised", "fallback", "escalated", "qualified", "disqualifie
 def answer(store: Store, query: Query, params: Params) -> dict[str, Any]:
     """`successful`: came to the stage `success`, or further; `failed`: ended before it. `limit` of each."""
     success = _success(store, one(params, "success"))
-    limit = int(number(params, "limit", EACH, 1, 20))
+    limit = whole_number(params, "limit", EACH, 1, 20)
     level = list(STAGES).index(success)
     groups = {
         "failed": f"status = 'closed' AND level < {level} AND ending IS NOT NULL",
@@ -80,7 +80,7 @@ def _candidates(store: Store, query: Query, ids: Sequence[str]) -> list[dict[str
     columns = "id, stage, outcome, channel, first_message_variant, bot_version, path, objections_raised"
     found = store.select(f"SELECT {columns} FROM {rows} WHERE id IN ({listed})", clause.parameters).dicts()
     by_id = {row["id"]: _features(row) for row in found}
-    return [by_id[one] for one in ids]
+    return [by_id[one] for one in ids if one in by_id]  # an event may have taken one away meanwhile
 
 
 def _features(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from dropoff.analyse.experiments import power
 from dropoff.errors import InvalidInput
 from dropoff.project.experiments import PLANNED
-from dropoff.query import Params, number, one
+from dropoff.query import Params, number, one, whole_number
 
 HORIZONS = ("sequential", "fixed")
 
@@ -27,7 +27,7 @@ def answer(params: Params) -> dict[str, Any]:
     Unless it is given, it is the size that comes out. `days` at `daily` new units, all arms together.
     """
     base, effect = (_needed(params, name) for name in ("base", "effect"))
-    arms, horizon = int(number(params, "arms", 2, 2, 20)), horizon_of(params)
+    arms, horizon = whole_number(params, "arms", 2, 2, 20), horizon_of(params)
     wanted, daily = number(params, "power", 0.8, 0.051, 0.999), number(params, "daily", 0, 0, 1e9)
     given = None if one(params, "planned") is None else number(params, "planned", PLANNED, 60, 1e9)
     design = power.Design(power=wanted, arms=arms, sequential=horizon == "sequential")

@@ -29,7 +29,7 @@ from dropoff.analyse.young import Step, Waits, Young, at_minute
 from dropoff.errors import InvalidInput
 from dropoff.periods import to_micros
 from dropoff.project.wording import Rule
-from dropoff.query import Params, Query, number, one
+from dropoff.query import Params, Query, one, whole_number
 from dropoff.store.base import Store
 
 FEW = 5
@@ -94,7 +94,7 @@ def parse(params: Params) -> Asked:
     within = one(params, "within") or WITHIN[0]
     if within not in WITHIN:
         raise InvalidInput("within", within, f"one of {', '.join(WITHIN)}")
-    return Asked(MEASURES[rank], _position(params), within, int(number(params, "limit", LIMIT, 1, MOST)))
+    return Asked(MEASURES[rank], _position(params), within, whole_number(params, "limit", LIMIT, 1, MOST))
 
 
 def _position(params: Params) -> int | None:
