@@ -68,6 +68,7 @@ def test_days_left():
         ("base", {"base": 1.2}),
         ("effect", {"effect": 0}),
         ("effect", {"effect": 0.8}),
+        ("effect", {"effect": 1e-200}),
         ("power", {"power": 1}),
         ("power", {"power": 0.04}),
         ("power", {"alpha": 0}),

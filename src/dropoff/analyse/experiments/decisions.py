@@ -172,8 +172,9 @@ def _left(facts: Facts) -> str:
         )
     have = f"{need['have']:,} of {need['needed']:,} mature units in each arm"
     if need["days_left"] is None:
-        return f"It has {have}, and no new ones came in the last 14 days."
-    return f"It has {have}; about {need['days_left']:,} days are left as units come in now."
+        return f"It has {have}, and at least one arm got no new ones in the last 14 days."
+    left = "1 day is" if need["days_left"] == 1 else f"{need['days_left']:,} days are"
+    return f"It has {have}; about {left} left as units come in now."
 
 
 def _percent(share: float) -> str:

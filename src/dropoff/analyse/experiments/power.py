@@ -29,6 +29,8 @@ class Design(NamedTuple):
 
 
 USUAL = Design()
+MOST = 10**18
+"""Nobody has so many units; of far more not even the number can be told."""
 
 
 def power_at(base: float, effect: float, units: float, design: Design = USUAL) -> float:
@@ -68,6 +70,8 @@ def sample_size(base: float, effect: float, design: Design = USUAL) -> int:
     most = 2
     while not enough(most):
         most *= 2
+        if most > MOST:
+            raise InvalidInput("effect", effect, f"one that {MOST:,} units of each arm find")
     least = most // 2
     while most - least > 1:
         middle = (least + most) // 2

@@ -434,7 +434,8 @@ def _place(store: Store, asked: Asked, points: Sequence[dict[str, Any]]) -> None
     rows = store.select(f"SELECT id, path FROM {PHYSICAL['conversations']} WHERE id IN ({listed})", clause.parameters)
     walked = {of: tokens(path, asked) for of, path in rows.rows}
     for point, example in shown:
-        steps = walked[example["id"]]
+        if (steps := walked.get(example["id"])) is None:
+            continue  # taken back meanwhile
         first = len(point["after"])
         if point["kind"] == "after":
             anchor = point["after"][0].partition(" [")[0]
