@@ -1,3 +1,5 @@
+from base64 import urlsafe_b64encode
+
 import pytest
 
 from dropoff.analyse.conversations import conversations
@@ -33,10 +35,20 @@ def test_pages_are_complete_and_repeat_nothing_under_equal_times(asked, limit):
     assert [name for page in found for name in page] == in_order
 
 
-@pytest.mark.parametrize("after", ["x", "W10", "WyJ4IiwgInkiXQ", "bnVsbA", "é", "eyJhIjogMSwgImIiOiAyfQ"])
+def place(text):
+    return urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "after",
+    ["x", "W10", place('["x", "y"]'), place("null"), "é", place('{"a": 1, "b": 2}'), place("[" * 9000),
+     place('["2024-01-15T10:00:00Z", "c"]'), place('["2024-01-15T10:00:00", "\\ud800"]')],
+)  # fmt: skip
 def test_a_made_up_place_is_refused(asked, after):
-    with pytest.raises(InvalidInput, match=r"after == .*must be the 'next' of the page before"):
-        asked().conversations({"after": [after]})
+    analytics = asked(started())
+    for params in ({}, {"text": ["hello"]}):
+        with pytest.raises(InvalidInput, match=r"after == .*must be the 'next' of the page before"):
+            analytics.conversations({"after": [after], **params})
 
 
 def world():
@@ -130,6 +142,27 @@ def test_who_reached_a_stage_while_young_enough(asked):
             total(**params)
 
 
+@pytest.mark.parametrize(
+    ("params", "refusal"),
+    [
+        ({"pattern": ["bot:a", "bot:b"], "trigger": ["x"]}, "trigger == 'x', must be left out where pattern is given"),
+        (
+            {"message": ["Hi"], "position": ["1"], "dropped": ["started"]},
+            "dropped == 'started', must be left out where",
+        ),
+        ({"error": ["timeout"], "stage": ["booked"]}, "stage == 'booked', must be left out where error is given"),
+        ({"experiment": ["x"], "variant": ["a"], "pattern": ["bot:a", "bot:b"]}, "pattern == 'bot:a, bot:b', must be"),
+    ],
+)
+def test_a_list_is_behind_one_number(asked, params, refusal):
+    """Of two that are given one filtered nothing, and nobody was told."""
+    analytics = asked(started())
+    for question in (analytics.conversations, analytics.all_conversations):
+        with pytest.raises(InvalidInput) as caught:
+            question(params)
+        assert refusal in str(caught.value)
+
+
 def test_after_the_last_recorded_stage_nobody_drops(asked):
     with pytest.raises(InvalidInput, match="dropped == 'responded', must be a stage that is followed by a recorded"):
         asked(started(), received()).conversations({"dropped": ["responded"]})
@@ -192,6 +225,13 @@ def test_an_unknown_conversation_is_named(asked):
 def test_conversations_of_other_periods_are_not_listed(asked):
     world = [started(at=0), event("conversation_started", None, "d", timestamp=minute(60 * 24 * 30) // 1000)]
     assert ids(asked(*world).conversations(WEEK)) == ["c"]
+
+
+def test_a_message_is_there_once_whatever_ids_other_systems_give(asked):
+    """An id is one within a conversation, or a contact: the bot and the CRM may both have counted from 1."""
+    deal = event("deal_won", at=9, conversation_id=None, contact_id="p", event_id="1")
+    shown = asked(started(contact_id="p"), sent("Hi", event_id="1"), deal).conversation("c")
+    assert [message["content"] for message in shown["messages"]] == ["Hi"]
 
 
 def test_a_contact_event_stands_in_its_conversation(asked):

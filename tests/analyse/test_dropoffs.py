@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import naive
+from dropoff.analyse import select
 from dropoff.analyse.analytics import Analytics
 from dropoff.analyse.funnels import dropoffs, lost
 from dropoff.analyse.funnels.funnel import FUNNELS
@@ -24,10 +25,11 @@ from dropoff.demo.planted import DROP_OFF, SPAN, TIMEZONE, deployed_at
 from dropoff.errors import InvalidInput
 from dropoff.events import Receipt
 from dropoff.intake import encode, read_events
-from dropoff.periods import Period, to_micros
+from dropoff.periods import Period, last_days, to_micros
 from dropoff.query import NONE, Query
 from dropoff.store.sql import STAGES
 from worlds import (
+    START,
     booked,
     disqualified,
     drain,
@@ -286,6 +288,14 @@ def test_a_funnel_of_ones_own_is_explained_like_those_that_are_built_in(asked):
             {**WHENEVER, **own, "dropped": ["conversation_started"], "reason": ["fallback"]}
         )
         assert [c["id"] for c in listed["conversations"]] == ["silent2"]
+
+
+def test_counts_and_their_explanation_are_of_one_period(asked, monkeypatch):
+    """Where none is given an event that comes meanwhile moves the default one."""
+    later = [last_days(START + timedelta(days=days), "UTC") for days in (90, 0)]
+    monkeypatch.setattr(select, "default_period", lambda *_: later[-1] if len(later) == 1 else later.pop())
+    drop = next(one for one in asked(*WORLD).dropoffs({})["drop_offs"] if one["from"] == "responded")
+    assert drop["explanation"]["lost"] == drop["volume_lost"]
 
 
 def test_contacts_have_no_explanation(asked):

@@ -51,6 +51,7 @@ def test_words_and_facts_and_both_together(found):
     }  # fmt: skip
     assert {text: found(text=text) for text in cases} == cases
     assert (found(intent="interested"), found(intent="ask_budget"), found(intent="x")) == ("c", "c", "")
+    assert found(intent="interested", message="") == "c"  # a form sends what nobody filled in
     assert (found(objection="price"), found(objection="(none)"), found(contact_id="q"), found(id="d")) == (
         "c",
         "ed",

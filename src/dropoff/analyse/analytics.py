@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from dropoff.analyse import (
+    behind,
     cohorts,
     executive,
     health,
@@ -20,10 +21,8 @@ from dropoff.analyse import (
     own,
     remembered,
     select,
-    troubles,
 )  # fmt: skip
-from dropoff.analyse.conversations import conversations, sampling, search
-from dropoff.analyse.conversations.conversations import Listed
+from dropoff.analyse.conversations import conversations, sampling
 from dropoff.analyse.experiments import experiments, plans
 from dropoff.analyse.funnels import custom_funnel, dropoffs, funnel
 from dropoff.analyse.funnels.funnel import Definition
@@ -41,7 +40,7 @@ from dropoff.project.experiments import Experiment
 from dropoff.project.funnels import Funnel, in_mode, parse_json, split
 from dropoff.project.targets import Target
 from dropoff.project.wording import RULES, Rule
-from dropoff.query import COMMON, NO_TEST_RULES, Params, Query, TestTraffic, number, one, parse_query
+from dropoff.query import COMMON, NO_TEST_RULES, Params, Query, TestTraffic, number, one, parse_query, whole_number
 from dropoff.store.base import Store
 from dropoff.store.sql import PHYSICAL
 
@@ -62,10 +61,7 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "patterns": (*COMMON, *patterns.PARAMETERS),
     "optimization": (*COMMON, "goal", "work"),
     "definitions": (),
-    "conversations": (
-        *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", *dropoffs.BEHIND, "limit",
-        "after", *experiments.BEHIND, *patterns.BEHIND, "message", "position", *troubles.BEHIND, *search.PARAMETERS,
-    ),
+    "conversations": (*COMMON, *behind.PARAMETERS, "limit", "after"),
     "conversation": ("timezone", "as_of"),
     "sample": (*COMMON, *sampling.PARAMETERS),
     "report": (*COMMON, "kind", "format"),
@@ -85,16 +81,6 @@ def check_parameters(question: str, params: Params) -> None:
         hint = did_you_mean(unknown[0], known, "; ")
         rule = f"one of {', '.join(known)}{hint}" if known else "left out: there are none here"
         raise InvalidInput("parameter", ", ".join(unknown), rule)
-
-
-def _wanted(params: Params) -> dict[str, str | None]:
-    """Which conversations of a funnel are meant."""
-    return {name: one(params, name) for name in ("stage", "within", "dropped")}
-
-
-def _without_within(params: Params) -> None:
-    if (text := one(params, "within")) is not None:
-        raise InvalidInput("within", text, "left out: it is for the stages of Dropoff's own funnels")
 
 
 def no_past(moment: datetime) -> Store:
@@ -195,7 +181,9 @@ class Analytics:
         segments = {value: {"drop_offs": s["drop_offs"]} for value, s in answer.get("segments", {}).items()}
         found = {name: answer[name] for name in kept} | ({"segments": segments} if segments else {})
         _, chosen = self._chosen(params)
-        store, query = self._asked({**params, "by": []})
+        # What came meanwhile may have moved the default period.
+        same = {name: [answer["period"][name]] for name in ("from", "to", "timezone")}
+        store, query = self._asked({**params, **same, "by": []})
         query = replace(query, now=datetime.fromisoformat(answer["as_of"]))
         return dropoffs.answer(store, query, chosen, found, asked)
 
@@ -358,12 +346,8 @@ class Analytics:
     def conversations(self, params: Params) -> dict[str, Any]:
         """A page of the list of conversations."""
         check_parameters("conversations", params)
-        (_, chosen), (store, query) = self._chosen(params), self._of_list(params)
-        limit, after = int(number(params, "limit", conversations.LIMIT, 1, 1000)), one(params, "after")
-        if (listed := self._listed(store, query, params)) is None:
-            assert isinstance(chosen, Definition)  # noqa: S101
-            return conversations.listing(store, query, chosen, **_wanted(params), limit=limit, after=after)
-        return conversations.listing_of(store, _of_units(query, params), listed, limit=limit, after=after)
+        limit, after = whole_number(params, "limit", conversations.LIMIT, 1, 1000), one(params, "after")
+        return self._list(params).page(limit, after)
 
     def all_conversations(self, params: Params) -> Iterator[list[dict[str, Any]]]:
         """The whole list of conversations, some rows at a time. What is wrong with the question is raised at once."""
@@ -371,49 +355,14 @@ class Analytics:
         for name in ("limit", "after"):
             if (text := one(params, name)) is not None:
                 raise InvalidInput(name, text, "left out: an export is the whole list")
-        (_, chosen), (store, query) = self._chosen(params), self._of_list(params)
-        if (listed := self._listed(store, query, params)) is None:
-            assert isinstance(chosen, Definition)  # noqa: S101
-            return conversations.export(store, query, chosen, **_wanted(params))
-        return conversations.export_of(store, _of_units(query, params), listed)
+        return self._list(params).pages()
 
-    def _of_list(self, params: Params) -> tuple[Store, Query]:
-        return self._of_all_time(params) if one(params, "experiment") is not None else self._asked(params)
-
-    def _listed(self, store: Store, query: Query, params: Params) -> Listed | None:
-        """The conversations that are meant; None where a condition says it."""
-        wanted, found = search.parse(params), self._ids(store, query, params)
-        if found is not None:
-            listed = conversations.began(store, *found)
-            if wanted is None:
-                return listed
-            matching = search.matching(store, _of_units(query, params), wanted, started=False)
-            return listed.with_what(matching, wanted)
-        if wanted is None:
-            return None
-        _, chosen = self._chosen(params)
-        assert isinstance(chosen, Definition)  # noqa: S101
-        return conversations.searched(store, query, chosen, wanted, **_wanted(params))
-
-    def _ids(self, store: Store, query: Query, params: Params) -> tuple[list[str], str] | None:
-        """The ids of the conversations that are meant, and which they are; None where a condition says it."""
-        if trial := experiments.parse_behind(params):
-            return experiments.behind(store, query, self._planned, self._young, *trial), experiments.listed(*trial)
-        if way := patterns.parse_behind(params):
-            return patterns.behind(store, query, params, *way), patterns.described(*way)
-        if message := messages.parse_behind(params):
-            return messages.units(store, query, self._wording, message), messages.described(message)
-        if trouble := troubles.parse_behind(params):
-            return troubles.behind(store, query, trouble), troubles.described(trouble)
-        name, chosen = self._chosen(params)
-        if meant := dropoffs.parse_behind(params):
-            _without_within(params)
-            return dropoffs.units(store, query, chosen, *meant), dropoffs.described(*meant)
-        if isinstance(chosen, Definition):
-            return None
-        _without_within(params)
-        stage, dropped = one(params, "stage"), one(params, "dropped")
-        return custom_funnel.units(store, query, chosen, stage, dropped), custom_funnel.listed(name, stage, dropped)
+    def _list(self, params: Params) -> behind.Conversations:
+        chosen = self._chosen(params)
+        is_of_experiment = one(params, "experiment") is not None
+        store, query = self._of_all_time(params) if is_of_experiment else self._asked(params)
+        project = behind.Project(self._planned, self._young, self._wording)
+        return behind.parse(store, query, params, chosen, project)
 
     def conversation(
         self, conversation_id: str, params: Params = MappingProxyType({}), *, alike: bool = True
@@ -462,7 +411,7 @@ class Analytics:
     def rejected(self, params: Params) -> dict[str, Any]:
         """Refused events, the newest first, and their counts by reason."""
         check_parameters("rejected", params)
-        limit = int(number(params, "limit", 100, 1, 100_000))
+        limit = whole_number(params, "limit", 100, 1, 100_000)
         found = self._store.select(
             f"""SELECT id, received_at, reason, field, message, body FROM rejected_rows
                 ORDER BY received_at DESC, id LIMIT {limit}"""
@@ -495,11 +444,6 @@ class Analytics:
                 raise InvalidInput("as_of", as_of, "a day that has begun, or an instant in the past, from 1901 on")
             now, store = moment, self._past(moment)
         return store, parse_query(params, now, select.default_period(store, timezone, now, self._test), self._test)
-
-
-def _of_units(query: Query, params: Params) -> Query:
-    """The query of a list: conditions on a unit's first exposure are none on its other conversations."""
-    return replace(query, where=()) if one(params, "experiment") is not None else query
 
 
 def _with_test(store: Store, query: Query, answer: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from dropoff.analyse.conversations.search import Search
 from dropoff.analyse.funnels.funnel import Definition
 from dropoff.errors import InvalidInput, NotFound
 from dropoff.periods import MICROSECOND, parse_duration
-from dropoff.query import Query
+from dropoff.query import Params, Query, one
 from dropoff.store import tables
 from dropoff.store.base import Store
 from dropoff.store.keys import key_of
@@ -31,6 +32,66 @@ COLUMNS = (
     "stage", "ending", "outcome", "status", "sentiment_trend", "first_response_seconds", "escalated",
     "fallback_count", "is_test",
 )  # fmt: skip
+
+
+class Stages(NamedTuple):
+    """Which conversations of a funnel are meant, all where nothing is given.
+
+    `stage`: those that reached it, as the funnel's mode has it, and `within` a duration: before they were that old.
+    `dropped`: those that reached it and not the next recorded stage of the funnel.
+    """
+
+    stage: str | None = None
+    within: str | None = None
+    dropped: str | None = None
+
+    @classmethod
+    def parse(cls, params: Params) -> "Stages":
+        """From the parameters of a URL. Which stages there are the funnel says."""
+        return cls(*(one(params, name) for name in cls._fields))
+
+    def condition(self, store: Store, funnel: Definition) -> str:
+        """As SQL over conversations; raises `InvalidInput` for what the funnel does not have."""
+        stage, within, dropped = self
+        conditions = [] if stage is None else [_reached(funnel, "stage", stage)]
+        if within is not None:
+            conditions.append(_reached_within(funnel, stage, within))
+        if dropped is not None:
+            conditions += [_reached(funnel, "dropped", dropped), f"NOT ({_reached_after(store, funnel, dropped)})"]
+        return " AND ".join(conditions) or "true"
+
+    def described(self) -> str:
+        """In words."""
+        parts = ["Conversations started in the period"]
+        if self.stage:
+            parts.append(f"that reached {self.stage}" + (f" before they were {self.within} old" if self.within else ""))
+        if self.dropped:
+            parts.append(f"that reached {self.dropped} and not the next stage")
+        return " ".join(parts) + "."
+
+
+def _reached(funnel: Definition, name: str, stage: str) -> str:
+    if stage not in funnel.stages:
+        raise InvalidInput(name, stage, f"one of {', '.join(funnel.stages)}")
+    if funnel.mode == "recorded":
+        return f"{STAGES[stage]} IS NOT NULL"
+    return f"level >= {list(STAGES).index(stage)}"
+
+
+def _reached_within(funnel: Definition, stage: str | None, within: str) -> str:
+    if stage is None:
+        raise InvalidInput("within", within, "left out where no stage is given")
+    limit = parse_duration("within", within) // MICROSECOND
+    return f"date_diff('microsecond', started_at, {funnel.reached_at(stage)}) < {limit}"
+
+
+def _reached_after(store: Store, funnel: Definition, stage: str) -> str:
+    recorded = select.recorded_stages(store)
+    after = funnel.stages[funnel.stages.index(stage) + 1 :]
+    following = next((name for name in after if name in recorded), None)
+    if following is None:
+        raise InvalidInput("dropped", stage, "a stage that is followed by a recorded one")
+    return _reached(funnel, "dropped", following)
 
 
 class Listed(NamedTuple):
@@ -56,34 +117,18 @@ def began(store: Store, ids: Collection[str], text: str) -> Listed:
     return Listed(every.join(pl.DataFrame({"id": list(ids)}, {"id": pl.String}), on="id", how="semi"), text)
 
 
-def searched(
-    store: Store, query: Query, funnel: Definition, wanted: Search, *,
-    stage: str | None = None, within: str | None = None, dropped: str | None = None,
-) -> Listed:  # fmt: skip
+def searched(store: Store, query: Query, funnel: Definition, stages: Stages, wanted: Search) -> Listed:
     """Those of a query, as `listing` has them, with what is looked for."""
-    condition = _condition(store, funnel, stage, within, dropped)
-    text = f"{_definition(stage, within, dropped).removesuffix('.')} {search.described(wanted)}."
-    return Listed(search.matching(store, query, wanted, condition), text, started=True, terms=wanted.terms)
+    text = f"{stages.described().removesuffix('.')} {search.described(wanted)}."
+    found = search.matching(store, query, wanted, stages.condition(store, funnel))
+    return Listed(found, text, started=True, terms=wanted.terms)
 
 
 def listing(
-    store: Store,
-    query: Query,
-    funnel: Definition,
-    *,
-    stage: str | None = None,
-    within: str | None = None,
-    dropped: str | None = None,
-    limit: int = LIMIT,
-    after: str | None = None,
+    store: Store, query: Query, funnel: Definition, stages: Stages, *, limit: int = LIMIT, after: str | None = None
 ) -> dict[str, Any]:
-    """Conversations of a query, the latest first.
-
-    `stage`: those that reached it, as the funnel's mode has it, and `within` a duration: before they were that old;
-    `dropped`: those that reached it and not the next recorded stage of the funnel. `after` is the `next` of the page
-    before.
-    """
-    condition = _condition(store, funnel, stage, within, dropped)
+    """Conversations of a query, the latest first. `after` is the `next` of the page before."""
+    condition = stages.condition(store, funnel)
     clause = select.Clause(store.dialect)
     rows = select.conversations(query, clause)
     total = store.select(f"SELECT count(*) FROM {rows} WHERE {condition}", clause.parameters).rows[0][0]
@@ -99,24 +144,16 @@ def listing(
     return {
         "period": query.period.to_dict(),
         "as_of": instant(query.now),
-        "definition": {"text": _definition(stage, within, dropped)},
+        "definition": {"text": stages.described()},
         "conversations": page,
         "total": total,
         "next": _cursor(found[limit - 1]) if len(found) > limit else None,
     }
 
 
-def export(
-    store: Store,
-    query: Query,
-    funnel: Definition,
-    *,
-    stage: str | None = None,
-    within: str | None = None,
-    dropped: str | None = None,
-) -> Iterator[list[dict[str, Any]]]:
+def export(store: Store, query: Query, funnel: Definition, stages: Stages) -> Iterator[list[dict[str, Any]]]:
     """All rows of the same list, some at a time; what is wrong with the question is raised at once."""
-    return _pages(store, query, _condition(store, funnel, stage, within, dropped))
+    return _pages(store, query, stages.condition(store, funnel))
 
 
 def export_of(store: Store, query: Query, listed: Listed) -> Iterator[list[dict[str, Any]]]:
@@ -192,56 +229,19 @@ def _rows_of(store: Store, query: Query, ids: Sequence[str]) -> list[dict[str, A
     return store.select(text, clause.parameters).dicts()
 
 
-def _condition(store: Store, funnel: Definition, stage: str | None, within: str | None, dropped: str | None) -> str:
-    conditions = [_reached(funnel, "stage", stage)] if stage is not None else []
-    if within is not None:
-        conditions.append(_reached_within(funnel, stage, within))
-    if dropped is not None:
-        conditions.append(_reached(funnel, "dropped", dropped))
-        recorded = select.recorded_stages(store)
-        after = funnel.stages[funnel.stages.index(dropped) + 1 :]
-        following = next((name for name in after if name in recorded), None)
-        if following is None:
-            raise InvalidInput("dropped", dropped, "a stage that is followed by a recorded one")
-        conditions.append(f"NOT ({_reached(funnel, 'dropped', following)})")
-    return " AND ".join(conditions) or "true"
-
-
-def _reached_within(funnel: Definition, stage: str | None, within: str) -> str:
-    if stage is None:
-        raise InvalidInput("within", within, "left out where no stage is given")
-    limit = parse_duration("within", within) // MICROSECOND
-    return f"date_diff('microsecond', started_at, {funnel.reached_at(stage)}) < {limit}"
-
-
-def _reached(funnel: Definition, name: str, stage: str) -> str:
-    if stage not in funnel.stages:
-        raise InvalidInput(name, stage, f"one of {', '.join(funnel.stages)}")
-    if funnel.mode == "recorded":
-        return f"{STAGES[stage]} IS NOT NULL"
-    return f"level >= {list(STAGES).index(stage)}"
-
-
-def _definition(stage: str | None, within: str | None, dropped: str | None) -> str:
-    parts = ["Conversations started in the period"]
-    if stage:
-        parts.append(f"that reached {stage}" + (f" before they were {within} old" if within else ""))
-    if dropped:
-        parts.append(f"that reached {dropped} and not the next stage")
-    return " ".join(parts) + "."
-
-
 def _cursor(row: dict[str, Any]) -> str:
     text = json.dumps([row["started_at"].isoformat(), row["id"]])
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def _open_cursor(text: str) -> tuple[datetime, str]:
-    try:
+    """The beginning and the id of the last row before. Anybody may have made one up."""
+    with suppress(ValueError, TypeError, RecursionError):
         moment, last = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        return datetime.fromisoformat(moment), str(last)
-    except (ValueError, TypeError):
-        raise InvalidInput("after", text, "the 'next' of the page before") from None
+        began = datetime.fromisoformat(moment)
+        if began.tzinfo is None and str(last).encode():  # whole characters, as every id has
+            return began, str(last)
+    raise InvalidInput("after", text, "the 'next' of the page before")
 
 
 def show(store: Store, conversation_id: str, query: Query, *, alike: bool = False) -> dict[str, Any]:
@@ -257,11 +257,13 @@ def show(store: Store, conversation_id: str, query: Query, *, alike: bool = Fals
     ).dicts()
     if not found:
         raise NotFound(f"there is no conversation {conversation_id!r}")
-    events = _events(store, conversation_id)
-    said = {event["id"]: event.pop("content") for event in events}
+    # Messages first: of what comes meanwhile the event is then there, too.
+    messages, events = _messages(store, conversation_id), _events(store, conversation_id)
+    # An id is one in a conversation, or a contact: other systems may count from 1, too.
+    said = {(event["id"], event["timestamp"]): event.pop("content") for event in events}
     return {
         **_present(found[0]),
-        "messages": [_present(row | {"content": said[row["event_id"]]}) for row in _messages(store, conversation_id)],
+        "messages": [_present(row | {"content": said.get((row["event_id"], row["timestamp"]))}) for row in messages],
         "events": [{**_present(event), "properties": json.loads(event["properties"])} for event in events],
         "funnel": neighbours.standing(found[0]),
     } | ({"neighbours": neighbours.nearest(store, query, found[0])} if alike else {})

@@ -16,7 +16,7 @@ from dropoff.store.sql import OUTCOMES, PHYSICAL
 PARAMETERS = ("text", "intent", "objection", "outcome", "ending", "status", "contact_id", "id")
 ENDINGS = ("converted", "lost", "opted_out", "disqualified", "dropped")
 _CHOICES = {"outcome": OUTCOMES, "ending": ENDINGS, "status": ("open", "closed")}
-_MESSAGES = "('message_sent', 'message_received')"
+MESSAGES = "('message_sent', 'message_received')"
 
 
 class Search(NamedTuple):
@@ -31,7 +31,7 @@ class Search(NamedTuple):
 def parse(params: Params) -> Search | None:
     """What is looked for; None where nothing is. Raises `InvalidInput`."""
     given = {name: text for name in PARAMETERS if (text := one(params, name)) is not None}
-    if "message" in params:  # whose intent it is then
+    if one(params, "message") is not None:  # whose intent it is then
         given.pop("intent", None)
     if not given:
         return None
@@ -108,14 +108,14 @@ def _texts(what: str, more: str, key: str = "true") -> str:
     events = PHYSICAL["events"]
     return f"""(
     SELECT key, id, conversation_id, {what} FROM {events}
-    WHERE event_type IN {_MESSAGES} AND conversation_id IS NOT NULL AND {key} {more}
+    WHERE event_type IN {MESSAGES} AND conversation_id IS NOT NULL AND {key} {more}
     UNION ALL
     SELECT a.key, e.id, a.conversation_id, e.said FROM (
       SELECT conversation_key AS key, key AS of_key, event_id, contact_id, conversation_id
-      FROM {PHYSICAL["attributions"]} WHERE event_type IN {_MESSAGES} AND conversation_id IS NOT NULL) a
+      FROM {PHYSICAL["attributions"]} WHERE event_type IN {MESSAGES} AND conversation_id IS NOT NULL) a
     JOIN (
       SELECT key, id, contact_id, {what} FROM {events}
-      WHERE event_type IN {_MESSAGES} AND conversation_id IS NULL {more}) e
+      WHERE event_type IN {MESSAGES} AND conversation_id IS NULL {more}) e
     ON e.key = a.of_key AND e.id = a.event_id AND e.contact_id = a.contact_id WHERE {key.replace("key", "a.key")})"""
 
 
