@@ -1,6 +1,6 @@
 """A question as a frozen value: which period, which conversations, split by what. Parsed once, for every surface."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -160,6 +160,14 @@ def flag(params: Params, name: str) -> bool:
     if value not in ("0", "1", "true", "false", "yes", "no", "on", "off"):
         raise InvalidInput(name, value, "1 or 0")
     return value in ("1", "true", "yes", "on")
+
+
+def choice(params: Params, name: str, known: Iterable[str], default: str) -> str:
+    """One of the known words; raises `InvalidInput` listing them for another."""
+    text = one(params, name) or default
+    if text not in (words := tuple(known)):
+        raise InvalidInput(name, text, f"one of {', '.join(words)}")
+    return text
 
 
 def number(params: Params, name: str, default: float, low: float, high: float) -> float:

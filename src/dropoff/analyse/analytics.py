@@ -190,7 +190,7 @@ class Analytics:
     def cohorts(self, params: Params) -> dict[str, Any]:
         """Which share of those that began in each week had come to a stage at which age."""
         check_parameters("cohorts", params)
-        interval, is_given = cohorts.check_interval(one(params, "interval")), "from" in params or "to" in params
+        interval, is_given = cohorts.interval_of(params), any(one(params, end) for end in ("from", "to"))
 
         def make(store: Store, query: Query) -> dict[str, Any]:
             period = query.period if is_given else cohorts.whole(query.period, interval)

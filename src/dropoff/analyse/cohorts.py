@@ -11,7 +11,7 @@ from dropoff.analyse.answers import Number, instant, share
 from dropoff.analyse.funnels.funnel import count_test
 from dropoff.errors import InvalidInput
 from dropoff.periods import MICROSECOND, Period, midnight
-from dropoff.query import Query
+from dropoff.query import Params, Query, choice
 from dropoff.store.base import Store
 from dropoff.store.sql import STAGES, reached_at
 
@@ -120,11 +120,9 @@ def _stage(stage: str | None, recorded: set[str]) -> str:
     return stage
 
 
-def check_interval(text: str | None) -> str:
+def interval_of(params: Params) -> str:
     """An interval of `LAST`, weeks where none is given; raises `InvalidInput` for another."""
-    if text is not None and text not in LAST:
-        raise InvalidInput("interval", text, f"one of {', '.join(LAST)}")
-    return text or "week"
+    return choice(params, "interval", LAST, "week")
 
 
 def whole(period: Period, interval: str) -> Period:

@@ -18,7 +18,7 @@ from dropoff.analyse.young import Step, Waits
 from dropoff.errors import InvalidInput
 from dropoff.periods import Period
 from dropoff.project.experiments import GOALS
-from dropoff.query import Params, Query, one
+from dropoff.query import Params, Query, choice, one
 from dropoff.store.base import Store
 
 TOP = 5
@@ -74,9 +74,7 @@ class Asked(NamedTuple):
 
 def parse(params: Params, recorded: Set[str]) -> Asked:
     """`goal` (default: meetings booked where there are any, else the last recorded stage) and `work`."""
-    work, goal = one(params, "work") or WORK[0], one(params, "goal")
-    if work not in WORK:
-        raise InvalidInput("work", work, f"one of {', '.join(WORK)}")
+    work, goal = choice(params, "work", WORK, WORK[0]), one(params, "goal")
     known = [stage for stage in GOALS if stage in recorded and stage != "responded"]
     if goal is None:
         return Asked("booked" if "booked" in known or not known else known[-1], work)

@@ -7,17 +7,14 @@ from typing import Any
 from dropoff.analyse.experiments import power
 from dropoff.errors import InvalidInput
 from dropoff.project.experiments import PLANNED
-from dropoff.query import Params, number, one, whole_number
+from dropoff.query import Params, choice, number, one, whole_number
 
 HORIZONS = ("sequential", "fixed")
 
 
 def horizon_of(params: Params) -> str:
     """How differences are read: by a sequence that holds at every look, or once at the end."""
-    horizon = one(params, "horizon") or HORIZONS[0]
-    if horizon not in HORIZONS:
-        raise InvalidInput("horizon", horizon, f"one of {', '.join(HORIZONS)}")
-    return horizon
+    return choice(params, "horizon", HORIZONS, HORIZONS[0])
 
 
 def answer(params: Params) -> dict[str, Any]:

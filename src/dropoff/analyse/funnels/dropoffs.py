@@ -18,7 +18,7 @@ from dropoff.analyse.funnels.lost import INSTEAD, NO_EVENT, REASONS, Behind, Fou
 from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Share, family, kitagawa, newcombe, p_value
 from dropoff.errors import InvalidInput
 from dropoff.project.funnels import UNTIMED, Funnel
-from dropoff.query import REST, Params, Query, one
+from dropoff.query import REST, Params, Query, choice, one
 from dropoff.store.base import Store
 from dropoff.store.sql import PHYSICAL
 
@@ -53,10 +53,7 @@ BEHIND = ("passed", "said", "last_intent", "instead", "reason")
 
 def parse(params: Params) -> Asked:
     """`sort` and `explain`; raises `InvalidInput`. Which stages there are the funnel says later."""
-    sort = one(params, "sort") or "rate"
-    if sort not in SORTS:
-        raise InvalidInput("sort", sort, f"one of {', '.join(SORTS)}")
-    return Asked(sort, one(params, "explain") or "all")
+    return Asked(choice(params, "sort", SORTS, SORTS[0]), one(params, "explain") or WHICH[0])
 
 
 def parse_behind(params: Params) -> tuple[str, Behind] | None:

@@ -29,7 +29,7 @@ from dropoff.analyse.young import Step, Waits, Young, at_minute
 from dropoff.errors import InvalidInput
 from dropoff.periods import to_micros
 from dropoff.project.wording import Rule
-from dropoff.query import Params, Query, one, whole_number
+from dropoff.query import Params, Query, choice, one, whole_number
 from dropoff.store.base import Store
 
 FEW = 5
@@ -88,12 +88,7 @@ class Asked(NamedTuple):
 
 def parse(params: Params) -> Asked:
     """`rank`, `position`, `within`, `limit`; raises `InvalidInput`."""
-    rank = one(params, "rank") or "reply_rate"
-    if rank not in MEASURES:
-        raise InvalidInput("rank", rank, f"one of {', '.join(MEASURES)}")
-    within = one(params, "within") or WITHIN[0]
-    if within not in WITHIN:
-        raise InvalidInput("within", within, f"one of {', '.join(WITHIN)}")
+    rank, within = choice(params, "rank", MEASURES, "reply_rate"), choice(params, "within", WITHIN, WITHIN[0])
     return Asked(MEASURES[rank], _position(params), within, whole_number(params, "limit", LIMIT, 1, MOST))
 
 

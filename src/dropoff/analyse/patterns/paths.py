@@ -12,7 +12,7 @@ import polars as pl
 from dropoff.analyse import select
 from dropoff.errors import InvalidInput
 from dropoff.events import OBJECTION
-from dropoff.query import Params, Query, number, one
+from dropoff.query import Params, Query, choice, number, one
 from dropoff.store.base import Store
 from dropoff.store.keys import hashes
 from dropoff.store.sql import PHYSICAL, STAGES, reached_at
@@ -73,29 +73,22 @@ class Paths(NamedTuple):
 def parse(params: Params) -> Asked:
     """What is asked for; raises `InvalidInput`."""
     stages = list(STAGES)[1:]
-    success = _among(params, "success", "converted", stages)
+    success = choice(params, "success", stages, "converted")
     at = stages.index(success)
-    cut = _among(params, "cut", stages[min(at, stages.index("booked"))], stages[: at + 1])
+    cut = choice(params, "cut", stages[: at + 1], stages[min(at, stages.index("booked"))])
     known = (*STEPS, *MORE_STEPS)
     steps = frozenset(name.strip() for text in params.get("steps", ()) for name in text.split(",") if name.strip())
     if unknown := sorted(steps - set(known)):
         raise InvalidInput("steps", ", ".join(unknown), f"some of {', '.join(known)}, with commas between")
-    groups = _among(params, "groups", "closed", GROUPS)
+    groups = choice(params, "groups", GROUPS, GROUPS[0])
     if groups == "mission" and success != "converted":
         raise InvalidInput("success", success, "converted or left out: the mission's groups are by outcome")
     if not steps - set(MORE_STEPS):
         steps |= set(STEPS)
     return Asked(
-        success, cut, groups, steps, _among(params, "repeats", "kept", REPEATS) == "merged", one(params, "anchor"),
+        success, cut, groups, steps, choice(params, "repeats", REPEATS, REPEATS[0]) == "merged", one(params, "anchor"),
         number(params, "support", 0.05, 0.001, 1),
     )  # fmt: skip
-
-
-def _among(params: Params, name: str, default: str, known: Sequence[str]) -> str:
-    text = one(params, name) or default
-    if text not in known:
-        raise InvalidInput(name, text, f"one of {', '.join(known)}")
-    return text
 
 
 def side(step: str) -> str:

@@ -34,7 +34,7 @@ from dropoff.analyse.patterns.paths import (
 from dropoff.analyse.patterns.stratified import mantel_haenszel, strata_of
 from dropoff.analyse.stats import SIGNIFICANT, q_values
 from dropoff.errors import InvalidInput
-from dropoff.query import Params, Query, one
+from dropoff.query import Params, Query, choice, one
 from dropoff.store.base import Store
 from dropoff.store.sql import PHYSICAL, STAGES
 
@@ -505,9 +505,7 @@ def parse_behind(params: Params) -> tuple[list[str], str, str | None] | None:
         if given := [name for name in BEHIND if one(params, name) is not None]:
             raise InvalidInput(given[0], one(params, given[0]), "given with a pattern")
         return None
-    kind, group = one(params, "kind") or "gapped", one(params, "group")
-    if kind not in KINDS:
-        raise InvalidInput("kind", kind, f"one of {', '.join(KINDS)}")
+    kind, group = choice(params, "kind", KINDS, "gapped"), one(params, "group")
     if kind == "after" and len(steps) != 2:
         raise InvalidInput("pattern", steps, "two steps: what came first, and what came next")
     if group is not None and group not in OF_GROUP:

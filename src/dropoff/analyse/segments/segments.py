@@ -32,7 +32,7 @@ from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Clustered, Comparison, In
 from dropoff.analyse.young import Waits, Young
 from dropoff.errors import InvalidInput
 from dropoff.metrics import Metric
-from dropoff.query import MULTIPLE, REST, Params, Query, Where, one
+from dropoff.query import MULTIPLE, REST, Params, Query, Where, choice
 from dropoff.store.base import Store
 
 UNITS = ("auto", "matured", "all")
@@ -59,10 +59,7 @@ def kind_of(metric: Metric) -> str:
 
 def parse_units(params: Params) -> str:
     """`units`; raises `InvalidInput`."""
-    units = one(params, "units") or "auto"
-    if units not in UNITS:
-        raise InvalidInput("units", units, f"one of {', '.join(UNITS)}")
-    return units
+    return choice(params, "units", UNITS, UNITS[0])
 
 
 def check_split(query: Query) -> None:
