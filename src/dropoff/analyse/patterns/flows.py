@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from dropoff.analyse.patterns.mining import rows_of
 from dropoff.analyse.patterns.paths import FAILED, FAILED_LATE, WON, Paths
 from dropoff.errors import InvalidInput
 
@@ -24,8 +25,7 @@ def flows(paths: Paths, names: tuple[str, str], anchor: str | None) -> dict[str,
     """
     weights = np.stack([paths.counts[:, :, WON].sum(1), paths.counts[:, :, [FAILED, FAILED_LATE]].sum((1, 2))], axis=1)
     at, kept = _anchored(paths, anchor)
-    lengths = np.diff(paths.starts)
-    rows = np.repeat(np.arange(len(lengths)), lengths)
+    rows = rows_of(paths.starts)
     places = np.flatnonzero(kept[rows])
     rows = rows[places]
     frame = pl.DataFrame({
@@ -50,7 +50,7 @@ def _anchored(paths: Paths, anchor: str | None) -> tuple[np.ndarray, np.ndarray]
         return paths.starts[:-1], np.ones(len(paths.starts) - 1, bool)
     if anchor not in paths.names:
         raise InvalidInput("anchor", anchor, f"a step of these paths: {', '.join(paths.names) or 'there are none'}")
-    rows = np.repeat(np.arange(len(paths.starts) - 1), np.diff(paths.starts))
+    rows = rows_of(paths.starts)
     places = np.flatnonzero(paths.items == paths.names.index(anchor))
     _, first = np.unique(rows[places], return_index=True)
     at, kept = np.zeros(len(paths.starts) - 1, np.int64), np.zeros(len(paths.starts) - 1, bool)

@@ -45,7 +45,7 @@ def taken(data: Sequences, kind: Kind, after: Pattern, branch: int) -> np.ndarra
             found[found] = data.items[data.starts[:-1][found] + i] == item
         return found
     places = np.flatnonzero((data.items == after[0]) & (mining.previous(data) < 0))
-    rows = mining.rows_of(data)
+    rows = mining.rows_of(data.starts)
     places = places[places + 1 < data.starts[1:][rows[places]]]
     found = np.zeros(len(lengths), bool)
     found[rows[places[data.items[places + 1] == branch]]] = True
@@ -91,7 +91,7 @@ def _beginnings(data: Sequences) -> Branches:
 def _after_steps(data: Sequences) -> Branches:
     """After the first time of each step; how late that is is the stratum."""
     many = int(data.items.max(initial=0)) + 1
-    rows = mining.rows_of(data)
+    rows = mining.rows_of(data.starts)
     places = np.flatnonzero(mining.previous(data) < 0)
     places = places[places + 1 < data.starts[1:][rows[places]]]
     if not len(places):

@@ -64,7 +64,7 @@ def subsequences(
     `done` is told which part is done, between 0 and 1. Raises `TooMany` instead of finding more than `most`.
     """
     data = _by_group(data)
-    rows, before = rows_of(data), previous(data)
+    rows, before = rows_of(data.starts), previous(data)
     places = np.flatnonzero(before < 0)
     ends = data.starts[1:]
     found: dict[Pattern, np.ndarray] = {}
@@ -95,7 +95,7 @@ def subsequences(
 def runs(data: Sequences, frequent: Frequent, longest: int = LONGEST) -> dict[Pattern, np.ndarray]:
     """All frequent contiguous runs, in the same form."""
     data = _by_group(data)
-    rows, ends = rows_of(data), data.starts[1:]
+    rows, ends = rows_of(data.starts), data.starts[1:]
     found: dict[Pattern, np.ndarray] = {}
     patterns: list[Pattern] = [()]
     of, steps = np.zeros(len(data.items), np.int64), np.arange(len(data.items), dtype=np.int64)
@@ -123,7 +123,7 @@ def closed(found: Mapping[Pattern, np.ndarray], *, contiguous: bool) -> list[Pat
 
 def carries(data: Sequences, pattern: Pattern, *, contiguous: bool) -> np.ndarray:
     """Which sequences have a pattern."""
-    rows = rows_of(data)
+    rows = rows_of(data.starts)
     carried = np.zeros(len(data.starts) - 1, bool)
     if contiguous:
         many = len(data.items) - len(pattern) + 1
@@ -228,16 +228,16 @@ def _numbered(keys: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(there), (np.cumsum(there) - 1)[keys]
 
 
-def rows_of(data: Sequences) -> np.ndarray:
-    """The sequence of each place."""
-    return np.repeat(np.arange(len(data.starts) - 1), np.diff(data.starts))
+def rows_of(starts: np.ndarray) -> np.ndarray:
+    """The sequence of each place, by where the sequences start."""
+    return np.repeat(np.arange(len(starts) - 1), np.diff(starts))
 
 
 def previous(data: Sequences) -> np.ndarray:
     """Where the same item stood before in its sequence; -1 where it did not."""
     found = np.full(len(data.items), -1, np.int64)
     if len(found):
-        keys = rows_of(data) * (int(data.items.max()) + 1) + data.items
+        keys = rows_of(data.starts) * (int(data.items.max()) + 1) + data.items
         order = np.argsort(keys, kind="stable")
         same = keys[order[1:]] == keys[order[:-1]]
         found[order[1:][same]] = order[:-1][same]

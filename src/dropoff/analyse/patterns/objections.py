@@ -1,22 +1,44 @@
 """Objections: how often, how early, what the bot answered, and after which answers the conversation stays alive."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from dropoff.analyse.answers import share
+from dropoff.analyse.patterns.mining import rows_of
 from dropoff.analyse.patterns.paths import FAILED, FAILED_LATE, WON, Paths, objection, side
 from dropoff.analyse.stats import ENOUGH, Share, family, newcombe, p_value
 
 LISTED = 20
 
 
+class _Steps(NamedTuple):
+    """Of the steps of all paths what every objection asks: made once, as there may be as many objections as texts.
+
+    `rows`: the path of each; `named`: the number of the objection that it is, or -1. `hears`: which names are of a
+    prospect; `heard`: the last place of such a step in each path, or -1. `counts`: by path and group, `totals` by group.
+    """
+
+    rows: np.ndarray
+    named: np.ndarray
+    hears: np.ndarray
+    heard: np.ndarray
+    counts: np.ndarray
+    totals: np.ndarray
+
+
 def answer(paths: Paths) -> dict[str, Any]:
     """`common_objections`, and for each of them the `objections` with the answers to its first time."""
     named = [objection(name) for name in paths.names]
     raised = sorted({name for name in named if name is not None})
-    found = [_objection(paths, name, np.array([one == name for one in named], bool)) for name in raised]
+    numbers = {name: number for number, name in enumerate(raised)}
+    steps = _steps(paths, [-1 if name is None else numbers[name] for name in named])
+    places = np.flatnonzero(steps.named >= 0)
+    # Of each objection and path the first place.
+    _, first = np.unique(steps.named[places] * np.int64(len(paths.starts)) + steps.rows[places], return_index=True)
+    ends = np.searchsorted(steps.named[places := places[first]], np.arange(len(raised) + 1))
+    found = [_objection(paths, steps, name, places[ends[i] : ends[i + 1]]) for i, name in enumerate(raised)]
     found.sort(key=lambda one: (-one["conversations"], one["objection"]))
     _judge(found)
     common = ("objection", "conversations", "share", "successful", "failed")
@@ -26,24 +48,28 @@ def answer(paths: Paths) -> dict[str, Any]:
     }
 
 
-def _objection(paths: Paths, name: str, is_it: np.ndarray) -> dict[str, Any]:
-    rows = np.repeat(np.arange(len(paths.starts) - 1), np.diff(paths.starts))
-    places = np.flatnonzero(is_it[paths.items])
-    _, first = np.unique(rows[places], return_index=True)
-    places = places[first]
-    of = rows[places]
+def _steps(paths: Paths, named: list[int]) -> _Steps:
+    rows, hears = rows_of(paths.starts), np.array([side(name) == "prospect" for name in paths.names], bool)
+    places = np.flatnonzero(hears[paths.items])
+    heard = np.full(len(paths.starts) - 1, -1, np.int64)
+    heard[rows[places]] = places
     counts = paths.counts.sum(1)
+    return _Steps(rows, np.array(named, np.int64)[paths.items], hears, heard, counts, counts.sum(0))
+
+
+def _objection(paths: Paths, steps: _Steps, name: str, places: np.ndarray) -> dict[str, Any]:
+    """`places`: its first time in each path that has it."""
+    of, counts = steps.rows[places], steps.counts
     won, n = int(counts[of, WON].sum()), int(counts[of].sum())
-    all_won, all_n = int(counts[:, WON].sum()), int(counts.sum())
-    steps = places - paths.starts[of] + 1
+    all_won, all_n = int(steps.totals[WON]), int(steps.totals.sum())
     return {
         "objection": name,
         "conversations": n,
         "share": share(n, all_n),
         "successful": share(won, all_won),
         "failed": share(n - won, all_n - all_won),
-        "steps_before": _quartiles(steps - 1, counts[of].sum(1)),
-        "answers": _answers(paths, places, of, counts),
+        "steps_before": _quartiles(places - paths.starts[of], counts[of].sum(1)),
+        "answers": _answers(paths, steps, places),
     }
 
 
@@ -54,21 +80,16 @@ def _quartiles(values: np.ndarray, weights: np.ndarray) -> list[int]:
     return [int(values[order[np.searchsorted(reached, part * reached[-1])]]) for part in (0.25, 0.5, 0.75)]
 
 
-def _answers(paths: Paths, places: np.ndarray, of: np.ndarray, counts: np.ndarray) -> list[dict[str, Any]]:
+def _answers(paths: Paths, steps: _Steps, places: np.ndarray) -> list[dict[str, Any]]:
     """The first step of bot or agent after the objection, and whether the prospect then wrote, or it was won."""
-    sides = [side(name) for name in paths.names]
-    hears = np.array([one == "prospect" for one in sides], bool)
+    of, counts = steps.rows[places], steps.counts
     places, ends = places + 1, paths.starts[of + 1]
-    while (waits := (places < ends) & hears[paths.items[np.minimum(places, len(paths.items) - 1)]]).any():
+    while (waits := (places < ends) & steps.hears[paths.items[np.minimum(places, len(paths.items) - 1)]]).any():
         places = places + waits
     answered = places < ends
-    places, of, ends = places[answered], of[answered], ends[answered]
-    # The last place of a prospect's step in each path: later than the answer means that they wrote again.
-    heard = np.flatnonzero(hears[paths.items])
-    last = np.full(len(paths.starts) - 1, -1, np.int64)
-    last[np.repeat(np.arange(len(last)), np.diff(paths.starts))[heard]] = heard
+    places, of = places[answered], of[answered]
     frame = pl.DataFrame({
-        "answer": paths.items[places], "alive": last[of] > places,
+        "answer": paths.items[places], "alive": steps.heard[of] > places,
         "won": counts[of, WON], "failed": counts[of, FAILED] + counts[of, FAILED_LATE],
     })  # fmt: skip
     n = pl.col("won") + pl.col("failed")

@@ -206,7 +206,7 @@ def _barred(structural: Mapping[int, str]) -> set[int]:
 
 def _without(data: Sequences, items: Iterable[int]) -> Sequences:
     kept = ~np.isin(data.items, list(items))
-    lengths = np.bincount(mining.rows_of(data)[kept], minlength=len(data.starts) - 1)
+    lengths = np.bincount(mining.rows_of(data.starts)[kept], minlength=len(data.starts) - 1)
     return data._replace(items=data.items[kept], starts=np.concatenate([[0], np.cumsum(lengths)]))
 
 
