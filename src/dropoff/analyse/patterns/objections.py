@@ -17,7 +17,7 @@ class _Steps(NamedTuple):
     """Of the steps of all paths what every objection asks: made once, as there may be as many objections as texts.
 
     `rows`: the path of each; `named`: the number of the objection that it is, or -1. `hears`: which names are of a
-    prospect; `heard`: the last place of such a step in each path, or -1. `counts`: by path and group, `totals` by group.
+    prospect; `heard`: the last place of such a step in each path, or -1. `counts`: by path and group; `totals`.
     """
 
     rows: np.ndarray
