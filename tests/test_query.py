@@ -79,6 +79,8 @@ def test_flags_and_numbers():
     for text in ("2", "-1", "nan", "inf", "x", "1e999"):
         with pytest.raises(InvalidInput, match="must be a number from 0 to 1"):
             number({"a": [text]}, "a", 0, 0, 1)
+    with pytest.raises(InvalidInput, match=r"must be a number from 0\.051 to 1000000000"):
+        number({"a": ["0"]}, "a", 1, 0.051, 1e9)
     assert one({"a": ["", "x"]}, "a") == "x"
 
 

@@ -178,7 +178,7 @@ def number(params: Params, name: str, default: float, low: float, high: float) -
     except ValueError:
         value = float("nan")
     if not low <= value <= high:
-        raise InvalidInput(name, text, f"a number from {low:g} to {high:g}")
+        raise InvalidInput(name, text, f"a number from {low:.15g} to {high:.15g}")
     return value
 
 

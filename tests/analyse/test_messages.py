@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from dropoff.analyse.analytics import Analytics
 from dropoff.analyse.maturity import DAY, NEVER, Maturity
-from dropoff.analyse.messages import messages
 from dropoff.analyse.messages.followed import TOGETHER, Sent, follow
-from dropoff.analyse.messages.messages import MEASURES, judge, named, table
+from dropoff.analyse.messages.ranks import judge, q_values_of
+from dropoff.analyse.messages.table import MEASURES, named, table
 from dropoff.analyse.messages.wordings import SLOT, VALUES
 from dropoff.analyse.messages.wordings import messages as messages_of
 from dropoff.analyse.shrink import FROM, shrink, shrink_shares
@@ -259,7 +259,7 @@ def world(random, rates, contacts=None):
 def verdicts(sent):
     found = table(named(sent, RULES), WAITS, "reply_rate", NOW)
     judged = judge(found, MEASURES["reply_rate"])
-    q = messages.q_values_of(judged)
+    q = q_values_of(judged)
     return {found.names[row.code]: one for row, one in judged.items()}, {found.names[r.code]: v for r, v in q.items()}
 
 
@@ -353,7 +353,7 @@ def test_the_list_behind_a_message_has_its_conversations(asked):
     assert listed["total"] == 2
     with pytest.raises(InvalidInput, match="position"):
         analytics.conversations({"message": ["Hi"]})
-    for name, text in (("rank", "luck"), ("within", "day"), ("position", "0")):
+    for name, text in (("rank", "luck"), ("within", "day"), ("position", "0"), ("position", "9" * 5000)):
         with pytest.raises(InvalidInput, match=name):
             ask(analytics, **{name: text})
 

@@ -20,13 +20,12 @@ from dropoff.project.wording import Rule
 from dropoff.query import Params, Query, one
 from dropoff.store.base import Store
 
-_OF_MESSAGE = ("message", "position")  # an intent alone is looked for in every message
 _OF_FUNNEL = (*Stages._fields, *dropoffs.BEHIND)
-_NUMBERS = (experiments.BEHIND, patterns.BEHIND, _OF_MESSAGE, tuple(troubles.BEHIND), _OF_FUNNEL)
+_NUMBERS = (experiments.BEHIND, patterns.BEHIND, messages.BEHIND, tuple(troubles.BEHIND), _OF_FUNNEL)
 """By which parameters the number is meant: one of these, or none."""
 
 PARAMETERS = (
-    "name", "definition", "mode", "threshold", *_OF_FUNNEL, *experiments.BEHIND, *patterns.BEHIND, *_OF_MESSAGE,
+    "name", "definition", "mode", "threshold", *_OF_FUNNEL, *experiments.BEHIND, *patterns.BEHIND, *messages.BEHIND,
     *troubles.BEHIND, *search.PARAMETERS,
 )  # fmt: skip
 """What a list takes. Of the funnel are the stages; its threshold changes nothing."""
