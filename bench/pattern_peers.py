@@ -21,11 +21,11 @@ def findings(path: str, support: float) -> dict[str, int]:
     """The whole of Dropoff's analysis, from paths as texts to confirmed findings."""
     import polars as pl
 
-    from dropoff.analyse.patterns import patterns
+    from dropoff.analyse.patterns import findings
     from dropoff.analyse.patterns.paths import of, parse
 
     paths = of(pl.read_parquet(path), parse({}))
-    found = patterns.findings(paths, support)
+    found = findings.findings(paths, support)
     return {"conversations": paths.units.height, "distinct": len(paths.starts) - 1, "tested": found.tested,
             "confirmed": len(found.confirmed)}  # fmt: skip
 
@@ -35,11 +35,11 @@ def mining(path: str, support: float) -> dict[str, int]:
     import polars as pl
 
     from dropoff.analyse.patterns import mining as own
-    from dropoff.analyse.patterns import patterns
+    from dropoff.analyse.patterns.findings import sequences
     from dropoff.analyse.patterns.paths import of, parse
 
     paths = of(pl.read_parquet(path), parse({}))
-    found = own.subsequences(patterns.sequences(paths), own.at_least(support * paths.units.height), LONGEST)
+    found = own.subsequences(sequences(paths), own.at_least(support * paths.units.height), LONGEST)
     return {"patterns": len(found), "support": sum(int(table.sum()) for table in found.values())}
 
 

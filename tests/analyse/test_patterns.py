@@ -10,7 +10,7 @@ import pytest
 from statsmodels.stats.contingency_tables import StratifiedTable
 
 from dropoff.analyse.analytics import Analytics
-from dropoff.analyse.patterns import patterns
+from dropoff.analyse.patterns.findings import findings as findings_of
 from dropoff.analyse.patterns.paths import FAILED, FAILED_LATE, WON, of, parse
 from dropoff.analyse.patterns.stratified import EXACT, mantel_haenszel, strata_of
 from dropoff.errors import InvalidInput
@@ -27,13 +27,13 @@ def talk(rng, length):
 
 
 def findings(paths, groups, **more):
-    return patterns.findings(of(units(paths, groups, **more), parse({})))
+    return findings_of(of(units(paths, groups, **more), parse({})))
 
 
 def named(paths, groups):
     """What is confirmed: of patterns the steps, of places what came before and next."""
     made = of(units(paths, groups), parse({}))
-    found = patterns.findings(made)
+    found = findings_of(made)
     return [[made.names[item] for item in one.claim.pattern] for one in found.confirmed], found, made
 
 
@@ -112,7 +112,7 @@ def test_what_only_one_group_can_have_is_structural_and_in_no_finding():
             paths[i] = [*paths[i], "prospect:opt_out"]
     assert late > 100
     confirmed, found, made = named(paths, groups)
-    why = {made.names[item]: reason for item, reason in found.structural.items()}
+    why = {made.names[item]: one.why for item, one in found.structural.items()}
     assert why == {
         "bot:confirm_meeting": "only_of_those_that_went_on", "prospect:opt_out": "absent_in_successful",
     }  # fmt: skip
@@ -124,7 +124,9 @@ def test_what_all_of_a_group_have_hides_no_other_step():
     paths, groups = carried(6)
     confirmed, found, made = named([["bot:greet", *path] for path in paths], groups)
     assert ["bot:case_study"] in confirmed
-    assert {made.names[item]: why for item, why in found.structural.items()} == {"bot:greet": "in_all_successful"}
+    assert {made.names[item]: one for item, one in found.structural.items()} == {
+        "bot:greet": ("in_all_successful", groups.count(WON), groups.count(FAILED)),
+    }  # fmt: skip
 
 
 def forked(seed, n=3000):
@@ -144,8 +146,8 @@ def forked(seed, n=3000):
 
 def test_the_place_where_ways_part_is_found():
     made = of(units(*forked(2)), parse({}))
-    found = [one for one in patterns.findings(made).confirmed if one.claim.fork is not None]
-    best = max(found, key=patterns._bound)
+    found = [one for one in findings_of(made).confirmed if one.claim.fork is not None]
+    best = max(found, key=lambda one: one.bound)
     assert best.claim.kind == "step"
     assert [made.names[item] for item in best.claim.pattern[:1]] == ["prospect:objection_price"]
     assert made.names[best.claim.pattern[-1]] in ("bot:study", "bot:discount")
@@ -156,7 +158,7 @@ def test_findings_do_not_depend_on_the_order_of_conversations():
     paths, groups = forked(3)
     frame = units(paths, groups)
     mixed = frame.sample(fraction=1, shuffle=True, seed=4)
-    one, other = (patterns.findings(of(each, parse({}))) for each in (frame, mixed))
+    one, other = (findings_of(of(each, parse({}))) for each in (frame, mixed))
     assert one.tested == other.tested
     assert one.confirmed
     assert [(f.claim.pattern, f.claim.kind, f.difference, f.interval, f.q_value) for f in one.confirmed] == [
