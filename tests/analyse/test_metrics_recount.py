@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import recount
-from dropoff.analyse import metrics, select
+from dropoff.analyse import metrics, select, trends
 from dropoff.demo import DEFAULT_END, generate
 from dropoff.metrics import METRICS
 from dropoff.periods import Period, parse_period
@@ -316,7 +316,7 @@ def test_per_segment(made: World, by: str):
 @pytest.mark.parametrize("name", METRICS)
 def test_a_trend_has_every_day_of_it(demo: World, name: str):
     query = demo.query(period=parse_period("2026-03-01", "2026-03-15", "America/New_York"))
-    points = metrics.trend(demo.store, query, METRICS[name], "day")["points"]
+    points = trends.answer(demo.store, query, METRICS[name], "day")["points"]
     days = {datetime.fromisoformat(p["from"]).strftime("%m-%dT%H") for p in points}
     every_day = {f"03-{day:02}T{'05' if day <= 8 else '04'}" for day in range(1, 15)}
     assert days == every_day or (METRICS[name].by_currency and days <= every_day)

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dropoff.analyse.metrics import trend as answer_of
+from dropoff.analyse.trends import answer as answer_of
 from dropoff.dashboard import formats, trends
 from dropoff.dashboard.addresses import end_of_link
 from dropoff.metrics import METRICS

@@ -11,16 +11,7 @@ from typing import Any
 import msgspec
 
 from dropoff.analyse import (
-    behind,
-    cohorts,
-    executive,
-    health,
-    metrics,
-    operations,
-    optimization,
-    own,
-    remembered,
-    select,
+    behind, cohorts, executive, health, metrics, operations, optimization, own, remembered, select, trends,
 )  # fmt: skip
 from dropoff.analyse.conversations import conversations, sampling
 from dropoff.analyse.experiments import experiments, plans
@@ -263,7 +254,7 @@ class Analytics:
         metric, interval = self._metric(params), one(params, "interval") or "day"
 
         def make(store: Store, query: Query) -> dict[str, Any]:
-            return _with_test(store, query, metrics.trend(store, query, metric, interval, self._young, self._marks))
+            return _with_test(store, query, trends.answer(store, query, metric, interval, self._young, self._marks))
 
         return self._kept("trend", params, make)
 

@@ -19,10 +19,8 @@ from dropoff.analyse.stats import wilson
 from dropoff.analyse.young import Cohorts, Step, Waits, Young
 from dropoff.errors import InvalidInput
 from dropoff.metrics import QUANTILES, Metric
-from dropoff.periods import MICROSECOND, Period, midnight, to_micros
-from dropoff.project import annotations
-from dropoff.project.annotations import Mark
-from dropoff.query import MULTIPLE, NONE, Query
+from dropoff.periods import MICROSECOND, Period, midnight
+from dropoff.query import MULTIPLE, Query
 from dropoff.store.base import Store
 from dropoff.store.sql import PHYSICAL, STAGES, Dialect
 
@@ -63,11 +61,11 @@ def answer(store: Store, query: Query, metrics: Sequence[Metric], young: Young |
         "period": query.period.to_dict(),
         "as_of": instant(query.now),
         "definition": {"by": query.by, "overlapping": query.by in MULTIPLE},
-        "metrics": _rows_of(store, query, metrics, recorded, cohorts),
+        "metrics": rows_of(store, query, metrics, recorded, cohorts),
     }
 
 
-def _rows_of(
+def rows_of(
     store: Store, query: Query, metrics: Sequence[Metric], recorded: Set[str] | None, cohorts: Cohorts | None
 ) -> list[dict[str, Any]]:
     """The row of each metric, segment and currency."""
@@ -104,7 +102,12 @@ def _empty(metric: Metric) -> list[tuple[Cell, Sums]]:
     """What stands where there is no row: nothing of a metric that is told by currency, else one zero."""
     if metric.by_currency:
         return []
-    return [(Cell(), Sums(Decimal(0), None if metric.denominator is None else Decimal(0)))]
+    return [(Cell(), nothing_of(metric))]
+
+
+def nothing_of(metric: Metric) -> Sums:
+    """The sums of no rows."""
+    return Sums(Decimal(0), None if metric.denominator is None else Decimal(0))
 
 
 def _recorded(store: Store, metrics: Sequence[Metric]) -> set[str] | None:
@@ -332,46 +335,6 @@ def wait_of(metric: Metric, waits: Waits) -> Maturity | None:
     return waits.of(Step(next(iter(STAGES)), metric.matures)) if metric.matures else None
 
 
-def trend(
-    store: Store, query: Query, metric: Metric, interval: str, young: Young | None = None, marks: Sequence[Mark] = ()
-) -> dict[str, Any]:
-    """A metric by hour, day, week or month of the period's zone, and of the equally long period before.
-
-    Empty buckets are there, with 0 or null. A bucket that the period cuts, or that is not over yet, is `partial`; one
-    whose conversations may still do what the metric counts is `immature`.
-    """
-    if interval not in INTERVALS:
-        raise InvalidInput("interval", interval, f"one of {', '.join(INTERVALS)}")
-    before = replace(query, period=period_before(query.period, interval))
-    recorded = select.recorded_stages(store)
-    young = young or Young()
-    waits = young.waits(store, query, recorded)
-    now, then = (_over_time(store, each, metric, interval, young, waits) for each in (query, before))
-    return {
-        "period": query.period.to_dict(),
-        "as_of": instant(query.now),
-        "definition": definition(metric, waits),
-        "interval": interval,
-        **now,
-        "previous": {"period": before.period.to_dict(), **then},
-        "deploys": deploys(store, query),
-        "labellers": _labellers(store, query) if metric.name in LABELLED else [],
-        "annotations": annotations.shown(marks, query.period, query.now),
-    }
-
-
-def _over_time(
-    store: Store, query: Query, metric: Metric, interval: str, young: Young, waits: Waits
-) -> dict[str, list[dict[str, Any]]]:
-    """`total` and `points` of a period."""
-    begins = [to_micros(start) for _, start, _ in cuts(query.period, interval)]
-    cohorts = young.cohorts(store, query, waits.recorded, begins) if metric.stages else None
-    return {
-        "total": _rows_of(store, query, [metric], waits.recorded, cohorts),
-        "points": _points(store, query, metric, interval, waits, cohorts),
-    }
-
-
 def period_before(period: Period, interval: str = "day") -> Period:
     """The period before: as many local days (of whole months, by month: as many months), whatever the clock does."""
     zone = ZoneInfo(period.timezone)
@@ -383,24 +346,6 @@ def period_before(period: Period, interval: str = "day") -> Period:
         months = 2 * (first.year * 12 + first.month) - (last.year * 12 + last.month) - 1
         start = date(months // 12, months % 12 + 1, 1)
     return Period(midnight(start, zone), period.start, period.timezone)
-
-
-def _points(
-    store: Store, query: Query, metric: Metric, interval: str, waits: Waits, cohorts: Cohorts | None
-) -> list[dict[str, Any]]:
-    found = measure(store, query, [metric], bucket_of(store.dialect, interval, query.period.timezone))[metric.name]
-    lines = {(cell.segment, cell.currency or "") for cell in found}
-    if not lines and not metric.by_currency and query.by is None:
-        lines = {("", "")}
-    nothing = Sums(Decimal(0), None if metric.denominator is None else Decimal(0))
-    place, points = currencies(found), []
-    for bucket, (key, start, end) in enumerate(buckets(query.period, interval)):
-        span = span_of(start, end, query, wait_of(metric, waits))
-        for segment, currency in sorted(lines, key=lambda line: (line[0], place.get(line[1], 0))):
-            cell = Cell(segment, key, currency or None)
-            row = describe(metric, cell, found.get(cell, nothing), waits.recorded)
-            points.append({**span, **beside(metric, row, cohorts, bucket)})
-    return points
 
 
 def span_of(start: datetime, end: datetime, query: Query, wait: Maturity | None) -> dict[str, Any]:
@@ -470,25 +415,6 @@ def next_day(day: date, interval: str) -> date:
     if interval == "month":
         return (day.replace(day=28) + timedelta(days=4)).replace(day=1)
     return day + timedelta(days=7 if interval == "week" else 1)
-
-
-LABELLED = ("sentiment_average", "sentiment_trend", "understanding_rate")
-"""Metrics that rest on what labelled the prospects' messages."""
-
-
-def _labellers(store: Store, query: Query) -> list[dict[str, Any]]:
-    """When each `label_source` was first seen in the period, where messages had been labelled otherwise before."""
-    clause = select.Clause(store.dialect)
-    rows = select.conversations(replace(query, by=None), clause, started=False)
-    found = store.select(
-        f"""SELECT m.label_source AS label_source, min(m.timestamp) AS moment FROM {PHYSICAL["messages"]} m
-            JOIN {rows} c ON c.key = m.key AND c.id = m.conversation_id
-            WHERE m.sender = 'prospect' AND (m.intent_confidence IS NOT NULL OR m.sentiment IS NOT NULL)
-            GROUP BY m.label_source ORDER BY moment, label_source""",
-        clause.parameters,
-    ).rows
-    start, end = (select.naive(one) for one in (query.period.start, query.period.end))
-    return [{"label_source": name or NONE, "at": instant(at)} for name, at in found[1:] if start <= at < end]
 
 
 def deploys(store: Store, query: Query) -> list[dict[str, Any]]:
