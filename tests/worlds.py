@@ -270,7 +270,8 @@ def drain(
 
 def given(*events: Dict, rules: Rules | None = None, directory: Path | None = None, engine: str = EMBEDDED) -> Store:
     """A store in which these events have arrived, through door, queue and worker. The caller closes it."""
-    return drain(directory or Path(mkdtemp(prefix="dropoff-")), [payload(events)], rules, engine=engine)
+    parts = [payload(events[at : at + 5000]) for at in range(0, max(len(events), 1), 5000)]
+    return drain(directory or Path(mkdtemp(prefix="dropoff-")), parts, rules, engine=engine)
 
 
 def refusals() -> pl.DataFrame:

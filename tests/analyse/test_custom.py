@@ -9,7 +9,7 @@ from dropoff.analyse.analytics import Analytics
 from dropoff.analyse.custom import registry
 from dropoff.errors import InvalidInput
 from dropoff.project.settings import load
-from worlds import attended, booked, event, given, retracted, started
+from worlds import attended, booked, event, retracted, started
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 
@@ -24,22 +24,16 @@ def metric(text):
 
 
 @pytest.fixture
-def value(tmp_path, engine):
+def value(opened, engine):
     """`value(definition, *events, **params)`: the row of the metric `own` in a store of these events."""
-    stores = []
 
     def ask(text, *events, **params):
-        directory = tmp_path / str(len(stores))
-        directory.mkdir()
-        stores.append(given(*events, directory=directory, engine=engine))
-        analytics = Analytics(stores[-1], "UTC", lambda: NOW, registry=metric(text))
+        analytics = Analytics(opened(*events, engine=engine), "UTC", lambda: NOW, registry=metric(text))
         params = {name.rstrip("_"): [text] for name, text in params.items()}
         rows = analytics.metrics({"metric": ["own"], **params})["metrics"]
         return {row["segment"]: row for row in rows} if "by" in params else rows[0]
 
-    yield ask
-    for store in stores:
-        store.close()
+    return ask
 
 
 def count(where, per="event"):

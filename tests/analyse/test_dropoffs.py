@@ -23,8 +23,6 @@ from dropoff.demo import DEFAULT_END as END
 from dropoff.demo import generate
 from dropoff.demo.planted import DROP_OFF, SPAN, TIMEZONE, deployed_at
 from dropoff.errors import InvalidInput
-from dropoff.events import Receipt
-from dropoff.intake import encode, read_events
 from dropoff.periods import Period, last_days, to_micros
 from dropoff.query import NONE, Query
 from dropoff.store.sql import STAGES
@@ -45,6 +43,7 @@ from worlds import (
     sent,
     started,
 )  # fmt: skip
+from worlds import given as arrived
 
 NOW = datetime(2024, 1, 15, 11, tzinfo=UTC)  # some conversations are still open
 EVER = Period(datetime(2023, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC), "UTC")
@@ -352,13 +351,7 @@ def test_a_list_that_is_not_there_is_refused(asked, params, refusal):
 
 @pytest.fixture(scope="module")
 def demo(engine, tmp_path_factory):
-    events = list(generate(5000, 7, END))
-    parts = [
-        b"".join(msgspec.json.encode(e) + b"\n" for e in events[i : i + 9000]) for i in range(0, len(events), 9000)
-    ]
-    receipt = Receipt(to_micros(END) + 1)
-    lines = [encode(read_events(part, receipt, ndjson=True).events) for part in parts]
-    store = drain(tmp_path_factory.mktemp("demo"), lines, engine=engine)
+    store = arrived(*generate(5000, 7, END), directory=tmp_path_factory.mktemp("demo"), engine=engine)
     yield Analytics(store, TIMEZONE, lambda: END + timedelta(days=30))
     store.close()
 

@@ -17,7 +17,7 @@ from dropoff.periods import Period
 from dropoff.project.annotations import Mark
 from dropoff.project.targets import Target
 from dropoff.query import Query
-from worlds import booked, given, qualified, received, sent, started, won
+from worlds import booked, qualified, received, sent, started, won
 
 DAY = 1440
 START = datetime(2024, 1, 15, 10, tzinfo=UTC)  # minute 0 of a world
@@ -39,19 +39,13 @@ def talks(prefix, n, replies, at, **more):
 
 
 @pytest.fixture
-def brief(tmp_path):
+def brief(opened):
     """`brief(events, now, params, **more)`: the executive answer of a store of these events."""
-    stores = []
 
     def ask(events, now=datetime(2024, 3, 1, tzinfo=UTC), params=JANUARY, **more):
-        directory = tmp_path / str(len(stores))
-        directory.mkdir()
-        stores.append(given(*events, directory=directory))
-        return Analytics(stores[-1], "UTC", lambda: now, **more).executive(params)
+        return Analytics(opened(*events), "UTC", lambda: now, **more).executive(params)
 
-    yield ask
-    for store in stores:
-        store.close()
+    return ask
 
 
 def of(answer, metric, currency=None):

@@ -3,7 +3,6 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -21,12 +20,11 @@ from dropoff.analyse.shrink import FROM, shrink, shrink_shares
 from dropoff.demo import DEFAULT_END, generate
 from dropoff.demo.planted import DROP_OFF, VARIANTS
 from dropoff.errors import InvalidInput
-from dropoff.events import Receipt
-from dropoff.intake import encode, read_events
 from dropoff.periods import to_micros
 from dropoff.project.settings import load
 from dropoff.project.wording import RULES, WordingRule, rules
-from worlds import booked, drain, objected, opted_out, received, retracted, sent, started, status
+from worlds import booked, objected, opted_out, received, retracted, sent, started, status
+from worlds import given as arrived
 
 # -- what followed, of a plain reading
 
@@ -360,13 +358,8 @@ def test_the_list_behind_a_message_has_its_conversations(asked):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory, engine):
-    directory = tmp_path_factory.mktemp("demo")
-    events = list(generate(1500, 7, DEFAULT_END))
-    payloads = []
-    for start in range(0, len(events), 5000):
-        whole = read_events(msgspec.json.encode(events[start : start + 5000]), Receipt(to_micros(DEFAULT_END)))
-        payloads.append(encode(whole.events))
-    store = drain(directory, payloads, engine=engine)
+    events = generate(1500, 7, DEFAULT_END)
+    store = arrived(*events, directory=tmp_path_factory.mktemp("demo"), engine=engine)
     yield Analytics(store, "America/New_York", lambda: DEFAULT_END + timedelta(days=1))
     store.close()
 

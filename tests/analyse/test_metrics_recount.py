@@ -22,7 +22,7 @@ from dropoff.periods import Period, parse_period
 from dropoff.query import NONE, REST, TOP, Query
 from dropoff.store.base import Store
 from recount import Figure, Talk
-from worlds import EMBEDDED, drain, event, minute, objected, payload, qualified, sent, started
+from worlds import EMBEDDED, event, given, minute, objected, qualified, sent, started
 
 STAR = Path(os.environ.get("DROPOFF_SHARED", Path(__file__).parents[3] / "shared")) / "data" / "star"
 ZONES = ("America/New_York", "Asia/Kolkata")
@@ -54,8 +54,7 @@ class World:
 
 
 def world(directory: Path, engine: str, events: list[Dict], start: str, end: str, now: datetime) -> World:
-    payloads = [payload(events[at : at + 5000]) for at in range(0, len(events), 5000)]
-    store = drain(directory, payloads, engine=engine)
+    store = given(*events, directory=directory, engine=engine)
     return World(store, events, now, parse_period(start, end, "UTC"), recount.tell(events, micros_of(now)))
 
 

@@ -1,6 +1,6 @@
 """Operations: what stands out, what was behind what went wrong, how long answers took, and data health."""
 
-from contextlib import ExitStack, closing
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -119,12 +119,9 @@ def analytics(engine, tmp_path_factory):
 
 
 @pytest.fixture
-def here(tmp_path):
+def here(opened):
     """`here(*events)`: the analytics of a store in this process: for what is not a matter of SQL."""
-    with ExitStack() as opened:
-        yield lambda *events: Analytics(
-            opened.enter_context(closing(world(*events, directory=tmp_path))), "UTC", lambda: NOW
-        )
+    return lambda *events: Analytics(opened(*events), "UTC", lambda: NOW)
 
 
 def short(rows):

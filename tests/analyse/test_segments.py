@@ -25,7 +25,7 @@ from dropoff.demo.planted import DROP_OFF, SEGMENTS, SPAN, TIMEZONE, deployed_at
 from dropoff.errors import InvalidInput
 from dropoff.metrics import METRICS
 from dropoff.query import DIMENSIONS, MULTIPLE, Query
-from worlds import drain, objected, payload, qualified, received, sent, started
+from worlds import objected, qualified, received, sent, started
 
 pytestmark = pytest.mark.one_store("asked")  # the recounts and the demo are on every store
 
@@ -47,24 +47,15 @@ def talks(channel, answered, of, *, contacts=None, at=0.0, prefix="", **more):
 
 
 @pytest.fixture
-def asked(engine, tmp_path):
+def asked(opened, engine):
     """`asked(events, metric, now=…, **params)`: the answer about a small world."""
-    stores = []
 
     def ask(events, metric="response_rate", question="segments", now=NOW, **params):
-        store = drain(tmp_path / str(len(stores)), [payload(events)], engine=engine)
-        stores.append(store)
-        analytics = Analytics(store, "UTC", lambda: now)
+        analytics = Analytics(opened(*events, engine=engine), "UTC", lambda: now)
         listed = {name: [value] if isinstance(value, str) else value for name, value in params.items()}
         return getattr(analytics, question)({**WHENEVER, "metric": [metric], **listed})
 
-    def made(*args, **more):
-        (tmp_path / str(len(stores))).mkdir()
-        return ask(*args, **more)
-
-    yield made
-    for store in stores:
-        store.close()
+    return ask
 
 
 def row(answer, name):

@@ -24,11 +24,9 @@ from worlds import (
     attended,
     booked,
     canceled,
-    drain,
     given,
     histories,
     opted_out,
-    payload,
     qualified,
     received,
     started,
@@ -232,9 +230,7 @@ def test_nothing_is_claimed_of_stages_that_are_never_recorded(tmp_path, engine):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    events = list(generate(3000, 7))
-    parts = [payload(events[i : i + 5000]) for i in range(0, len(events), 5000)]
-    store = drain(tmp_path_factory.mktemp("demo"), parts)
+    store = given(*generate(3000, 7), directory=tmp_path_factory.mktemp("demo"))
     yield store
     store.close()
 
