@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from itertools import pairwise
 from math import isclose
 from pathlib import Path
 from random import Random
@@ -448,6 +449,26 @@ def test_a_rate_of_a_stage_that_is_never_recorded_is_null(asked: Asked):
         {"metric": ["show_rate"], "from": ["2024-01-15"], "to": ["2024-01-16"]}
     )
     assert [(p["value"], p["denominator"]) for p in answer["points"]] == [(None, 1)]
+
+
+@pytest.mark.parametrize(
+    ("day", "expected"), [("2024-04-07", [6, 6, 3, 6, 6, 6, 3]), ("2024-10-06", [6, 6, 3, 6, 6, 6])]
+)
+def test_no_hour_is_lost_where_clocks_turn_by_half_an_hour(asked: Asked, day: str, expected: list[int]):
+    night = datetime.fromisoformat(f"{day}T00:00+11:00")
+    events = [
+        event("conversation_started", None, f"c{i}", timestamp=(night + timedelta(minutes=10 * i)).isoformat())
+        for i in range(36)
+    ]
+    now = datetime(2024, 12, 1, tzinfo=UTC)
+    trend = asked(*events, timezone="Australia/Lord_Howe", now=now).trend({
+        "metric": ["conversations_started"], "interval": ["hour"], "from": [day],
+        "to": [(night + timedelta(days=1)).date().isoformat()],
+    })  # fmt: skip
+    assert [point["value"] for point in trend["points"] if point["value"]] == expected
+    assert trend["total"][0]["value"] == sum(expected)
+    ends = [(point["from"], point["to"]) for point in trend["points"]]
+    assert all(one[1] == other[0] for one, other in pairwise(ends))
 
 
 # Money

@@ -312,6 +312,7 @@ def test_moves_that_offset_one_another_are_shown(asked):
         ("segments", {"by": "channel", "compare": "next"}, "compare == 'next', must be previous"),
         ("segments", {"by": "channel", "compare_from": "2023-01-01"}, "compare_to == None, must be given with"),
         ("explain", {"compare_from": "2024-02-01", "compare_to": "2024-04-01"}, "must be a period that has nothing in"),
+        ("explain", {"follow": "0d"}, "follow == '0d', must be longer than nothing"),
         ("explain", {"by": "objection"}, "by == 'objection', must be a dimension of which a conversation has one"),
         ("explain", {"metric": "response_time"}, "metric == 'response_time', must be a share, a score or a ratio"),
     ],

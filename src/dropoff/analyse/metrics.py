@@ -27,6 +27,7 @@ from dropoff.store.sql import PHYSICAL, STAGES, Dialect
 INTERVALS = ("hour", "day", "week", "month")
 MAX_POINTS = 2000
 MICROS = 1_000_000
+_HOUR = timedelta(hours=1)
 
 
 class Sums(NamedTuple):
@@ -375,9 +376,9 @@ def cuts(period: Period, interval: str) -> list[tuple[Any, datetime, datetime]]:
     """`buckets` for an answer; raises `InvalidInput` for an unknown interval, and for more than `MAX_POINTS`."""
     if interval not in INTERVALS:
         raise InvalidInput("interval", interval, f"one of {', '.join(INTERVALS)}")
-    found = buckets(period, interval)
-    if len(found) > MAX_POINTS:
-        raise InvalidInput("interval", interval, f"one that gives at most {MAX_POINTS} points, not {len(found)}")
+    many = -(-(period.end - period.start) // _HOUR) if interval == "hour" else 0  # told before so many are made
+    if many > MAX_POINTS or (many := len(found := buckets(period, interval))) > MAX_POINTS:
+        raise InvalidInput("interval", interval, f"one that gives at most {MAX_POINTS} points, not {many}")
     return found
 
 
@@ -396,11 +397,14 @@ def buckets(period: Period, interval: str) -> list[tuple[Any, datetime, datetime
 
 
 def _hours(period: Period, zone: ZoneInfo) -> list[tuple[Any, datetime, datetime]]:
-    local = period.start.astimezone(zone)
-    start = period.start - timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
-    count = -(-(period.end - start) // timedelta(hours=1))
-    hours = [start + timedelta(hours=i) for i in range(count)]
-    return [(hour.astimezone(UTC).replace(tzinfo=None), hour, hour + timedelta(hours=1)) for hour in hours]
+    """Where clocks turn by half an hour one of them is half as long: its key is when it would have begun."""
+    begin, found = period.start.astimezone(UTC), []
+    while begin < period.end:
+        local = begin.astimezone(zone)
+        key = begin - timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+        found.append((select.naive(key), begin if found else key, key + _HOUR))
+        begin = key + _HOUR
+    return found
 
 
 def first_day(day: date, interval: str) -> date:

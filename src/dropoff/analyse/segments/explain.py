@@ -51,7 +51,10 @@ def parse_before(params: Params, period: Period) -> Period | None:
 def parse_follow(params: Params) -> int | None:
     """`follow` in microseconds."""
     text = one(params, "follow")
-    return None if text is None else parse_duration("follow", text) // MICROSECOND
+    follow = None if text is None else parse_duration("follow", text) // MICROSECOND
+    if follow == 0:
+        raise InvalidInput("follow", text, "longer than nothing")
+    return follow
 
 
 # at one age
