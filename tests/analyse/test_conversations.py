@@ -5,7 +5,7 @@ import pytest
 from dropoff.analyse.conversations import conversations
 from dropoff.errors import InvalidInput, NotFound
 from dropoff.query import TestTraffic
-from worlds import attended, booked, event, minute, opportunity, qualified, received, sent, started, won
+from worlds import attended, booked, event, fallback, minute, opportunity, qualified, received, sent, started, won
 
 WEEK = {"from": ["2024-01-15"], "to": ["2024-01-22"]}
 
@@ -142,25 +142,30 @@ def test_who_reached_a_stage_while_young_enough(asked):
             total(**params)
 
 
-@pytest.mark.parametrize(
-    ("params", "refusal"),
-    [
-        ({"pattern": ["bot:a", "bot:b"], "trigger": ["x"]}, "trigger == 'x', must be left out where pattern is given"),
-        (
-            {"message": ["Hi"], "position": ["1"], "dropped": ["started"]},
-            "dropped == 'started', must be left out where",
-        ),
-        ({"error": ["timeout"], "stage": ["booked"]}, "stage == 'booked', must be left out where error is given"),
-        ({"experiment": ["x"], "variant": ["a"], "pattern": ["bot:a", "bot:b"]}, "pattern == 'bot:a, bot:b', must be"),
-    ],
-)
-def test_a_list_is_behind_one_number(asked, params, refusal):
-    """Of two that are given one filtered nothing, and nobody was told."""
-    analytics = asked(started())
-    for question in (analytics.conversations, analytics.all_conversations):
-        with pytest.raises(InvalidInput) as caught:
-            question(params)
-        assert refusal in str(caught.value)
+def test_all_that_leads_to_a_list_holds_together(asked):
+    def talk(name, trigger, *more):
+        own = (started(), sent("Hi", intent="greet"), fallback(at=2, trigger=trigger), *more)
+        return [made | {"conversation_id": name} for made in own]
+
+    analytics = asked(
+        *talk("a", "x", booked()), *talk("b", "y", booked()), *talk("c", "x"), started(conversation_id="d")
+    )
+
+    def found(**params):
+        given = {**WEEK, **{name: [text] for name, text in params.items()}}
+        listed = analytics.conversations(given)
+        assert [row["id"] for page in analytics.all_conversations(given) for row in page] == ids(listed)
+        return "".join(sorted(ids(listed))), listed["definition"]["text"]
+
+    assert found(pattern="bot:greet", kind="step")[0] == "abc"
+    assert found(pattern="bot:greet", kind="step", trigger="x")[0] == "ac"
+    assert found(pattern="bot:greet", kind="step", stage="booked") == (
+        "ab", "Conversations with the step bot:greet; conversations started in the period that reached booked.",
+    )  # fmt: skip
+    assert found(message="Hi", position="1", trigger="x", stage="booked")[0] == "a"
+    assert found(trigger="y", dropped="started")[0] == ""
+    own = '{"steps": [{"event": "fallback"}, {"event": "meeting_booked"}]}'
+    assert found(trigger="x", definition=own, stage="meeting_booked")[0] == "a"
 
 
 def test_after_the_last_recorded_stage_nobody_drops(asked):

@@ -1,6 +1,6 @@
-"""Which conversations a list is of: those behind a number of another answer, those that are looked for, or both."""
+"""Which conversations a list is of: those behind numbers of other answers, those that are looked for, or both."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -20,13 +20,9 @@ from dropoff.project.wording import Rule
 from dropoff.query import Params, Query, one
 from dropoff.store.base import Store
 
-_OF_FUNNEL = (*Stages._fields, *dropoffs.BEHIND)
-_NUMBERS = (experiments.BEHIND, patterns.BEHIND, messages.BEHIND, tuple(troubles.BEHIND), _OF_FUNNEL)
-"""By which parameters the number is meant: one of these, or none."""
-
 PARAMETERS = (
-    "name", "definition", "mode", "threshold", *_OF_FUNNEL, *experiments.BEHIND, *patterns.BEHIND, *messages.BEHIND,
-    *troubles.BEHIND, *search.PARAMETERS,
+    "name", "definition", "mode", "threshold", *Stages._fields, *dropoffs.BEHIND, *experiments.BEHIND,
+    *patterns.BEHIND, *messages.BEHIND, *troubles.BEHIND, *search.PARAMETERS,
 )  # fmt: skip
 """What a list takes. Of the funnel are the stages; its threshold changes nothing."""
 
@@ -66,16 +62,22 @@ class Conversations(NamedTuple):
 def parse(
     store: Store, query: Query, params: Params, named: tuple[str, Definition | Funnel], project: Project
 ) -> Conversations:
-    """The list that is meant; `named`: the funnel, and what it goes by. Raises `InvalidInput`."""
-    _check(params)
+    """The list that is meant; `named`: the funnel, and what it goes by. Raises `InvalidInput`.
+
+    All that is given holds together.
+    """
     name, funnel = named
     stages, wanted = Stages.parse(params), search.parse(params)
-    found = _of_another(store, query, params, project) or _of_funnel(store, query, params, name, funnel)
+    found = _of_others(store, query, params, project)
+    if isinstance(funnel, Funnel) or dropoffs.parse_behind(params) is not None:
+        found.append(_of_funnel(store, query, params, name, funnel))
+    elif found and any(stages):
+        found.append((conversations.at(store, query, funnel, stages), stages.described()))
     # Conditions on a unit's first exposure are none on its other conversations.
     query = replace(query, where=()) if one(params, "experiment") is not None else query
     listed = None
-    if found is not None:
-        listed = conversations.began(store, *found)
+    if found:
+        listed = conversations.began(store, *_together(found))
         if wanted is not None:
             listed = listed.with_what(search.matching(store, query, wanted, started=False), wanted)
     elif wanted is not None:
@@ -84,36 +86,35 @@ def parse(
     return Conversations(store, query, funnel, stages, listed)
 
 
-def _check(params: Params) -> None:
-    """Refuse a list behind two numbers: one of them would filter nothing."""
-    given: list[str] = []
-    for names in _NUMBERS:
-        given += [name for name in names if any(params.get(name, ()))][:1]
-    if len(given) > 1:
-        values = [text for text in params[given[1]] if text]
-        raise InvalidInput(given[1], ", ".join(values), f"left out where {given[0]} is given")
+Behind = tuple[Collection[str], str]
+"""The ids of conversations, and which they are, in words."""
 
 
-def _of_another(store: Store, query: Query, params: Params, project: Project) -> tuple[list[str], str] | None:
-    """The ids behind a number of another answer than a funnel's, and which they are."""
+def _together(found: Sequence[Behind]) -> Behind:
+    """Those that are in all of these."""
+    first, *others = (text.removesuffix(".") for _, text in found)
+    text = "; ".join([first, *(other[0].lower() + other[1:] for other in others)])
+    return set.intersection(*(set(ids) for ids, _ in found)), f"{text}."
+
+
+def _of_others(store: Store, query: Query, params: Params, project: Project) -> list[Behind]:
+    """Those behind numbers of other answers than a funnel's."""
+    found: list[Behind] = []
     if trial := experiments.parse_behind(params):
-        return experiments.behind(store, query, project.planned, project.young, *trial), experiments.listed(*trial)
+        ids = experiments.behind(store, query, project.planned, project.young, *trial)
+        found.append((ids, experiments.listed(*trial)))
     if way := patterns.parse_behind(params):
-        return patterns.behind(store, query, params, *way), patterns.described(*way)
+        found.append((patterns.behind(store, query, params, *way), patterns.described(*way)))
     if message := messages.parse_behind(params):
-        return messages.units(store, query, project.wording, message), messages.described(message)
+        found.append((messages.units(store, query, project.wording, message), messages.described(message)))
     if trouble := troubles.parse_behind(params):
-        return troubles.behind(store, query, trouble), troubles.described(trouble)
-    return None
+        found.append((troubles.behind(store, query, trouble), troubles.described(trouble)))
+    return found
 
 
-def _of_funnel(
-    store: Store, query: Query, params: Params, name: str, funnel: Definition | Funnel
-) -> tuple[list[str], str] | None:
-    """The ids of those of a funnel that are meant, and which they are; None where a condition says it."""
+def _of_funnel(store: Store, query: Query, params: Params, name: str, funnel: Definition | Funnel) -> Behind:
+    """Those of a funnel of one's own, or those of which only `dropoffs` knows what became of them."""
     meant, (stage, within, dropped) = dropoffs.parse_behind(params), Stages.parse(params)
-    if meant is None and isinstance(funnel, Definition):
-        return None
     if within is not None:
         raise InvalidInput("within", within, "left out: it is for the stages of Dropoff's own funnels")
     if meant is not None:

@@ -117,6 +117,14 @@ def began(store: Store, ids: Collection[str], text: str) -> Listed:
     return Listed(every.join(pl.DataFrame({"id": list(ids)}, {"id": pl.String}), on="id", how="semi"), text)
 
 
+def at(store: Store, query: Query, funnel: Definition, stages: Stages) -> list[str]:
+    """The ids of those of a query, as `listing` has them."""
+    clause = select.Clause(store.dialect)
+    rows = select.conversations(query, clause)
+    text = f"SELECT id FROM {rows} WHERE {stages.condition(store, funnel)}"
+    return store.frame(text, clause.parameters)["id"].to_list()
+
+
 def searched(store: Store, query: Query, funnel: Definition, stages: Stages, wanted: Search) -> Listed:
     """Those of a query, as `listing` has them, with what is looked for."""
     text = f"{stages.described().removesuffix('.')} {search.described(wanted)}."

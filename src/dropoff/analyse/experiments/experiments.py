@@ -52,6 +52,9 @@ def parse_behind(params: Params) -> tuple[str, str, str | None] | None:
         raise InvalidInput("experiment", None, "given where a variant or a goal is")
     if variant is None:
         raise InvalidInput("variant", None, "given where an experiment is")
+    for key in ("stage", "within", "dropped"):
+        if (text := one(params, key)) is not None:
+            raise InvalidInput(key, text, "left out where an experiment is given")
     return name, variant, goal if goal is None else stage_of(goal)
 
 
