@@ -11,8 +11,18 @@ from typing import Any
 import msgspec
 
 from dropoff.analyse import (
-    behind, cohorts, executive, health, metrics, operations, optimization, own, remembered, select, trends,
-)  # fmt: skip
+    behind,
+    cohorts,
+    executive,
+    health,
+    metrics,
+    operations,
+    optimization,
+    own,
+    remembered,
+    select,
+    trends,
+)
 from dropoff.analyse.conversations import conversations, sampling
 from dropoff.analyse.experiments import experiments, plans
 from dropoff.analyse.funnels import custom_funnel, dropoffs, funnel
