@@ -293,7 +293,7 @@ def test_counts_and_their_explanation_are_of_one_period(asked, monkeypatch):
     """Where none is given an event that comes meanwhile moves the default one."""
     later = [last_days(START + timedelta(days=days), "UTC") for days in (90, 0)]
     monkeypatch.setattr(select, "default_period", lambda *_: later[-1] if len(later) == 1 else later.pop())
-    drop = next(one for one in asked(*WORLD).dropoffs({})["drop_offs"] if one["from"] == "responded")
+    drop = next(one for one in asked(*WORLD)._dropoffs({})["drop_offs"] if one["from"] == "responded")
     assert drop["explanation"]["lost"] == drop["volume_lost"]
 
 
