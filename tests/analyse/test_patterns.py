@@ -12,7 +12,7 @@ from statsmodels.stats.contingency_tables import StratifiedTable
 from dropoff.analyse.analytics import Analytics
 from dropoff.analyse.patterns.findings import findings as findings_of
 from dropoff.analyse.patterns.paths import FAILED, FAILED_LATE, WON, of, parse
-from dropoff.analyse.patterns.stratified import EXACT, mantel_haenszel, strata_of
+from dropoff.analyse.stratified import EXACT, mantel_haenszel, strata_of
 from dropoff.errors import InvalidInput
 from pathways import units
 from worlds import START, booked, event, objected, received, sent, started, won

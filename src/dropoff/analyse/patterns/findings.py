@@ -13,8 +13,8 @@ from dropoff.analyse.patterns import mining
 from dropoff.analyse.patterns.forks import Fork, forks
 from dropoff.analyse.patterns.mining import Pattern, Sequences
 from dropoff.analyse.patterns.paths import FAILED, FAILED_LATE, WON, Paths, side
-from dropoff.analyse.patterns.stratified import Differences, mantel_haenszel, strata_of
 from dropoff.analyse.stats import SIGNIFICANT, q_values
+from dropoff.analyse.stratified import Differences, mantel_haenszel, strata_of
 
 FEW = 5
 """A step that fewer have, or lack, in one of the groups belongs to what the groups are, and explains nothing."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from dropoff.analyse.patterns import mining
 from dropoff.analyse.patterns.mining import Pattern, Sequences
-from dropoff.analyse.patterns.stratified import strata_of
+from dropoff.analyse.stratified import strata_of
 
 DEEPEST = 15
 """Beginnings have at most so many steps."""

@@ -32,7 +32,7 @@ from dropoff.analyse.patterns.paths import (
     tokens,
     units_of,
 )
-from dropoff.analyse.patterns.stratified import mantel_haenszel
+from dropoff.analyse.stratified import mantel_haenszel
 from dropoff.errors import InvalidInput
 from dropoff.query import Params, Query, choice, one
 from dropoff.store.base import Store

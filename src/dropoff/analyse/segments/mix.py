@@ -13,7 +13,6 @@ import polars as pl
 
 from dropoff.analyse import select
 from dropoff.analyse.contacts import CONTACT, Written
-from dropoff.analyse.segments.readings import inside
 from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Share, kitagawa
 from dropoff.analyse.stratified import mantel_haenszel
 from dropoff.query import REST, TOP, Query
@@ -58,7 +57,7 @@ def tables(store: Store, query: Query, reading: Written, segments: Iterable[str]
             SELECT own, {", ".join(names)}, grouping({", ".join(names)}) AS absent,
               coalesce(CAST({asked.x} AS DOUBLE), 0) AS x, coalesce(CAST({asked.n} AS DOUBLE), 0) AS n
             FROM (SELECT *, {values} FROM ({asked.rows})
-                  WHERE {inside(query.period, clause)} AND {asked.where})
+                  WHERE {select.in_period("moment", query.period, clause)} AND {asked.where})
             WHERE own IN ({wanted})
             GROUP BY GROUPING SETS ({", ".join(f"(own, {name})" for name in names)})""",
         clause.parameters,
