@@ -1,6 +1,7 @@
 """Objections, against a plain reading of each conversation."""
 
 from collections import defaultdict
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ TALKS = st.lists(
 
 def read_plainly(talks):
     """By objection: conversations, won ones, steps before the first, and of each answer n, alive and won."""
-    found = defaultdict(lambda: [0, 0, [], defaultdict(lambda: [0, 0, 0])])
+    found: dict[str, list[Any]] = defaultdict(lambda: [0, 0, [], defaultdict(lambda: [0, 0, 0])])
     for path, group in talks:
         firsts = {name: i for i, step in reversed(list(enumerate(path))) if (name := objections.objection(step))}
         for name, first in firsts.items():
