@@ -1,7 +1,6 @@
 """What is special about the control state in a SQLite file."""
 
 import sqlite3
-import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -11,51 +10,13 @@ import pytest
 
 from dropoff.control import sqlite
 from dropoff.control.sqlite import SqliteControl
-from dropoff.errors import Conflict, NewerSchema, Unavailable
-
-
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-def test_only_the_owner_may_read_it(tmp_path: Path):
-    path = tmp_path / "control.db"
-    with closing(SqliteControl(path)):
-        assert mode(path) == 0o600
-
-
-def test_a_file_that_others_may_read_is_made_private(tmp_path: Path):
-    path = tmp_path / "control.db"
-    path.touch(0o644)
-    with closing(SqliteControl(path)):
-        assert mode(path) == 0o600
+from dropoff.errors import Conflict, Unavailable
 
 
 def test_it_leaves_a_rollback_journal_file_no_write_ahead_log(tmp_path: Path):
     with closing(SqliteControl(tmp_path / "control.db")) as control:
         control.put("a", b"1")
         assert [path.name for path in tmp_path.iterdir()] == ["control.db"]
-
-
-def test_a_newer_schema_is_refused(tmp_path: Path):
-    path = tmp_path / "control.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(NewerSchema, match="schema 99, this Dropoff knows 1"):
-        SqliteControl(path)
-
-
-def test_a_file_of_another_kind_is_refused_and_kept(tmp_path: Path):
-    path = tmp_path / "control.db"
-    path.write_bytes(b"not a database, but long enough to look like one" * 100)
-    with pytest.raises(Unavailable, match="not a database"):
-        SqliteControl(path)
-    assert path.read_bytes().startswith(b"not a database")
-
-
-def test_a_missing_directory_is_named(tmp_path: Path):
-    with pytest.raises(Unavailable, match="nowhere"):
-        SqliteControl(tmp_path / "nowhere" / "control.db")
 
 
 def test_a_lock_that_stays_is_unavailable_and_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

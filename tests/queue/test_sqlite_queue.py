@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dropoff.errors import InvalidInput, NewerSchema, StoreBusy, Unavailable
+from dropoff.errors import InvalidInput, StoreBusy, Unavailable
 from dropoff.queue import sqlite
 from dropoff.queue.sqlite import SqliteQueue
 
@@ -106,7 +106,7 @@ def test_a_killed_process_keeps_what_it_acknowledged(path: Path):
 
 def test_a_full_disk_fails_the_append_and_nothing_else(queue: SqliteQueue):
     put(queue, b"before")
-    connection = queue._file._connection
+    connection = queue._log._connection
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}")
     for _ in range(3):
@@ -122,11 +122,11 @@ def test_a_commit_on_a_full_disk_is_written_when_there_is_room(path: Path, monke
     monkeypatch.setattr(sqlite, "RETRY_PAUSE", 0.01)
     with closing(SqliteQueue(path)) as queue:
         offset = put(queue, b"a")
-        queue._file._connection.execute("PRAGMA query_only = 1")
+        queue._log._connection.execute("PRAGMA query_only = 1")
         queue.commit(offset)
         assert queue.lag().events == 0
         time.sleep(0.05)
-        queue._file._connection.execute("PRAGMA query_only = 0")
+        queue._log._connection.execute("PRAGMA query_only = 0")
     with closing(SqliteQueue(path)) as queue:
         assert list(queue.read(10, 0)) == []
 
@@ -162,7 +162,7 @@ def test_records_past_the_retention_are_deleted_once_committed(path: Path, monke
         now = 1061.0
         put(queue, b"younger")
         deadline = time.monotonic() + SOON
-        while queue._file._one("SELECT count(*) FROM log")[0] > 22 and time.monotonic() < deadline:
+        while queue._log.one("SELECT count(*) FROM log")[0] > 22 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert [record.offset for record in queue.read(20, 0)] == offsets[30:]
     assert rows(path) == 22
@@ -232,22 +232,3 @@ def test_only_the_owner_may_read_it(queue: SqliteQueue, path: Path):
     files = list(path.parent.iterdir())
     assert {file.name for file in files} == {"queue.db", "queue.db-wal"}
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
-
-
-def test_a_newer_schema_is_refused(path: Path):
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(NewerSchema, match="schema 99, this Dropoff knows 1"):
-        SqliteQueue(path)
-
-
-def test_a_file_of_another_kind_is_refused_and_kept(path: Path):
-    path.write_bytes(b"not a database, but long enough to look like one" * 100)
-    with pytest.raises(Unavailable, match="not a database"):
-        SqliteQueue(path)
-    assert path.read_bytes().startswith(b"not a database")
-
-
-def test_a_missing_directory_is_named(tmp_path: Path):
-    with pytest.raises(Unavailable, match="nowhere"):
-        SqliteQueue(tmp_path / "nowhere" / "queue.db")

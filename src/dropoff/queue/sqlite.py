@@ -8,57 +8,53 @@ A group is one row: `sqlite3` lets go of the interpreter lock at every step of a
 
 import hashlib
 import os
-import sqlite3
 import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from dropoff.errors import InvalidInput, NewerSchema, StoreBusy, Unavailable
+from dropoff.errors import InvalidInput, StoreBusy, Unavailable
 from dropoff.queue.base import DeadLetter, Lag, Record, check_append
+from dropoff.sqlitefile import Schema, SqliteFile
 
-SCHEMA_VERSION = 1
-
-# Before anything is read: with the lock held exclusively no second connection can open the file, which is what the
-# WAL-reset bug of SQLite < 3.51 needs, and the WAL index stays in memory.
-LOCK = "PRAGMA locking_mode = EXCLUSIVE"
-SETTINGS = """
+# A row of `log` is a group: `offset` is that of its last record, `shape` the size and the events of each record, and
+# `payload` all of them joined. AUTOINCREMENT: an offset never returns, not even after everything was deleted.
+SCHEMA = Schema(
+    version=1,
+    # With the lock held exclusively no second connection can open the file, which is what the WAL-reset bug of
+    # SQLite < 3.51 needs, and the WAL index stays in memory.
+    first="PRAGMA locking_mode = EXCLUSIVE",
+    settings="""
 PRAGMA journal_mode = WAL;
 PRAGMA secure_delete = FAST;
 PRAGMA synchronous = FULL;
 PRAGMA wal_autocheckpoint = 4000;
 PRAGMA journal_size_limit = 67108864;
 PRAGMA cache_size = -8000;
-"""
-# A row of `log` is a group: `offset` is that of its last record, `shape` the size and the events of each record, and
-# `payload` all of them joined. AUTOINCREMENT: an offset never returns, not even after everything was deleted.
-SCHEMA = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE log (
+""",
+    tables=(
+        """CREATE TABLE log (
     offset INTEGER PRIMARY KEY AUTOINCREMENT,
     at REAL NOT NULL,
     events INTEGER NOT NULL,
     shape BLOB NOT NULL,
     payload BLOB NOT NULL
-);
-CREATE TABLE position (only INTEGER PRIMARY KEY CHECK (only = 1), offset INTEGER NOT NULL);
-CREATE TABLE dead_letters (
+)""",
+        "CREATE TABLE position (only INTEGER PRIMARY KEY CHECK (only = 1), offset INTEGER NOT NULL)",
+        """CREATE TABLE dead_letters (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     hash BLOB NOT NULL UNIQUE,
     at REAL NOT NULL,
     reason TEXT NOT NULL,
     payload BLOB NOT NULL
-);
-INSERT INTO position VALUES (1, 0);
-PRAGMA user_version = {SCHEMA_VERSION};
-COMMIT;
-"""
-VERSION = "PRAGMA user_version"
+)""",
+        "INSERT INTO position VALUES (1, 0)",
+    ),
+)
 LAST_OFFSET = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'log'), 0)"
 POSITION = "SELECT offset FROM position"
 MOVE_POSITION = "UPDATE position SET offset = ?"
@@ -119,19 +115,19 @@ class SqliteQueue:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._group_bytes, self._retention, self._clock = group_bytes, retention, clock
-        self._file = _File(Path(path))
+        self._log = _Log(Path(path))
         # Lock order: the file's lock, then this one. Never any I/O while holding this one: `append` takes it.
         lock = threading.Lock()
         self._work, self._arrived = threading.Condition(lock), threading.Condition(lock)
         self._pending: deque[_Append] = deque()
         self._closed = False
-        self._last, self._committed = self._file.last_offset(), self._file.position()
+        self._last, self._committed = self._log.last_offset(), self._log.position()
         self._stored = self._cursor = self._loaded = self._committed
         self._unread: deque[_Entry] = deque()
         self._unread_events = 0
         self._handed: deque[_Mark] = deque()
-        self._events, self._bytes = self._file.totals(self._committed)
-        self._oldest = self._file.oldest(self._committed)
+        self._events, self._bytes = self._log.totals(self._committed)
+        self._oldest = self._log.oldest(self._committed)
         self._trim_due = self._position_due = time.monotonic()
         self._writer = threading.Thread(target=self._run, name="queue-writer", daemon=True)
         self._writer.start()
@@ -179,8 +175,8 @@ class SqliteQueue:
             raise InvalidInput("offset", offset, f"at most {last}, the last one appended")
         if offset > self._committed:
             self._skip(offset)
-            with self._file.lock:
-                self._move(offset, self._file.oldest(offset))
+            with self._log.lock:
+                self._move(offset, self._log.oldest(offset))
 
     def lag(self) -> Lag:
         """What waits to be committed; kept in memory."""
@@ -194,15 +190,15 @@ class SqliteQueue:
 
     def dead_letter(self, payload: bytes, reason: str) -> None:
         """Set `payload` aside, durably; the same payload again takes its place. Raises `Unavailable`."""
-        self._file.dead_letter(payload, reason, self._clock())
+        self._log.dead_letter(payload, reason, self._clock())
 
     def dead_letters(self, limit: int | None = 100) -> Sequence[DeadLetter]:
         """The latest dead letters, newest first; None: all. Raises `Unavailable`."""
-        return self._file.dead_letters(-1 if limit is None else limit)
+        return self._log.dead_letters(-1 if limit is None else limit)
 
     def forget_dead_letters(self, last: int) -> None:
         """Forget the dead letters up to the id `last`. Raises `Unavailable`."""
-        self._file.forget_dead_letters(last)
+        self._log.forget_dead_letters(last)
 
     def close(self) -> None:
         """Finish pending appends and close the file. Idempotent."""
@@ -211,7 +207,7 @@ class SqliteQueue:
             self._work.notify_all()
             self._arrived.notify_all()
         self._writer.join()
-        self._file.close()
+        self._log.close()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -220,7 +216,7 @@ class SqliteQueue:
     def _load(self, events: int) -> None:
         """Have at least `events` unread events in memory, if there are that many. What is loaded survives an error."""
         while self._unread_events < events or not self._unread:
-            entries = self._file.group_behind(self._loaded)
+            entries = self._log.group_behind(self._loaded)
             if not entries:
                 return
             self._loaded = entries[-1].offset
@@ -296,8 +292,8 @@ class SqliteQueue:
         """
         first, position, at = self._last + 1, self._committed, self._clock()
         try:
-            with self._file.lock:
-                self._file.append(self._last + len(group), at, group, position)
+            with self._log.lock:
+                self._log.append(self._last + len(group), at, group, position)
                 self._written(group, position, at)
         except Exception as error:  # whatever it is, the thread has to live: the next group may succeed
             self._position_due = time.monotonic() + RETRY_PAUSE
@@ -323,115 +319,64 @@ class SqliteQueue:
         if time.monotonic() < self._trim_due:
             return
         try:
-            more = self._file.trim(self._stored, self._clock() - self._retention)
+            more = self._log.trim(self._stored, self._clock() - self._retention)
         except Unavailable:
             more = False
         self._trim_due = time.monotonic() + (BITE_PAUSE if more else TRIM_PAUSE)
 
 
-class _File:
-    """The SQL. `lock` is taken by every method and may be held around several."""
+class _Log(SqliteFile):
+    """The SQL of the queue's file."""
 
     def __init__(self, path: Path) -> None:
-        self.lock = threading.RLock()
-        self._path = path
-        try:
-            _create(path)
-            self._connection = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)
-        except (sqlite3.Error, OSError) as error:
-            raise Unavailable(f"{path}: {error}") from error
-        try:
-            self._prepare()
-        except BaseException:
-            self._connection.close()
-            raise
+        super().__init__(path, SCHEMA, timeout=1, busy=StoreBusy)
 
     def last_offset(self) -> int:
-        return self._one(LAST_OFFSET)[0]
+        return self.one(LAST_OFFSET)[0]
 
     def position(self) -> int:
-        return self._one(POSITION)[0]
+        return self.one(POSITION)[0]
 
     def oldest(self, offset: int) -> float | None:
         """When the first record behind `offset` was written."""
-        row = self._one(OLDEST, offset)
+        row = self.one(OLDEST, offset)
         return row[0] if row else None
 
     def totals(self, position: int) -> tuple[int, int]:
         """Events and bytes behind `position`, which may lie inside a group."""
         with self.lock:
-            events, size = self._one(TOTALS, position)
+            events, size = self.one(TOTALS, position)
             done = [entry for entry in self.group_behind(position) if entry.offset <= position]
             return events - sum(e.events for e in done), size - sum(len(e.payload) for e in done)
 
     def append(self, last: int, at: float, group: Sequence[_Append], position: int) -> None:
         """Write a group whose offsets end with `last`, and the position, in one durable transaction."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             if group:
                 connection.execute(INSERT, (last, at, sum(entry.events for entry in group), *_pack(group)))
             connection.execute(MOVE_POSITION, (position,))
 
     def group_behind(self, offset: int) -> list[_Entry]:
         """The group that holds the first record behind `offset`, all of it; empty if there is none."""
-        row = self._one(READ, offset)
+        row = self.one(READ, offset)
         return _unpack(*row) if row else []
 
     def trim(self, position: int, before: float) -> bool:
         """Delete a bite of the groups up to `position` written before `before`; True if there may be more."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return connection.execute(TRIM, (position, BITE_GROUPS, before)).rowcount == BITE_GROUPS
 
     def dead_letter(self, payload: bytes, reason: str, at: float) -> None:
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(INSERT_DEAD, (hashlib.sha256(payload).digest(), at, reason, payload))
 
     def dead_letters(self, limit: int) -> list[DeadLetter]:
-        with self._guard() as connection:
+        with self.opened() as connection:
             return [DeadLetter(*row) for row in connection.execute(DEAD, (limit,)).fetchall()]
 
     def forget_dead_letters(self, last: int) -> None:
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(FORGET_DEAD, (last,))
-
-    def close(self) -> None:
-        with self.lock:
-            self._connection.close()
-
-    def _prepare(self) -> None:
-        with self._guard() as connection:
-            connection.execute(LOCK)
-            version = self._one(VERSION)[0]
-            if version > SCHEMA_VERSION:
-                raise NewerSchema(f"{self._path}: schema {version}, this Dropoff knows {SCHEMA_VERSION}")
-            connection.executescript(SETTINGS)
-            if version == 0:
-                connection.executescript(SCHEMA)
-
-    def _one(self, sql: str, *values: int) -> tuple:
-        with self._guard() as connection:
-            rows = connection.execute(sql, values).fetchall()
-            return rows[0] if rows else ()
-
-    @contextmanager
-    def _guard(self) -> Iterator[sqlite3.Connection]:
-        with self.lock:
-            try:
-                yield self._connection
-            except (sqlite3.Error, OSError) as error:
-                held = getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
-                raise (StoreBusy if held else Unavailable)(f"{self._path}: {error}") from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._guard() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # SQLite has rolled back by itself after some errors
-                    connection.execute("ROLLBACK")
-                raise
 
 
 def _pack(group: Sequence[_Append]) -> tuple[bytes, bytes]:
@@ -447,15 +392,3 @@ def _unpack(last: int, shape: bytes, payload: bytes) -> list[_Entry]:
         entries.append(_Entry(offset, events, payload[start : start + size]))
         start += size
     return entries
-
-
-def _create(path: Path) -> None:
-    """Make an empty private file whose name survives a power cut. An existing one is not opened here: closing it
-    would drop the locks that SQLite holds on it in this process."""
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-    except FileExistsError:
-        return
-    for opened in (descriptor, os.open(path.parent, os.O_RDONLY)):
-        os.fsync(opened)
-        os.close(opened)
