@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from dropoff.errors import NewerSchema, StoreBusy, Unavailable
 from dropoff.process import frames
 from dropoff.store import duckdb as adapter
 from dropoff.store import sql, tables
-from dropoff.store.base import Change
-from dropoff.store.duckdb import ROW_GROUP, DuckStore, KeySpans
+from dropoff.store.base import Change, Part
+from dropoff.store.duckdb import DuckStore
+from dropoff.store.spans import MAX_SPANS, ROW_GROUP, KeySpans
 from worlds import RECEIVED, started
 from worlds import given as world
 
@@ -78,8 +80,9 @@ def test_a_newer_schema_is_refused_and_left_alone(path: Path):
     DuckStore(path).close()
     with duckdb.connect(str(path)) as connection:
         connection.execute("INSERT INTO schema_version VALUES (999, now()::TIMESTAMP)")
-    with pytest.raises(NewerSchema, match="999"):
+    with pytest.raises(NewerSchema, match="999") as refused:
         DuckStore(path)
+    assert refused.value.__traceback__  # whoever holds on to it does not hold the file
     with duckdb.connect(str(path)) as connection:
         assert connection.execute("SELECT max(version) FROM schema_version").fetchall() == [(999,)]
 
@@ -111,6 +114,48 @@ def test_a_file_that_is_no_database_is_unavailable(path: Path):
     path.write_bytes(b"not a database" * 1000)
     with pytest.raises(Unavailable):
         DuckStore(path)
+
+
+# A machine that cannot
+
+
+class Full:
+    """A connection to a full disk."""
+
+    def __getattr__(self, name: str) -> None:
+        raise duckdb.IOException("no space left on device")
+
+
+KEYS = pl.Series("key", [1], pl.UInt64)
+HOUR = datetime(2024, 1, 15, 10, tzinfo=UTC)
+WORK: dict[str, Callable[[DuckStore], object]] = {
+    "offset": lambda store: store.offset(),
+    "history": lambda store: store.history(KEYS),
+    "conversations_of": lambda store: store.conversations_of(["p"]),
+    "contact_events": lambda store: store.contact_events(["contact_identified"]),
+    "loose_contacts": lambda store: store.loose_contacts(),
+    "commit": lambda store: store.commit(Change.of_nothing(1, refused(1, RECEIVED))),
+    "select": lambda store: store.select("SELECT 1"),
+    "frame": lambda store: store.frame("SELECT 1"),
+    "scan": lambda store: list(store.scan([Part("events")])),
+    "dirty_slots": lambda store: store.dirty_slots(),
+    "forget_slots": lambda store: store.forget_slots([HOUR]),
+    "rollup_plan": lambda store: store.rollup_plan(),
+    "restart_rollups": lambda store: store.restart_rollups("plan"),
+    "replace_rollups": lambda store: store.replace_rollups([HOUR], [], [HOUR.date()], "UTC"),
+    "delete_rejected": lambda store: store.delete_rejected(["a"]),
+}
+
+
+@pytest.mark.parametrize("work", WORK.values(), ids=WORK)
+def test_what_the_machine_cannot_do_now_is_unavailable(
+    store: DuckStore, monkeypatch: pytest.MonkeyPatch, work: Callable[[DuckStore], object]
+):
+    """Any other error the worker would take for a fault of an event."""
+    for name, full in (("_connection", Full()), ("_writer", Full()), ("_cursor", Full)):
+        monkeypatch.setattr(store, name, full)
+    with pytest.raises(Unavailable, match="no space left"):
+        work(store)
 
 
 # Refused events
@@ -160,7 +205,7 @@ def test_spans_do_not_overlap_and_are_few():
     keys = np.arange(200, dtype=np.uint64)
     spans.add(keys, np.arange(200) * 3 * ROW_GROUP)
     _, ranges = spans.find(keys)
-    assert len(ranges) <= adapter._MAX_SPANS
+    assert len(ranges) <= MAX_SPANS
     assert all(a[1] < b[0] for a, b in pairwise(ranges))
 
 

@@ -4,7 +4,7 @@ import shutil
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from importlib import resources
 from pathlib import Path
@@ -18,10 +18,8 @@ from dropoff.errors import InvalidInput, NewerSchema, StoreBusy, Unavailable
 from dropoff.query import NO_TEST_RULES, TestTraffic
 from dropoff.store import sql, tables
 from dropoff.store.base import Answer, Change, Part
+from dropoff.store.spans import ROW_GROUP, KeySpans
 
-ROW_GROUP = 122_880  # DuckDB's: from so many rows an insert writes row groups directly, past the WAL
-_MAX_SPANS = 48  # more OR-ed spans than this cost more to plan than they save to read
-_SCATTERED = 3  # from so many row groups on, a key's own list is worth keeping
 _SCANNED = 65_536
 _FRAMED = 1_000_000
 _SCANNED_LARGE = 2_048  # of refused events, which may have 32 kB each
@@ -39,7 +37,6 @@ _CONFIG = {
 
 
 _PASSING = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException)
-"""What is the machine's fault and not the data's."""
 
 
 class DuckStore:
@@ -56,17 +53,25 @@ class DuckStore:
                 raise StoreBusy(f"{path} is held by another process") from None
             raise Unavailable(f"{path} cannot be opened: {error}") from error
         self._local = threading.local()
+        self._touched: set[datetime] = set()
+        try:
+            with _told("opened"):
+                self._prepare(test)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self, test: TestTraffic) -> None:
         migrate(self._connection)
         for name, text in self.dialect.views(test).items():
             self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS {text}")
         self._writer = self._connection.cursor()
-        self._touched: set[datetime] = set()
-        self._spans = KeySpans()
-        self._spans.load(self._writer)
+        self._spans = KeySpans(self._writer)
         self._next_seq = _one(self._writer, "SELECT coalesce(max(seq) + 1, 0) FROM event_rows")
 
     def offset(self) -> int:
-        return _one(self._writer, "SELECT max(queue_offset) FROM progress")
+        with _told("read"):
+            return _one(self._writer, "SELECT max(queue_offset) FROM progress")
 
     def next_seq(self) -> int:
         return self._next_seq
@@ -75,31 +80,27 @@ class DuckStore:
         wanted, spans = self._spans.find(keys.to_numpy())
         columns = ", ".join(_out(column) for column in tables.EVENTS)
         where = " OR ".join(f"seq BETWEEN {low} AND {high}" for low, high in spans) or "false"
-        self._writer.register("wanted", pl.DataFrame({"key": wanted}).to_arrow())
-        try:
+        with _told("read"):
+            self._writer.register("wanted", pl.DataFrame({"key": wanted}).to_arrow())
             found = self._writer.sql(f"SELECT {columns} FROM event_rows SEMI JOIN wanted USING (key) WHERE {where}")
             return pl.DataFrame(found.to_arrow_table())
-        except _PASSING as error:
-            raise Unavailable(f"the store cannot be read: {error}") from error
 
     def conversations_of(self, contacts: Sequence[str]) -> pl.Series:
-        found = self._writer.execute(
-            "SELECT DISTINCT key FROM conversation_rows WHERE list_contains($1, contact_id)", [list(contacts)]
-        ).fetchall()
+        statement = "SELECT DISTINCT key FROM conversation_rows WHERE list_contains($1, contact_id)"
+        with _told("read"):
+            found = self._writer.execute(statement, [list(contacts)]).fetchall()
         return pl.Series("key", [row[0] for row in found], pl.UInt64)
 
     def contact_events(self, types: Sequence[str]) -> pl.DataFrame:
         columns = ", ".join(_out(column) for column in tables.EVENTS)
-        found = self._writer.sql(
-            f"SELECT {columns} FROM event_rows WHERE list_contains($1, event_type)", params=[list(types)]
-        )
-        return pl.DataFrame(found.to_arrow_table())
+        statement = f"SELECT {columns} FROM event_rows WHERE list_contains($1, event_type)"
+        with _told("read"):
+            return pl.DataFrame(self._writer.sql(statement, params=[list(types)]).to_arrow_table())
 
     def loose_contacts(self) -> set[str]:
-        found = self._writer.execute(
-            "SELECT DISTINCT contact_id FROM event_rows WHERE conversation_id IS NULL"
-        ).fetchall()
-        return {row[0] for row in found}
+        statement = "SELECT DISTINCT contact_id FROM event_rows WHERE conversation_id IS NULL"
+        with _told("read"):
+            return {row[0] for row in self._writer.execute(statement).fetchall()}
 
     def commit(self, change: Change) -> None:
         self._touched.clear()
@@ -168,29 +169,25 @@ class DuckStore:
             )
 
     def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Answer:
-        cursor = self._cursor()
-        cursor.execute(sql, dict(parameters) if parameters else None)
-        rows = cursor.fetchall()
-        return Answer([column[0] for column in cursor.description or ()], rows)
+        with _told("read"):
+            cursor = self._cursor()
+            cursor.execute(sql, dict(parameters) if parameters else None)
+            rows = cursor.fetchall()
+            return Answer([column[0] for column in cursor.description or ()], rows)
 
     def frame(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pl.DataFrame:
-        found = self._cursor().sql(sql, params=dict(parameters) if parameters else None)
-        # Read as it comes: a table would first be held a second time by the engine.
-        return pl.DataFrame(found.to_arrow_reader(_FRAMED))
+        with _told("read"):
+            found = self._cursor().sql(sql, params=dict(parameters) if parameters else None)
+            # Read as it comes: a table would first be held a second time by the engine.
+            return pl.DataFrame(found.to_arrow_reader(_FRAMED))
 
     def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
-        cursor = self._connection.cursor()
-        try:
+        with _told("read"), closing(self._connection.cursor()) as cursor:
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             for part in parts:
-                for frame in (
-                    _stored_events(cursor, part.after) if part.table == "events" else _rows(cursor, part.table)
-                ):
+                frames = _stored_events(cursor, part.after) if part.table == "events" else _rows(cursor, part.table)
+                for frame in frames:
                     yield part, frame
-        except _PASSING as error:
-            raise Unavailable(f"the store cannot be read: {error}") from error
-        finally:
-            cursor.close()
 
     def query(self, text: str, seconds: float, rows: int) -> Answer:
         cursor = self._connection.cursor()
@@ -213,14 +210,17 @@ class DuckStore:
             cursor.close()
 
     def dirty_slots(self) -> list[datetime]:
-        rows = self._writer.execute("SELECT slot FROM dirty_slots").fetchall()
+        with _told("read"):
+            rows = self._writer.execute("SELECT slot FROM dirty_slots").fetchall()
         return [slot.replace(tzinfo=UTC) for (slot,) in rows]
 
     def forget_slots(self, slots: Sequence[datetime]) -> None:
-        self._writer.execute("DELETE FROM dirty_slots WHERE list_contains($1, slot)", [_naive(slots)])
+        with _told("written"):
+            self._writer.execute("DELETE FROM dirty_slots WHERE list_contains($1, slot)", [_naive(slots)])
 
     def rollup_plan(self) -> str | None:
-        return _one(self._writer, "SELECT max(rollup_plan) FROM progress")
+        with _told("read"):
+            return _one(self._writer, "SELECT max(rollup_plan) FROM progress")
 
     def restart_rollups(self, plan: str) -> None:
         moments = " UNION ALL ".join(
@@ -254,18 +254,18 @@ class DuckStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._writer.begin()
-        try:
-            yield
-            self._writer.commit()
-        except BaseException as error:
-            _roll_back(self._writer)
-            if isinstance(error, _PASSING):
-                raise Unavailable(f"the store cannot be written: {error}") from error
-            raise
+        with _told("written"):
+            self._writer.begin()
+            try:
+                yield
+                self._writer.commit()
+            except BaseException:
+                _roll_back(self._writer)
+                raise
 
     def delete_rejected(self, ids: Sequence[str]) -> None:
-        self._cursor().execute("DELETE FROM rejected_rows WHERE list_contains($1, id)", [list(ids)])
+        with _told("written"):
+            self._cursor().execute("DELETE FROM rejected_rows WHERE list_contains($1, id)", [list(ids)])
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         # A cursor is a connection of its own to the same file, and must not be shared by threads.
@@ -297,102 +297,6 @@ def _discard(directory: Path, *connections: duckdb.DuckDBPyConnection) -> None:
     for connection in connections:
         connection.close()
     shutil.rmtree(directory, ignore_errors=True)
-
-
-class KeySpans:
-    """For each key the first and last `seq` of its events, so that its history is found without a full scan.
-
-    Sorted arrays of 24 bytes a key, and a dictionary of what came since they were last merged. A late event makes a
-    key's span long; the row groups of such a key are kept one by one.
-    """
-
-    def __init__(self) -> None:
-        self._keys: np.ndarray = np.empty(0, np.uint64)
-        self._first: np.ndarray = np.empty(0, np.int64)
-        self._last: np.ndarray = np.empty(0, np.int64)
-        self._recent: dict[int, tuple[int, int]] = {}
-        self._groups: dict[int, set[int]] = {}
-
-    def load(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Read the spans of all stored events."""
-        found = connection.execute(
-            "SELECT key, min(seq) AS first, max(seq) AS last FROM event_rows GROUP BY key ORDER BY key"
-        ).fetchnumpy()
-        self._keys, self._first, self._last = (np.asarray(found[name]) for name in ("key", "first", "last"))
-        scattered = connection.execute(
-            f"""SELECT key, list(DISTINCT seq // {ROW_GROUP}) FROM event_rows GROUP BY key
-                HAVING max(seq) // {ROW_GROUP} - min(seq) // {ROW_GROUP} >= {_SCATTERED}"""
-        ).fetchall()
-        self._groups = {key: set(groups) for key, groups in scattered}
-
-    def find(self, keys: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
-        """Those of the keys that are stored, and the spans of `seq` in which all their events lie."""
-        at = np.searchsorted(self._keys, keys)
-        at[at == len(self._keys)] = 0
-        known = self._keys[at] == keys if len(self._keys) else np.zeros(len(keys), bool)
-        groups: set[int] = set()
-        recent = [key for key in keys.tolist() if key in self._recent]
-        for key in (k for k in keys.tolist() if k in self._groups):
-            groups |= self._groups[key]
-        plain = known & ~np.isin(keys, np.fromiter(self._groups, np.uint64, len(self._groups)))
-        first, last = self._first[at[plain]] // ROW_GROUP, self._last[at[plain]] // ROW_GROUP
-        for low, high in {*zip(first.tolist(), last.tolist(), strict=True)}:
-            groups.update(range(low, high + 1))
-        for low, high in {self._recent[k] for k in recent if k not in self._groups}:
-            groups.update(range(low // ROW_GROUP, high // ROW_GROUP + 1))
-        return np.union1d(keys[known], np.array(recent, np.uint64)), _merge(sorted(groups))
-
-    def add(self, keys: np.ndarray, seqs: np.ndarray) -> None:
-        """Take in inserted events."""
-        if not len(keys):
-            return
-        unique, inverse = np.unique(keys, return_inverse=True)
-        first = np.full(len(unique), np.iinfo(np.int64).max)
-        last = np.zeros(len(unique), np.int64)
-        np.minimum.at(first, inverse, seqs)
-        np.maximum.at(last, inverse, seqs)
-        at = np.searchsorted(self._keys, unique)
-        at[at == len(self._keys)] = 0
-        known = self._keys[at] == unique if len(self._keys) else np.zeros(len(unique), bool)
-        self._scatter(unique[known], self._first[at[known]], self._last[at[known]], first[known], last[known])
-        self._last[at[known]] = np.maximum(self._last[at[known]], last[known])
-        for key, low, high in zip(unique[~known].tolist(), first[~known].tolist(), last[~known].tolist(), strict=True):
-            self._recent[key] = (min(self._recent.get(key, (low,))[0], low), high)
-        if len(self._recent) > 100_000:
-            self._absorb_recent()
-
-    def _scatter(self, keys: np.ndarray, *spans: np.ndarray) -> None:
-        """Keep the row groups of keys whose span has become long."""
-        old_first, old_last, first, last = (span // ROW_GROUP for span in spans)
-        for i in np.flatnonzero(last - old_first >= _SCATTERED):
-            known = self._groups.setdefault(int(keys[i]), set(range(old_first[i], old_last[i] + 1)))
-            known.update(range(first[i], last[i] + 1))
-
-    def _absorb_recent(self) -> None:
-        keys = np.fromiter(self._recent, np.uint64, len(self._recent))
-        spans = np.array(list(self._recent.values()), np.int64)
-        merged = np.concatenate([self._keys, keys])
-        order = np.argsort(merged)
-        self._keys = merged[order]
-        self._first = np.concatenate([self._first, spans[:, 0]])[order]
-        self._last = np.concatenate([self._last, spans[:, 1]])[order]
-        self._recent = {}
-
-
-def _merge(groups: Sequence[int]) -> list[tuple[int, int]]:
-    """Sorted row groups as few spans of `seq`: neighbours joined, then the narrowest gaps."""
-    if not groups:
-        return []
-    numbers = np.asarray(groups)
-    gaps = np.diff(numbers)
-    cuts = np.flatnonzero(gaps > 1)
-    if len(cuts) >= _MAX_SPANS:
-        cuts = np.sort(cuts[np.argsort(gaps[cuts], kind="stable")[-(_MAX_SPANS - 1) :]])
-    starts = np.concatenate([[0], cuts + 1])
-    ends = np.concatenate([cuts, [len(numbers) - 1]])
-    return [
-        (int(numbers[s]) * ROW_GROUP, (int(numbers[e]) + 1) * ROW_GROUP - 1) for s, e in zip(starts, ends, strict=True)
-    ]
 
 
 def migrate(connection: duckdb.DuckDBPyConnection) -> None:
@@ -451,6 +355,16 @@ def _naive(moments: Sequence[datetime]) -> list[datetime]:
     return [moment.astimezone(UTC).replace(tzinfo=None) for moment in moments]
 
 
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """What is the machine's fault and not the data's is `Unavailable`; any other error stays as it is."""
+    try:
+        yield
+    except _PASSING as error:
+        raise Unavailable(f"the store cannot be {what}: {error}") from error
+
+
 def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
-    with suppress(duckdb.TransactionException):  # the failed statement may have ended the transaction already
+    # The failed statement may have ended the transaction already, and the error may have ended the database.
+    with suppress(duckdb.TransactionException, duckdb.FatalException):
         connection.rollback()
