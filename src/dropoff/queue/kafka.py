@@ -128,12 +128,13 @@ class KafkaQueue:
             future.set_exception(Unavailable("The queue is closed"))
             return future
         try:
-            self._producer.produce(
-                self.name, payload, key=b"%d" % partition, partition=partition, on_delivery=delivered,
-                headers={"events": b"%d" % events},
-            )  # fmt: skip
-        except BufferError:
-            future.set_exception(Unavailable(f"{self._place}: too much is on its way already"))
+            with self._told():
+                self._producer.produce(
+                    self.name, payload, key=b"%d" % partition, partition=partition, on_delivery=delivered,
+                    headers={"events": b"%d" % events},
+                )  # fmt: skip
+        except Unavailable as error:  # too much is on its way already
+            future.set_exception(error)
         return future
 
     def own(self, partitions: Set[int]) -> Set[int]:
@@ -217,8 +218,10 @@ class KafkaQueue:
         def delivered(error: object, _: "Message") -> None:
             done.set_exception(Unavailable(f"{self._place}: {error}")) if error else done.set_result(None)
 
+        self._check_open()
         headers: dict[str, str | bytes | None] = {"reason": reason[:10_000].encode()}
-        self._producer.produce(self._dead, payload, partition=0, headers=headers, on_delivery=delivered)
+        with self._told():
+            self._producer.produce(self._dead, payload, partition=0, headers=headers, on_delivery=delivered)
         done.result()
 
     def dead_letters(self, limit: int | None = 100) -> Sequence[DeadLetter]:
@@ -227,13 +230,10 @@ class KafkaQueue:
         with self._told():
             for message in self._dead_messages():
                 payload = message.value() or b""
-                about = dict(message.headers() or [])
-                letter = DeadLetter(
-                    (message.offset() or 0) + 1, _at(message), _bytes(about["reason"]).decode(), payload
-                )
+                reason = _bytes(dict(message.headers() or []).get("reason")).decode()
                 digest = hashlib.sha256(payload).digest()
                 found.pop(digest, None)
-                found[digest] = letter
+                found[digest] = DeadLetter((message.offset() or 0) + 1, _at(message), reason, payload)
         return list(reversed(found.values()))[:limit]
 
     def forget_dead_letters(self, last: int) -> None:
@@ -250,11 +250,12 @@ class KafkaQueue:
         if self._closed:
             return
         self._ended.set()
-        with self._reading, self._told():
+        with self._reading:
             self._producer.flush(2 * _CALL_SECONDS)
             self._poller.join()
-            if self._owned:
-                self._consumer.commit(offsets=self._positions(self._owned), asynchronous=False)
+            with suppress(Unavailable), self._told():  # positions that cannot be saved now: their records come again
+                if self._owned:
+                    self._consumer.commit(offsets=self._positions(self._owned), asynchronous=False)
             self._consumer.close()
 
     # Under the locks
@@ -288,12 +289,17 @@ class KafkaQueue:
             number = message.partition()
             if message.error() is not None or number not in self._owned or number is None:
                 continue
-            about = dict(message.headers() or [])
-            payload, events = message.value() or b"", int(_bytes(about["events"]))
-            self._buffer.append(_Entry(number, message.offset() or 0, events, payload, _at(message)))
             with self._lock:
                 self._next[number] = (message.offset() or 0) + 1
-                self._count(events, len(payload))
+            events = dict(message.headers() or []).get("events")  # somebody else's message has none, and is no record
+            if events is not None:
+                self._keep(number, message, int(_bytes(events)))
+
+    def _keep(self, partition: int, message: "Message", events: int) -> None:
+        payload = message.value() or b""
+        self._buffer.append(_Entry(partition, message.offset() or 0, events, payload, _at(message)))
+        with self._lock:
+            self._count(events, len(payload))
 
     def _hand_out(self, max_events: int) -> list[Record]:
         records: list[Record] = []
@@ -412,7 +418,7 @@ class KafkaQueue:
 
         try:
             yield
-        except (KafkaException, RuntimeError) as error:  # a closed consumer raises the latter
+        except (KafkaException, BufferError, RuntimeError) as error:  # a full producer, a closed consumer
             raise Unavailable(f"{self._place}: {error}") from error
 
 
