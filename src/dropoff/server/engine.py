@@ -1,9 +1,7 @@
 """The composition root: the parts that a role needs, opened and wired together."""
 
-import json
 import secrets
 import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,7 +12,7 @@ from urllib.parse import quote
 
 import structlog
 
-from dropoff.aggregate.rollups import Plan, refresh
+from dropoff.aggregate.rollups import Plan
 from dropoff.alerts.answers import Answers
 from dropoff.alerts.evaluate import Alerts, Evaluator
 from dropoff.alerts.job import Job
@@ -24,7 +22,6 @@ from dropoff.alerts.values import Reader
 from dropoff.analyse.analytics import Analytics, no_past
 from dropoff.analyse.custom import registry
 from dropoff.analyse.health import Live
-from dropoff.control.base import Control
 from dropoff.errors import InvalidInput, Unavailable
 from dropoff.ingest import metrics
 from dropoff.notify.base import Correspondent, Notice
@@ -40,6 +37,7 @@ from dropoff.report.job import Post
 from dropoff.report.reports import Reports
 from dropoff.report.sent import Memory
 from dropoff.server.ahead import Ahead
+from dropoff.server.imports import Imports
 from dropoff.server.parts import (
     EMBEDDED,
     check_role,
@@ -51,12 +49,12 @@ from dropoff.server.parts import (
 )
 from dropoff.server.pasts import Pasts
 from dropoff.server.shares import LEASE_SECONDS, Shares
+from dropoff.server.working import Rollups, WorkerThread
 from dropoff.store.base import Store
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
-_KEEP_IMPORTS_SECONDS = 86_400
 
 
 class Jobs(NamedTuple):
@@ -95,44 +93,58 @@ class Engine:
         check_role(settings)
         self.settings = settings
         self.jobs = jobs or ROLES[settings.role]
-        self._store: Store | None = None
-        self._queue: Queue | None = None
-        with ExitStack() as opened:
-            # The store first: it is what tells that another process is at work here.
-            if self.jobs.work or self.jobs.read or self.jobs.watch:
-                self._store = open_store(settings)
-                opened.callback(self._store.close)
-            if self.jobs.door or self.jobs.work:
-                self._queue = open_queue(settings)
-                opened.callback(self._queue.close)
-            self.control = open_control(settings)
-            opened.callback(self.control.close)
-            self._opened = opened.pop_all()
         self.shared = has_shared_store(settings)
         # Where people find the pages: with port 0 only the server knows it, and says so here.
         self.link = settings.public_url or f"http://{settings.host}:{settings.port}"
         # A store of one worker is known by its place, so that its worker may come back at once after a crash.
         self.name = secrets.token_hex(8) if self.shared else f"{socket.gethostname()}:{settings.data.resolve()}"
-        self.imports = Imports(self.control, self.name)
         self._since, self._seen = datetime.now(UTC), Counter[str]()
-        known = registry(settings.metrics)
+        with ExitStack() as opened:
+            self._open(opened)
+            if self.jobs.read or self.jobs.watch:
+                self._prepare_answers(opened)
+            self._worker = self._worker_thread() if self.jobs.work else None
+            self._watch = self._watchers() if self.jobs.watch else ()
+            self._ahead = Ahead(self.analytics) if self.jobs.read else None
+            self._opened = opened.pop_all()
+
+    def _open(self, opened: ExitStack) -> None:
+        """The parts, each to be closed with the others."""
+        settings = self.settings
+        self._store: Store | None = None
+        self._queue: Queue | None = None
+        # The store first: it is what tells that another process is at work here.
+        if self.jobs.work or self.jobs.read or self.jobs.watch:
+            self._store = open_store(settings)
+            opened.callback(self._store.close)
+        if self.jobs.door or self.jobs.work:
+            self._queue = open_queue(settings)
+            opened.callback(self._queue.close)
+        self.control = open_control(settings)
+        opened.callback(self.control.close)
+        self.imports = Imports(self.control, self.name)
         self.outbox = Outbox(self.control, [receiver.name for receiver in settings.receivers], metrics.count_notice)
-        if self.jobs.read or self.jobs.watch:
-            reader = Reader(self.store, settings.timezone, known, settings.funnels, settings.test, settings.maturity)
-            self.alerts = Alerts(reader, self.control, configured(settings, known))
-            past = self._past() if self.jobs.read else no_past
-            self.of_alerts = Answers(self.alerts, settings.funnels, past=past)
-            self.analytics = Analytics(
-                self.store, settings.timezone, test=settings.test, registry=known,
-                funnels=settings.funnels, maturity=settings.maturity, past=past,
-                planned=settings.experiments, wording=wording_rules(settings.wording), targets=settings.targets,
-                marks=settings.marks, live=self.live,
-            )  # fmt: skip
-            self.reports = Reports(self.ask, settings.timezone, settings.public_url)
-            self.sent = Memory(self.control)
-        self._threads = self._workers() if self.jobs.work else None
-        self._watch = self._watchers() if self.jobs.watch else ()
-        self._ahead = Ahead(self.analytics) if self.jobs.read else None
+
+    def _prepare_answers(self, opened: ExitStack) -> None:
+        """What answers questions, and what judges rules."""
+        settings = self.settings
+        known = registry(settings.metrics)
+        reader = Reader(self.store, settings.timezone, known, settings.funnels, settings.test, settings.maturity)
+        self.alerts = Alerts(reader, self.control, configured(settings, known))
+        past = no_past
+        if self.jobs.read:
+            pasts = Pasts(self.store, settings, rules_of(settings))
+            opened.callback(pasts.close)
+            past = pasts.at
+        self.of_alerts = Answers(self.alerts, settings.funnels, past=past)
+        self.analytics = Analytics(
+            self.store, settings.timezone, test=settings.test, registry=known,
+            funnels=settings.funnels, maturity=settings.maturity, past=past,
+            planned=settings.experiments, wording=wording_rules(settings.wording), targets=settings.targets,
+            marks=settings.marks, live=self.live,
+        )  # fmt: skip
+        self.reports = Reports(self.ask, settings.timezone, settings.public_url)
+        self.sent = Memory(self.control)
 
     @property
     def store(self) -> Store:
@@ -146,8 +158,8 @@ class Engine:
 
     def __enter__(self) -> "Engine":
         try:
-            if self._threads:
-                self._threads.start()
+            if self._worker:
+                self._worker.start()
             for job in self._watch:
                 job.start()
             if self._ahead:
@@ -162,8 +174,8 @@ class Engine:
             self._ahead.stop()
         for job in reversed(self._watch):
             job.stop()
-        if self._threads:
-            self._threads.stop()
+        if self._worker:
+            self._worker.stop()
         self._opened.close()
 
     def ask(self, question: str, params: Params) -> dict[str, Any]:
@@ -180,7 +192,7 @@ class Engine:
     @property
     def working(self) -> bool:
         """The worker is alive."""
-        return self._threads is not None and self._threads.alive
+        return self._worker is not None and self._worker.alive
 
     def missing(self) -> dict[str, str]:
         """What keeps this process from doing its jobs now, and why; empty if nothing does."""
@@ -232,23 +244,18 @@ class Engine:
 
     @property
     def _rolled_up(self) -> bool:
-        return self._threads is None or self._threads.rollups.current
+        return self._worker is None or self._worker.rollups.current
 
-    def _workers(self) -> "Threads":
+    def _worker_thread(self) -> WorkerThread:
         settings = self.settings
         rollups = Rollups(self.store, plan_of(settings), self._may_roll_up if self.shared else None)
         worker = Worker(self.queue, self.store, rules_of(settings), self._count)
-        return Threads(worker, rollups, self._shares(), self.imports)
+        return WorkerThread(worker, rollups, self._shares(), self.imports)
 
     def _evaluator(self) -> Job:
         # Of one name, like the worker: after a crash it goes on at once.
         evaluator = Evaluator(self.alerts.reader, self.control, self.alerts.rules, self._tell, self.name)
         return Job(evaluator, self.alerts)
-
-    def _past(self) -> Callable[[datetime], Store]:
-        pasts = Pasts(self.store, self.settings, rules_of(self.settings))
-        self._opened.callback(pasts.close)
-        return pasts.at
 
     def _watchers(self) -> "tuple[Delivery, Job, Post]":
         settings = self.settings
@@ -297,125 +304,3 @@ class Engine:
         if part is None:
             raise InvalidInput("role", self.settings.role, f"one that has a {name}")
         return part
-
-
-class Threads:
-    """The worker in its thread, with what runs between two of its batches and beside it."""
-
-    def __init__(self, worker: Worker, rollups: "Rollups", shares: Shares | None, imports: "Imports") -> None:
-        self.rollups = rollups
-        self._shares = shares
-        self._imports = imports
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=worker.run, args=(self._stop, self._between), name="worker", daemon=True)
-
-    @property
-    def alive(self) -> bool:
-        """The worker has not ended."""
-        return self._thread.is_alive()
-
-    def start(self) -> None:
-        """Take a share of the queue, and begin."""
-        if self._shares:
-            self._shares.start()
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Finish the batch, commit it, and leave the queue to others."""
-        self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-        if self._shares:
-            self._shares.stop()
-
-    def _between(self, idle: bool) -> None:
-        self._imports.keep()
-        self.rollups.between(idle)
-
-
-class Rollups:
-    """Keeps the rollups current in the worker's thread: at rest at once, under load with a tenth of the time.
-
-    Where several workers share a store, `may` says whether it is this one that rolls up, for all of them.
-    """
-
-    def __init__(self, store: Store, plan: Plan, may: Callable[[], bool] | None = None) -> None:
-        self._store = store
-        self._plan = plan
-        self._may = may
-        self._next = 0.0
-        self.current = False
-
-    def between(self, idle: bool) -> None:
-        """Called between two batches."""
-        begin = time.monotonic()
-        if not idle:
-            self.current = False
-        if self._may is not None:
-            # What the others have written is not known here: look again and again.
-            if begin < self._next:
-                return
-        elif self.current or not (idle or begin >= self._next):
-            return
-        if self._may is None or self._may():
-            refresh(self._store, self._plan, datetime.now(UTC))
-        self.current = idle
-        took = time.monotonic() - begin
-        self._next = time.monotonic() + max(1.0, took if idle else 10 * took)
-
-
-class Imports:
-    """What became of the events of each import, so that it can tell duplicates from what is new.
-
-    Each worker keeps its counts in the control state, where any process can add them up, for a day.
-    """
-
-    def __init__(self, control: Control, worker: str) -> None:
-        self._control = control
-        self._worker = quote(worker, safe="")
-        self._counts: dict[str, Counter[str]] = {}
-        self._changed: dict[str, float] = {}
-        self._unkept: set[str] = set()
-        self._met: set[str] = set()
-
-    def add(self, tally: Tally) -> None:
-        """Take in what became of a batch; `keep` writes it down. Both in the worker's thread."""
-        for name, count in tally.stored.items():
-            self._add(name, "stored", count)
-        for (name, reason), count in tally.dropped.items():
-            self._add(name, reason, count)
-
-    def keep(self) -> None:
-        """Write down what was added. Raises `Unavailable`, and the next call tries again."""
-        for name in list(self._unkept):
-            if name not in self._met:  # what this worker wrote before it was started again counts, too
-                before = self._control.get(self._key(name))
-                self._counts[name].update(json.loads(before.value) if before else {})
-                self._met.add(name)
-            self._control.put(self._key(name), json.dumps(self._counts[name]).encode())
-            self._unkept.discard(name)
-        now = time.monotonic()
-        for name in [name for name, at in self._changed.items() if now - at > _KEEP_IMPORTS_SECONDS]:
-            self._control.delete(self._key(name))
-            del self._counts[name], self._changed[name]
-            self._met.discard(name)
-
-    def get(self, name: str) -> dict[str, int]:
-        """Counts of `stored` and of each drop reason so far, of all workers. From any process."""
-        found = Counter[str]()
-        for entry in self._control.list(self._folder(name)).values():
-            found.update(json.loads(entry.value))
-        return dict(found)
-
-    def _add(self, name: str | None, what: str, count: int) -> None:
-        if name is None:
-            return
-        self._counts.setdefault(name, Counter())[what] += count
-        self._changed[name] = time.monotonic()
-        self._unkept.add(name)
-
-    def _folder(self, name: str) -> str:
-        return f"import/{quote(name, safe='')}/"
-
-    def _key(self, name: str) -> str:
-        return self._folder(name) + self._worker

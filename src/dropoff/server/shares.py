@@ -4,7 +4,6 @@ Each takes its fair share, gives up what is too much for the others, and takes o
 for a while. That two read the same partition for a moment loses nothing and counts nothing twice: it costs double work.
 """
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
@@ -12,6 +11,7 @@ from contextlib import suppress
 import msgspec
 import structlog
 
+from dropoff.background import Background
 from dropoff.control.base import Control
 from dropoff.errors import Conflict, Unavailable
 
@@ -44,7 +44,7 @@ def share(table: Table, name: str, partitions: int, now: float) -> set[int]:
     return set([*mine, *free][:quota])
 
 
-class Shares:
+class Shares(Background):
     """Keeps this worker's share of `partitions` current in a thread of its own; `own` tells the queue to read them.
 
     `alone`: the store takes only one worker, and `name` stays the same when it is started again.
@@ -54,26 +54,31 @@ class Shares:
         self, control: Control, key: str, name: str, partitions: int, own: Callable[[Set[int]], Set[int]],
         *, alone: bool = False, clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
+        super().__init__("shares")
         self._control, self._key, self._name, self._partitions, self._own = control, key, name, partitions, own
         self._alone, self._clock = alone, clock
         self._mine: Set[int] = set()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="shares", daemon=True)
 
     def start(self) -> None:
         """Take a share. Raises `Unavailable` if control state or queue are, or if a store that takes one worker has
         another one."""
         self.beat()
-        self._thread.start()
+        super().start()
 
     def stop(self) -> None:
         """Leave everything to the others: call it when the worker has committed its last batch."""
-        self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        super().stop()
         with suppress(Unavailable):  # what cannot be given up now, is free when the lease ends
             self._own(set())
             self._change(lambda table: {name: worker for name, worker in table.items() if name != self._name})
+
+    def run(self) -> None:
+        """Renew it again and again."""
+        while not self.stopping.wait(BEAT_SECONDS):
+            try:
+                self.beat()
+            except Unavailable as error:
+                log.warning("this worker's share cannot be renewed, trying again", error=str(error))
 
     def beat(self) -> None:
         """Renew what is read here; give up what is too much, then take what is due."""
@@ -92,13 +97,6 @@ class Shares:
         self._change(renewed)
         self._mine = wanted
         self._own(wanted)
-
-    def _run(self) -> None:
-        while not self._stop.wait(BEAT_SECONDS):
-            try:
-                self.beat()
-            except Unavailable as error:
-                log.warning("this worker's share cannot be renewed, trying again", error=str(error))
 
     def _check_alone(self, others: Table) -> None:
         for name, worker in others.items():

@@ -1,0 +1,22 @@
+"""The parts of a process are opened together, and closed together."""
+
+from pathlib import Path
+
+import pytest
+
+from dropoff.errors import InvalidInput
+from dropoff.project.settings import load
+from dropoff.server.engine import Engine
+
+RULE = {
+    "metric": "win_rate", "condition": "drops_below", "threshold": 0.5, "window": "1d", "severity": "low",
+    "notify": ["nobody"],
+}  # fmt: skip
+
+
+def test_what_cannot_be_wired_leaves_nothing_open(tmp_path: Path):
+    with pytest.raises(InvalidInput, match="notify == 'nobody'") as refused:
+        Engine(load(data=tmp_path / "data", alerts=[RULE]))
+    assert refused.value.__traceback__  # whoever holds on to it does not hold the files
+    with Engine(load(data=tmp_path / "data")) as engine:
+        assert engine.missing() == {}
