@@ -19,8 +19,9 @@ from dropoff.errors import InvalidInput, Unavailable
 from dropoff.events import Receipt
 from dropoff.intake import read_events
 from dropoff.project.settings import load
-from dropoff.server.app import ServerFile, check_exposure, first_admin_token, web
+from dropoff.server.app import check_exposure, first_admin_token, web
 from dropoff.server.engine import Engine
+from dropoff.server.serverfile import ServerFile
 
 LOCAL = "local-token"
 HOST = "127.0.0.1:8787"

@@ -13,9 +13,10 @@ import pytest
 from brokers import NatsServer
 from dropoff.control.access import ADMIN, WRITE, Access, create_key
 from dropoff.errors import InvalidInput, Unavailable
+from dropoff.jobs.importing import Import
 from dropoff.project.settings import Settings, load
 from dropoff.server.app import web
-from dropoff.server.connect import Import, connect
+from dropoff.server.connect import connect
 from dropoff.server.engine import Engine
 from dropoff.server.parts import control_address, open_control, open_queue, open_store, parse
 from worlds import event

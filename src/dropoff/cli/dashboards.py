@@ -50,7 +50,7 @@ def operations(
 @app.command(rich_help_panel=PANEL)
 def doctor(data: Data = None, json: Json = False) -> None:
     """Whether a server runs and is ready, and data health. Exit code 1 where it is not."""
-    from dropoff.server.connect import readiness
+    from dropoff.server.remote import readiness
 
     found = readiness(settings_of(data=data).data)
     state = {"ready": False, "missing": {"server": "none runs"}} if found is None else found[1]

@@ -25,11 +25,12 @@ from rich.text import Text
 
 from dropoff.aggregate.rollups import refresh
 from dropoff.control.base import Control
+from dropoff.control.identity import identity
 from dropoff.errors import InvalidInput
 from dropoff.process import frames
 from dropoff.process.worker import made_by
 from dropoff.project.settings import Settings
-from dropoff.server.connect import Connection, connect, identity
+from dropoff.server.connect import Connection, connect
 from dropoff.server.engine import plan_of, rules_of
 from dropoff.server.parts import EMBEDDED, has_shared_store, open_control, open_store
 from dropoff.store.base import Change, Part, Store

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from dropoff.jobs.importing import Import
 from dropoff.periods import from_micros
 from dropoff.process.fold import LABELLED, LABELS
 from dropoff.project.labelling import NOTHING, Label, Labeller, ask
-from dropoff.server.connect import Connection, Import
+from dropoff.server.connect import Connection
 from dropoff.store.base import Part
 
 FIRST_REVISION = -1_000_000

@@ -22,9 +22,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dropoff import __version__
+from dropoff.control.identity import identity
 from dropoff.errors import InvalidInput, Unavailable
 from dropoff.project.settings import Settings
-from dropoff.server.connect import Connection, connect, identity
+from dropoff.server.connect import Connection, connect
 from dropoff.server.parts import open_control
 from dropoff.store.base import Part
 from dropoff.store.tables import TABLES

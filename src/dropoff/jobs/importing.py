@@ -1,6 +1,8 @@
 """`dropoff import` and `dropoff rejected replay`."""
 
+import secrets
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,13 +10,58 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dropoff.errors import Unavailable
 from dropoff.events import Receipt
-from dropoff.intake import read_each, rejection
+from dropoff.intake import Rejection, read_each, rejection
 from dropoff.project.settings import Settings
-from dropoff.server.connect import Connection, Import, connect
+from dropoff.server.connect import Connection, connect
 from dropoff.sources import MappingFile, load_mapping, open_source
 
 _SHOWN = 20
+_DONE = ("stored", "duplicate", "conflict", "dead")
+
+
+class Import:
+    """One import: what was read, and what became of it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._batch = secrets.token_hex(8)
+        self._sent = 0
+        self.rejected: Counter[str] = Counter()
+
+    def send(self, lines: bytes) -> list[dict[str, Any]]:
+        """Send a chunk; returns the refused events by `index` in it, with their `message` (the first 100)."""
+        answer = self._connection.send(lines, self._batch)
+        self._sent += answer["accepted"]
+        self.rejected.update(answer.get("reasons", {}))
+        return answer.get("errors", [])
+
+    def refuse(self, rejections: Sequence[Rejection]) -> None:
+        """Keep and count rows that could not even become an event."""
+        if rejections:
+            self._connection.keep_refused(rejections)
+            self.rejected.update(r.reason for r in rejections)
+
+    def finish(self, patience: float = 60.0) -> dict[str, Any]:
+        """Wait until all is processed; the counts of `dropoff import`. Raises `Unavailable` when nothing moves."""
+        done, last, moved = {}, -1, time.monotonic()
+        while sum(done.get(name, 0) for name in _DONE) < self._sent:
+            done = self._connection.imported(self._batch)
+            processed = sum(done.get(name, 0) for name in _DONE)
+            if processed != last:
+                last, moved = processed, time.monotonic()
+            elif time.monotonic() - moved > patience:
+                raise Unavailable(f"{processed} of {self._sent} accepted events are processed, and nothing moves")
+            time.sleep(0.02)
+        refused = sum(self.rejected.values())
+        return {
+            "read": self._sent + refused,
+            "accepted": done.get("stored", 0),
+            "duplicates": done.get("duplicate", 0) + done.get("conflict", 0),
+            "rejected": refused + done.get("dead", 0),
+            "reasons": dict(self.rejected) | ({"dead": done["dead"]} if done.get("dead") else {}),
+        }
 
 
 def import_all(

@@ -1,13 +1,9 @@
-"""The web application around an engine, and how the command line finds it."""
+"""The web application around an engine."""
 
 import asyncio
-import json
 import math
-import os
-import secrets
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -39,7 +35,6 @@ from dropoff.server.guard import Guard, problem
 from dropoff.store import stream
 from dropoff.store.base import Part
 
-SERVER_FILE = "server.json"
 MEGABYTE = 1_000_000
 
 
@@ -173,28 +168,3 @@ def first_admin_token(engine: Engine) -> str | None:
     if not engine.jobs.read or not keys or any(key.kind == access.ADMIN for key in keys):
         return None
     return access.create_key(engine.control, "admin", access.ADMIN, time.time())
-
-
-class ServerFile:
-    """`DATA/server.json`, 0600: how the command line finds the running server. Without `data` there is no such file:
-    of a process with one role of several nothing is asked."""
-
-    def __init__(self, data: Path | None, url: str) -> None:
-        self.token = secrets.token_hex(16)
-        self._path = data / SERVER_FILE if data else None
-        self.url = url
-
-    def __enter__(self) -> "ServerFile":
-        if self._path is None:
-            return self
-        text = json.dumps({"url": self.url, "pid": os.getpid(), "token": self.token})
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._path.unlink(missing_ok=True)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)

@@ -25,9 +25,10 @@ from dropoff.demo import generate
 from dropoff.errors import InvalidInput, Unavailable
 from dropoff.periods import parse_instant
 from dropoff.project.settings import Settings
-from dropoff.server.app import ServerFile, check_exposure, first_admin_token, web
-from dropoff.server.connect import log_to_stderr
+from dropoff.server.app import check_exposure, first_admin_token, web
 from dropoff.server.engine import Engine
+from dropoff.server.log import log_to_stderr
+from dropoff.server.serverfile import ServerFile
 
 _DEMO = "demo"
 
