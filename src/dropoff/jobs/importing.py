@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from dropoff.intake import Rejection, read_each, rejection
 from dropoff.project.settings import Settings
 from dropoff.server.connect import Connection, connect
 from dropoff.sources import MappingFile, load_mapping, open_source
+from dropoff.sources.base import Batch
 
 _SHOWN = 20
 _DONE = ("stored", "duplicate", "conflict", "dead")
@@ -29,6 +30,11 @@ class Import:
         self._batch = secrets.token_hex(8)
         self._sent = 0
         self.rejected: Counter[str] = Counter()
+
+    @property
+    def refused(self) -> int:
+        """How many events were refused so far."""
+        return self.rejected.total()
 
     def send(self, lines: bytes) -> list[dict[str, Any]]:
         """Send a chunk; returns the refused events by `index` in it, with their `message` (the first 100)."""
@@ -54,12 +60,11 @@ class Import:
             elif time.monotonic() - moved > patience:
                 raise Unavailable(f"{processed} of {self._sent} accepted events are processed, and nothing moves")
             time.sleep(0.02)
-        refused = sum(self.rejected.values())
         return {
-            "read": self._sent + refused,
+            "read": self._sent + self.refused,
             "accepted": done.get("stored", 0),
             "duplicates": done.get("duplicate", 0) + done.get("conflict", 0),
-            "rejected": refused + done.get("dead", 0),
+            "rejected": self.refused + done.get("dead", 0),
             "reasons": dict(self.rejected) | ({"dead": done["dead"]} if done.get("dead") else {}),
         }
 
@@ -83,17 +88,18 @@ def _import(
 ) -> None:
     with open_source(path, form, mapping) as source:
         task = progress.add_task(path.name, total=source.size)
-        shown = 0
+        before, shown = job.refused, 0
         for chunk in source:
             refused = [(refusal.line, str(refusal.error)) for refusal in chunk.refused]
             refused += [(chunk.line(error["index"]), error["message"]) for error in job.send(chunk.body)]
             job.refuse([rejection(line, error, raw) for line, error, raw in chunk.refused])
-            for line, message in refused[: max(0, _SHOWN - shown)]:
+            for line, message in refused[: _SHOWN - shown]:
                 console.print(f"{path}:{line}: {message}", markup=False, soft_wrap=True)
-            shown += len(refused)
+                shown += 1
             progress.update(task, completed=source.position)
-        if shown > _SHOWN:
-            console.print(f"{path}: {shown - _SHOWN} more refused (dropoff rejected list)", markup=False)
+    more = job.refused - before - shown
+    if more:
+        console.print(f"{path}: {more} more refused (dropoff rejected list)", markup=False)
 
 
 def replay(connection: Connection) -> dict[str, Any]:
@@ -101,8 +107,19 @@ def replay(connection: Connection) -> dict[str, Any]:
     found = connection.ask("rejected", {"limit": ["100000"]})["rejected"]
     passing = [r for r in found if not read_each([r["body"].encode()], Receipt(time.time_ns() // 1000)).rejections]
     job = Import(connection)
-    for start in range(0, len(passing), 1000):
-        part = passing[start : start + 1000]
-        job.send(b"\n".join(r["body"].encode().replace(b"\n", b" ") for r in part))
-        connection.delete_rejected([r["id"] for r in part])
+    for lines, ids in _parts(passing):
+        job.send(lines)
+        connection.delete_rejected(ids)
     return job.finish() | {"kept": len(found) - len(passing)}
+
+
+def _parts(refused: Sequence[dict[str, Any]]) -> Iterator[tuple[bytes, list[str]]]:
+    """As many at a time as the door takes: the lines, and the ids under which they were kept."""
+    batch, ids = Batch(), list[str]()
+    for number, one in enumerate(refused, 1):
+        # A line break can only stand between the tokens of valid JSON.
+        batch.add(number, one["body"].encode().replace(b"\n", b" "))
+        ids.append(one["id"])
+        if batch.full or number == len(refused):
+            yield batch.chunk().body, ids
+            batch, ids = Batch(), []
