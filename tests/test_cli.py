@@ -293,6 +293,21 @@ def test_what_could_not_be_processed_is_listed_and_processed_once_more(tmp_path,
     assert "events replayed: 1" in dropoff("dead", "replay", *data).out
 
 
+def test_a_report_replaces_only_the_file_that_was_named(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = ("report", "weekly", "--format", "md", "--from", "2024-01-15", "--data", data)
+    first, again = dropoff(*report), dropoff(*report)
+    name = "dropoff-weekly-2024-01-15.md"
+    assert (first.code, first.err) == (0, f"{name}\n")
+    assert (again.code, again.err) == (2, f"dropoff: {name} is there already: to replace it, name it by --output\n")
+    (tmp_path / name).write_text("")
+    assert dropoff(*report, "--output", name).code == 0
+    assert (tmp_path / name).read_text()
+    nowhere = dropoff(*report, "--output", "no/where.md")
+    assert nowhere.code == 2
+    assert "output == 'no/where.md', must be a file that can be written (No such file or directory)" in nowhere.err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from dropoff.cli.answers import ask, connected, settings_of, show, terminal, write
 from dropoff.cli.options import AsOf, Data, From, Json, Test, To, WhereOption, Zone, app, params_of
+from dropoff.errors import InvalidInput
 
 PANEL = "Dashboards and reports"
 
@@ -80,5 +81,12 @@ def report(
         write([body])
         return
     path = output or Path(name)
-    path.write_bytes(body)
+    try:
+        with path.open("wb" if output else "xb") as file:  # a file that nobody named is not replaced
+            file.write(body)
+    except FileExistsError:
+        said = f"{path} is there already: to replace it, name it by --output"
+        raise InvalidInput("output", str(path), "given", said) from None
+    except OSError as error:
+        raise InvalidInput("output", str(path), f"a file that can be written ({error.strerror})") from None
     Console(stderr=True, highlight=False).print(str(path), markup=False, soft_wrap=True)
