@@ -395,11 +395,11 @@ def test_a_setting_that_does_not_exist_is_named(tmp_path):
     (tmp_path / "dropoff.toml").write_text('tiemzone = "UTC"\n')
     answer = dropoff("funnel", "--data", tmp_path / "data", env={"DROPOFF_CONFIG": str(tmp_path / "dropoff.toml")})
     config = tmp_path / "dropoff.toml"
-    said = f"dropoff: unknown setting 'tiemzone' in {config}: did you mean timezone?\n"
+    said = f"dropoff: unknown setting 'tiemzone' in {config}:1: did you mean timezone?\n"
     assert (answer.code, answer.err) == (2, said)
     (tmp_path / "dropoff.toml").write_text('timezone = "Mars/Base"\n')
     answer = dropoff("funnel", "--data", tmp_path / "data", env={"DROPOFF_CONFIG": str(tmp_path / "dropoff.toml")})
-    assert "timezone == 'Mars/Base', must be an IANA zone" in answer.err
+    assert f"{config}:1: timezone == 'Mars/Base', must be an IANA zone" in answer.err
     (tmp_path / "dropoff.toml").write_text("timezone = \n")
     answer = dropoff("funnel", "--data", tmp_path / "data", env={"DROPOFF_CONFIG": str(tmp_path / "dropoff.toml")})
     assert (answer.code, answer.err) == (2, f"dropoff: {config} is no TOML: Invalid value (at line 1, column 12)\n")

@@ -14,9 +14,7 @@ DropoffError
 """
 
 from collections.abc import Iterable
-from contextlib import suppress
 from difflib import get_close_matches
-from tomllib import TOMLDecodeError, loads
 
 
 class DropoffError(Exception):
@@ -69,24 +67,6 @@ def did_you_mean(given: object, known: Iterable[str], before: str = "") -> str:
     """`did you mean …?` if one of the known names is much like the given one, with `before` in front; else nothing."""
     near = get_close_matches(str(given), tuple(known), 1)
     return f"{before}did you mean {near[0]}?" if near else ""
-
-
-def no_toml(file: object, error: Exception, text: str) -> InvalidInput:
-    """The refusal of a file that is no TOML, with the line and what is wrong there."""
-    reason = str(error)
-    if reason.endswith("(at end of document)"):
-        reason = f"{reason[:-1]}, begun in line {_begun(text)})"
-    return InvalidInput(str(file), reason, "TOML", f"{file} is no TOML: {reason}")
-
-
-def _begun(text: str) -> int:
-    """In which line what never ends begins: before it all is well."""
-    lines = text.splitlines()
-    for number in range(len(lines) - 1, 0, -1):
-        with suppress(TOMLDecodeError, RecursionError):
-            loads("\n".join(lines[:number]))
-            return number + 1
-    return 1
 
 
 class InvalidEvent(InvalidInput):

@@ -14,11 +14,12 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec import Struct, field
 
-from dropoff.errors import InvalidEvent, InvalidInput, did_you_mean, no_toml
+from dropoff.errors import InvalidEvent, InvalidInput, did_you_mean
 from dropoff.events import MAX_NAME_LENGTH, event_type_of
 from dropoff.periods import MICROSECOND, parse_duration
 from dropoff.project.custom import NAME, Condition, conditions
 from dropoff.query import PROPERTY, dimension
+from dropoff.tomltext import no_toml
 
 ANY_EVENT = "*"
 """In place of an event type: whatever happened."""

@@ -2,16 +2,18 @@
 
 import os
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from tomllib import TOMLDecodeError
+from tomllib import TOMLDecodeError, loads
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from dropoff.errors import InvalidInput, Unknown, no_toml
+from dropoff.errors import InvalidInput, Unknown
 from dropoff.events import channel_of
 from dropoff.metrics import HORIZON, MOST_DAYS, STEP_DAYS
 from dropoff.periods import parse_zone
@@ -25,6 +27,7 @@ from dropoff.project.receivers import Receiver, check_names
 from dropoff.project.schedules import Schedule
 from dropoff.project.wording import WordingRule
 from dropoff.query import TestTraffic
+from dropoff.tomltext import line_of, no_toml, value_at
 
 FILE = "dropoff.toml"
 
@@ -228,15 +231,27 @@ def _refusal(error: Any) -> InvalidInput:
     where = [str(part) for part in error["loc"]]
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, InvalidInput):
-        return cause.renamed(_place(where, cause.name, error.get("input")))
+        place = _place(where, cause.name, error.get("input"))
+        return cause.renamed(_in_file(error, where, re.split(r"[.\[\]]+", cause.name)) + place)
     given = "…" if where[0] == "receivers" else error.get("input")  # which hold secrets
     if error["type"] == "extra_forbidden":
-        return Unknown("setting", where[-1], _fields(where[:-1]), f"{_file()}: {'.'.join(where)}", given)
+        name = (_in_file(error, where) or f"{_file()}: ") + ".".join(where)
+        return Unknown("setting", where[-1], _fields(where[:-1]), name, given)
+    name = _in_file(error, where) + ".".join(where)
     if error["type"] == "missing":
-        return InvalidInput(".".join(where), None, "given")
-    return InvalidInput(
-        ".".join(where), given, error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    )
+        return InvalidInput(name, None, "given")
+    return InvalidInput(name, given, error["msg"].removeprefix("Value error, ").removeprefix("Input should be "))
+
+
+def _in_file(error: Any, where: list[str], inside: Sequence[str] = ()) -> str:
+    """`dropoff.toml:7: ` where the mistake stands in the file: not if another source of settings comes before it."""
+    with suppress(OSError, UnicodeDecodeError, TOMLDecodeError):
+        text = Path(_file()).read_text()
+        held = where[:-1] if error["type"] == "missing" else where
+        if value_at(loads(text), held) == error.get("input"):
+            line = line_of(text, where if where[-1:] == list(inside) else [*where, *inside])
+            return f"{_file()}:{line}: " if line else ""
+    return ""
 
 
 def _place(where: list[str], name: str, table: Any) -> str:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dropoff.errors import InvalidEvent, InvalidInput, Unknown, no_toml
+from dropoff.errors import InvalidEvent, InvalidInput, Unknown
 from dropoff.events import MAX_ID_LENGTH, Envelope, event_type_of
 from dropoff.periods import parse_zone
 from dropoff.sources.columns import Columns, Getter, Scope, text_of
 from dropoff.sources.values import Binder, Settings, column_name, kind_of, known, moment, value
+from dropoff.tomltext import no_toml
 
 Row = Callable[[Any, int], Iterator["dict[str, Any] | InvalidEvent"]]
 """(record, its number) to its events in our form, or why one of them cannot be made."""
