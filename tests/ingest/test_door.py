@@ -409,7 +409,7 @@ def test_unknown_types_and_encodings_are_refused(house: House):
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
 def test_only_post_is_known(house: House, method: str):
-    refused(house, 405, "method_not_allowed", method, method=method)
+    assert refused(house, 405, "method_not_allowed", method, method=method).headers["allow"] == "POST"
 
 
 @pytest.mark.parametrize("key", ["dw_unknown", "", "da_" + "0" * 32])
@@ -419,6 +419,7 @@ def test_without_a_known_key_nothing_is_taken_or_kept(house: House, key: str):
     for authorization in (f"Bearer {key}", f"Basic {house.key}", house.key, "Bearer"):
         reply = house.send(body, authorization=authorization)
         assert (reply.status_code, reply.json()["code"]) == (401, "unauthorized")
+        assert reply.headers["www-authenticate"] == "Bearer"
         assert house.key not in reply.text
     assert house.queue.lag().bytes == 0
     assert counted("unauthorized") == before + 4

@@ -177,6 +177,13 @@ def test_a_labeller_of_ones_own_is_loaded_and_its_labels_are_checked():
         ask(found, ["please"])
 
 
+@pytest.mark.parametrize("answer", [None, [None], ["four"], [("yes", 0.5, 0.5, "more")], []])
+def test_an_answer_that_holds_no_labels_is_refused(monkeypatch, answer):
+    monkeypatch.setattr(Polite, "label", lambda *_: answer)
+    with pytest.raises(InvalidInput, match="labeller == '"):
+        ask(Polite(), ["please"])
+
+
 @pytest.mark.parametrize("name", ["nonsense", "rules", "no_such_module:x", "test_enrich:nothing", "json:JSONDecoder"])
 def test_unknown_labellers_are_refused(name):
     with pytest.raises(InvalidInput):

@@ -168,6 +168,8 @@ def test_a_directory_with_anything_else_is_refused(settings: Settings, tmp_path:
     export(settings, out, ["deals"], QUIET)
     with pytest.raises(InvalidInput, match="must be a new or empty directory"):
         export(settings, out, (), QUIET)
+    with pytest.raises(InvalidInput, match="must be a new or empty directory"):
+        export(settings, out / "manifest.json", (), QUIET)
     with pytest.raises(InvalidInput, match="tables == 'users', must be one of events"):
         export(settings, tmp_path / "new", ["users"], QUIET)
     assert not (tmp_path / "new").exists()
@@ -304,6 +306,20 @@ def test_parquet_whose_columns_are_those_of_events_needs_no_mapping(tmp_path: Pa
     (conversation,) = contents(settings)["conversations"]
     assert (conversation["source"], conversation["prospect_messages"]) == ("ads", 1)
     assert conversation["booked_at"] is not None
+
+
+@pytest.mark.parametrize("facts", ["{}", "[]", "no JSON", '{"won": "no", "status": 7}', '{"status": "lost"}'])
+def test_parquet_whose_facts_are_not_ours_is_read_without_them(tmp_path: Path, facts: str):
+    frame = pl.DataFrame(
+        {
+            "event_type": ["deal_closed", "message_status"], "conversation_id": ["c", "c"], "facts": [facts] * 2,
+            "properties": ['{"amount": 1, "currency": "EUR"}', '{"message_id": "m", "status": "failed"}'],
+        }
+    )  # fmt: skip
+    frame.write_parquet(tmp_path / "own.parquet")
+    with open_source(tmp_path / "own.parquet") as source:
+        lines = b"\n".join(chunk.body for chunk in source).splitlines()
+    assert [json.loads(line)["event_type"] for line in lines] == ["deal_closed", "message_status"]
 
 
 def test_other_parquet_needs_one(tmp_path: Path):

@@ -135,7 +135,9 @@ def test_reading_needs_the_admin_token(client):
         assert client.get(path, token=admin).status_code == 200, path
         assert client.get(path, token=LOCAL).status_code == 200, path
         for token in (None, write, "da_wrong"):
-            assert_refused(client.get(path, token=token), 401, "unauthorized")
+            refusal = client.get(path, token=token)
+            assert_refused(refusal, 401, "unauthorized")
+            assert refusal.headers["www-authenticate"] == "Bearer"
 
 
 def test_pages_without_a_login_ask_for_one(client):
@@ -189,6 +191,16 @@ def test_a_login_ends_after_its_time(client):
     assert client.get("/", cookie=session).status_code == 200
     client.now += 2
     assert client.get("/", cookie=session).status_code == 303
+
+
+def test_a_login_forgets_those_that_have_ended(client):
+    token = client.create("boss", "admin")
+    for _ in range(3):
+        login(client, token)
+        client.now += access.SESSION_SECONDS
+    kept = login(client, token).cookies[access.COOKIE]
+    assert len(client.engine.control.list("session/")) == 1
+    assert client.get("/", cookie=kept).status_code == 200
 
 
 @pytest.mark.parametrize("goal", ["//evil.test", "https://evil.test", "/\\evil.test", "/\tx", "javascript:alert(1)"])
@@ -384,6 +396,11 @@ def test_a_misspelt_parameter_is_refused(client, question):
     assert message.startswith("parameter == 'form, x', must be ")
     for name in PARAMETERS.get(question, ()):
         assert name in message
+
+
+@pytest.mark.parametrize("path", ["/api/v1/funnel", "/api/v1/rejected/forget", "/api/v1/rejected/keep"])
+def test_a_body_nested_too_deep_is_refused(client, path):
+    assert_refused(client("POST", path, content=b"[" * 100_000), 400, "invalid_input")
 
 
 def test_bodies_that_are_not_taken(client):

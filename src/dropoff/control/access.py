@@ -18,6 +18,7 @@ KINDS = {WRITE: "may send events", ADMIN: "may read pages and API"}
 SESSION_SECONDS = 14 * 86_400
 COOKIE = "dropoff_session"
 _PREFIX = {WRITE: "dw_", ADMIN: "da_"}
+_KEYS, _SESSIONS = "key/", "session/"
 _RELOAD_SECONDS = 2.0
 
 
@@ -40,22 +41,22 @@ def create_key(control: Control, name: str, kind: str, now: float) -> str:
         raise InvalidInput("name", name, "a name that no other key has")
     secret = _PREFIX[kind] + secrets.token_hex(16)
     record = {"name": name, "kind": kind, "created_at": now}
-    control.put(f"key/{_hash(secret)}", json.dumps(record).encode(), 0)
+    control.put(_KEYS + _hash(secret), json.dumps(record).encode(), 0)
     return secret
 
 
 def list_keys(control: Control) -> list[Key]:
     """All keys, the oldest first."""
-    found = [Key(**json.loads(entry.value)) for entry in control.list("key/").values()]
+    found = [Key(**json.loads(entry.value)) for entry in control.list(_KEYS).values()]
     return sorted(found, key=lambda key: (key.created_at, key.name))
 
 
 def revoke_key(control: Control, name: str) -> None:
-    """Forget the key of that name; raises `NotFound`. Logins made with it end too."""
-    for place, entry in control.list("key/").items():
+    """Forget the key of that name; raises `NotFound`. All logins end, too: nobody knows by which key they were made."""
+    for place, entry in control.list(_KEYS).items():
         if json.loads(entry.value)["name"] == name:
             control.delete(place)
-            for session in control.list("session/"):
+            for session in control.list(_SESSIONS):
                 control.delete(session)
             return
     raise NotFound(f"there is no key named {name!r}")
@@ -96,20 +97,22 @@ class Access:
 
     def may_read(self, authorization: str | None, session: str | None) -> bool:
         """Whether this header or session cookie may see pages and API."""
-        return self._allows(authorization, ADMIN) or (session is not None and self._session(session))
+        return self._allows(authorization, ADMIN) or (session is not None and self._lasts(session))
 
     def login(self, token: str) -> str:
         """The value of a new session cookie; raises `Unauthorized` for an unknown token."""
         if self._by_hash().get(_hash(token)) != ADMIN:
             raise Unauthorized("this token is not known, or may not read")
-        session = secrets.token_urlsafe(24)
-        until = {"until": self._clock() + SESSION_SECONDS}
-        self._control.put(f"session/{_hash(session)}", json.dumps(until).encode(), 0)
+        now, session = self._clock(), secrets.token_urlsafe(24)
+        for place, entry in self._control.list(_SESSIONS).items():
+            if json.loads(entry.value)["until"] <= now:
+                self._control.delete(place)
+        self._control.put(_session(session), json.dumps({"until": now + SESSION_SECONDS}).encode(), 0)
         return session
 
     def logout(self, session: str) -> None:
         """End a session."""
-        self._control.delete(f"session/{_hash(session)}")
+        self._control.delete(_session(session))
 
     def _allows(self, authorization: str | None, kind: str) -> bool:
         if self.open:
@@ -118,8 +121,8 @@ class Access:
         hashed = _hash(secret.strip())
         return scheme.lower() == "bearer" and (hashed == self._local or self._by_hash().get(hashed) == kind)
 
-    def _session(self, session: str) -> bool:
-        found = self._control.get(f"session/{_hash(session)}")
+    def _lasts(self, session: str) -> bool:
+        found = self._control.get(_session(session))
         return found is not None and json.loads(found.value)["until"] > self._clock()
 
     def _by_hash(self) -> dict[str, str]:
@@ -127,8 +130,8 @@ class Access:
             if self._clock() - self._loaded > _RELOAD_SECONDS:
                 # While the control state is away, what was known last counts.
                 with suppress(Unavailable) if self._known else nullcontext():
-                    entries = self._control.list("key/")
-                    self._keys = {k.removeprefix("key/"): json.loads(e.value)["kind"] for k, e in entries.items()}
+                    entries = self._control.list(_KEYS)
+                    self._keys = {k.removeprefix(_KEYS): json.loads(e.value)["kind"] for k, e in entries.items()}
                     self._known = True
                 self._loaded = self._clock()
             return self._keys
@@ -137,6 +140,11 @@ class Access:
 def run_of(local: str) -> str:
     """`Access.run` of the server whose local token this is."""
     return _hash(_hash(local))[:16]
+
+
+def _session(session: str) -> str:
+    """Where a login is kept."""
+    return _SESSIONS + _hash(session)
 
 
 def _hash(secret: str) -> str:

@@ -28,17 +28,18 @@ NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl", "ap
 _INLINE_BYTES = 200_000  # what takes longer to parse than a few milliseconds goes to a thread
 _INLINE_GZIP_BYTES = 20_000
 _SHOWN_ERRORS = 100
-_RETRY_AFTER = 5
+_LATER = (b"retry-after", b"5")
+_HEADERS = {401: [(b"www-authenticate", b"Bearer")], 405: [(b"allow", b"POST")], 429: [_LATER], 503: [_LATER]}
 
 
 class Refusal(Exception):
     """An answer other than 202."""
 
-    def __init__(self, status: int, code: str, message: str, retry_after: int | None = None, **more: Any) -> None:
+    def __init__(self, status: int, code: str, message: str, **more: Any) -> None:
         super().__init__(message)
         self.status = status
         self.body = {"code": code, "message": message, **more}
-        self.headers = [(b"retry-after", str(retry_after).encode())] if retry_after else []
+        self.headers = _HEADERS.get(status, [])
 
 
 def append(queue: Queue, intake: Intake, receipt: Receipt) -> list[Future[int]]:
@@ -85,16 +86,10 @@ class Door:
         except Refusal as refusal:
             status, body, headers = refusal.status, refusal.body, refusal.headers
         content = msgspec.json.encode(body)
-        start = {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [
-                (b"content-type", b"application/json"),
-                (b"content-length", str(len(content)).encode()),
-                *headers,
-            ],
-        }
-        await send(start)
+        headers = [
+            (b"content-type", b"application/json"), (b"content-length", str(len(content)).encode()), *headers,
+        ]  # fmt: skip
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
     async def _take(self, scope: Scope, receive: Any) -> dict[str, Any]:
@@ -106,7 +101,7 @@ class Door:
             raise Refusal(401, "unauthorized", "send a write key: 'Authorization: Bearer dw_…' (dropoff keys create)")
         ndjson = _is_ndjson(headers.get(b"content-type", b"").decode("latin-1"))
         if self._queue.backlog() > self._backlog_limit:
-            raise Refusal(429, "backlog", "too much is waiting to be processed; send it again later", _RETRY_AFTER)
+            raise Refusal(429, "backlog", "too much is waiting to be processed; send it again later")
         raw = await _read(receive, headers)
         body = await _unpacked(raw, headers)
         batch = headers.get(b"x-dropoff-import")
@@ -119,7 +114,7 @@ class Door:
         try:
             return self._access.may_write(authorization)
         except Unavailable as error:
-            raise Refusal(503, "unavailable", f"nothing was taken, send it again: {error}", _RETRY_AFTER) from None
+            raise Refusal(503, "unavailable", f"nothing was taken, send it again: {error}") from None
 
     async def _append(self, intake: Intake, receipt: Receipt) -> None:
         pending = append(self._queue, intake, receipt)
@@ -127,9 +122,7 @@ class Door:
             for future in pending:
                 await asyncio.wrap_future(future)
         except Unavailable as error:
-            raise Refusal(
-                503, "unavailable", f"not everything was taken, send it again: {error}", _RETRY_AFTER
-            ) from None
+            raise Refusal(503, "unavailable", f"not everything was taken, send it again: {error}") from None
         ACCEPTED.inc(len(intake.events))
         for rejection in intake.rejections:
             REJECTED.labels(rejection.reason).inc()

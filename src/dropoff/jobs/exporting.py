@@ -99,7 +99,7 @@ def export(settings: Settings, to: Path, names: Sequence[str], console: Console)
 
 def _found(to: Path, instance: str) -> Unfinished:
     """What there is in the directory already."""
-    if not to.exists() or not any(to.iterdir()):
+    if not to.exists() or (to.is_dir() and not any(to.iterdir())):
         return Unfinished(instance, [], {})
     try:
         found = msgspec.json.decode((to / UNFINISHED).read_bytes(), type=Unfinished)

@@ -151,7 +151,7 @@ def parse_file(path: Path, name: str = "definition") -> Funnel:
         raise InvalidInput(name, str(path), "a text file that can be read") from None
     try:
         return parse(tomllib.loads(text), name) if path.suffix == ".toml" else parse_json(text, name)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise no_toml(path, error, text) from None
 
 

@@ -2,8 +2,8 @@
 
 A labeller is anything with a `source` (`name@version`: other labels need another version) and `label`. Two are shipped:
 `rules`, the words and phrases of `[labels]` in `dropoff.toml`, and `vader`, sentiment of English texts by the lexicon
-of Hutto and Gilbert (2014), an optional extra. Texts are data: nothing in them is run,
-and no word of theirs is a pattern.
+of Hutto and Gilbert (2014), an optional extra. Texts are data: nothing in them is run, and no word of theirs is a
+pattern.
 """
 
 import hashlib
@@ -181,7 +181,12 @@ _SOURCE = re.compile(r"[^\s@]{1,64}@[^\s@]{1,64}")
 
 def ask(labeller: Labeller, texts: Sequence[str]) -> list[Label]:
     """The labels of texts; raises `InvalidInput` for an answer that is none."""
-    labels = [Label(*label) for label in labeller.label(texts)]
+    given = labeller.label(texts)
+    try:
+        labels = [Label(*label) for label in given]
+    except TypeError:
+        rule = "one that gives each text intent, confidence and sentiment, or None for what it cannot tell"
+        raise InvalidInput("labeller", labeller.source, rule) from None
     if len(labels) != len(texts):
         raise InvalidInput("labeller", labeller.source, f"one that gives {len(texts)} labels, not {len(labels)}")
     for intent, confidence, sentiment in labels:

@@ -132,7 +132,7 @@ def _for_readers(engine: Engine) -> list[Route]:
 def _body(body: bytes, kind: Any, rule: str) -> Any:
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidInput("body", body[:80], rule) from None
 
 

@@ -68,7 +68,9 @@ class Guard:
         if path == "/v1/events" or path.startswith(self.OPEN) or self._reads(scope, headers):
             return None
         if path.startswith(_FOR_PROGRAMS):
-            return _error(401, "unauthorized", "send the admin token: 'Authorization: Bearer da_…'")
+            refusal = _error(401, "unauthorized", "send the admin token: 'Authorization: Bearer da_…'")
+            refusal.headers["www-authenticate"] = "Bearer"
+            return refusal
         return error_page(Request(scope), Unauthorized("log in"))
 
     def _reads(self, scope: Any, headers: dict[bytes, bytes]) -> bool:

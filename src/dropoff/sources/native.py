@@ -2,10 +2,10 @@
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from dropoff.errors import InvalidEvent, InvalidInput
 from dropoff.events import MAX_BATCH_EVENTS, MAX_EVENT_BYTES, Envelope
@@ -120,13 +120,25 @@ def table_row(record: dict[str, Any], _: int) -> Iterator[dict[str, Any]]:
     yield event
 
 
-def _spelling(event_type: str, facts: str, properties: Any) -> str:
+class _Told(Struct):
+    """What a spelling alone may have told."""
+
+    won: bool | None = None
+    status: Literal["delivered", "failed", "bounced"] | None = None
+
+
+def _spelling(event_type: str, facts: Any, properties: Any) -> str:
     """The event type as it was sent, where nothing but its spelling told a fact: `deal_lost`, `message_delivered`."""
-    told = msgspec.json.decode(facts)
-    given = msgspec.json.decode(properties) if isinstance(properties, str) else properties
+    try:
+        told = msgspec.json.decode(facts, type=_Told)
+        given = msgspec.json.decode(properties) if isinstance(properties, str) else properties
+    except (msgspec.DecodeError, TypeError, RecursionError):  # no facts of ours; the door judges the properties
+        return event_type
+    if not isinstance(given, dict):
+        return event_type
     if event_type == "deal_closed":
-        return "deal_lost" if told.get("won") is False and given.get("won") is None else event_type
-    return event_type if given.get("status") is not None else f"message_{told['status']}"
+        return "deal_lost" if told.won is False and given.get("won") is None else event_type
+    return event_type if given.get("status") is not None or told.status is None else f"message_{told.status}"
 
 
 def events(records: Iterable[Raw]) -> Iterator[Chunk]:
