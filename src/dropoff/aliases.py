@@ -1,7 +1,9 @@
 """Which ids mean the same contact."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from typing import TypeVar
 
+T = TypeVar("T", bound=Hashable)
 MAX_COMPONENT = 50
 """Above so many ids of one contact nothing is merged: it is a mistake of the sender, and listed."""
 
@@ -20,21 +22,25 @@ def unmerged(told: Iterable[list[str]]) -> list[frozenset[str]]:
 
 def _members(told: Iterable[list[str]]) -> list[frozenset[str]]:
     """The ids that are said to be one, a set each."""
-    parent: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while parent.setdefault(name, name) != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    for first, *others in told:
-        for other in others:
-            parent[root(other)] = root(first)
     members: dict[str, set[str]] = {}
-    for name in parent:
-        members.setdefault(root(name), set()).add(name)
+    for name, root in joined((first, other) for first, *others in told for other in others).items():
+        members.setdefault(root, set()).add(name)
     return [frozenset(found) for found in members.values()]
+
+
+def joined(pairs: Iterable[tuple[T, T]]) -> dict[T, T]:
+    """For each member of a pair the one that stands for all that pairs join with it, directly or not."""
+    parent: dict[T, T] = {}
+
+    def root(one: T) -> T:
+        while parent.setdefault(one, one) != one:
+            parent[one] = parent[parent[one]]
+            one = parent[one]
+        return one
+
+    for one, other in pairs:
+        parent[root(other)] = root(one)
+    return {one: root(one) for one in parent}
 
 
 def canonical(merged: dict[str, frozenset[str]]) -> dict[str, str]:

@@ -236,6 +236,8 @@ SENDERS = {
     "prospect": "prospect", "user": "prospect", "customer": "prospect", "lead": "prospect", "contact": "prospect",
 }  # fmt: skip
 DEFAULT_SENDER = {"message_sent": "bot", "message_received": "prospect"}
+MESSAGES = tuple(DEFAULT_SENDER)
+"""The event types that are messages."""
 _WHO = {"message_sent": {**SENDERS, "human": "agent"}, "message_received": {**SENDERS, "human": "prospect"}}
 DIRECTIONS = ("inbound", "outbound")
 STATUSES = ("delivered", "failed", "bounced")

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import polars as pl
 import pytest
 
-from dropoff.process import attribute, contacts, frames
+from dropoff.aliases import components
+from dropoff.process import attribute, frames
 from dropoff.store import tables
 from worlds import (
     Dict,
@@ -269,8 +270,8 @@ def test_above_50_ids_nothing_is_merged(ids: int, merged: bool):
 
 def test_the_component_does_not_depend_on_the_order_of_links():
     links = [["b", "a"], ["d", "c"], ["c", "b"], ["x", "y"]]
-    merged = contacts.components(links)
-    assert merged == contacts.components(links[::-1])
+    merged = components(links)
+    assert merged == components(links[::-1])
     assert {min(members) for members in merged.values()} == {"a", "x"}
 
 

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from dropoff.events import MESSAGES
 from dropoff.jobs.importing import Import
 from dropoff.periods import from_micros
-from dropoff.process.fold import LABELLED, LABELS
+from dropoff.process.standing import LABELLED, LABELS
 from dropoff.project.labelling import NOTHING, Label, Labeller, ask
 from dropoff.server.connect import Connection
 from dropoff.store.base import Part
@@ -24,7 +25,6 @@ FIRST_REVISION = -1_000_000
 """Of our first label of a message. What others send, with a revision of 0 or more, is not ours to replace."""
 _AT_ONCE = 2_000
 _OWNER = ["conversation_id", "contact_id"]
-_MESSAGES = ("message_sent", "message_received")
 _EVER = (-(2**63), 2**63 - 1)
 
 Owner = tuple[str | None, str | None, str]
@@ -111,7 +111,7 @@ def _bare(
     start, end = period
     for _, events in connection.scan([Part("events")]):
         read += len(events)
-        prospects = pl.col("event_type").is_in(_MESSAGES) & (pl.col("sender") == "prospect")
+        prospects = pl.col("event_type").is_in(MESSAGES) & (pl.col("sender") == "prospect")
         at = pl.col("timestamp").cast(pl.Datetime("us")).cast(pl.Int64)
         unlabelled = pl.all_horizontal(pl.col(*LABELS).is_null())
         bare = events.filter(prospects & unlabelled & (at >= start) & (at < end))

@@ -12,12 +12,11 @@ from typing import NamedTuple
 
 import polars as pl
 
-from dropoff.events import MICROS
-from dropoff.process.fold import LABELLED, RETRACTED, in_order, without_retracted
+from dropoff.events import MESSAGES
 from dropoff.process.frames import with_facts
-from dropoff.process.lifecycle import DEALS, MEETINGS, Change, Life, play
+from dropoff.process.lifecycle import DAY, DEALS, MEETINGS, Change, Life, play
+from dropoff.process.standing import LABELLED, RETRACTED, in_order, without_retracted
 
-DAY = 86_400 * MICROS
 NOT_ATTRIBUTED = ("contact_identified", RETRACTED, "experiment_exposed")
 """What speaks of the contact itself."""
 
@@ -101,7 +100,7 @@ def _conversations(named: pl.DataFrame, canonical: Mapping[str, str]) -> dict[st
     """The conversations of each contact; a conversation's contact is the last one given, its start that of §3."""
     kind, at = pl.col("event_type"), pl.col("timestamp")
     started = pl.when(kind == "conversation_started").then(at).min()
-    message = pl.when(kind.is_in(("message_sent", "message_received"))).then(at).min()
+    message = pl.when(kind.is_in(MESSAGES)).then(at).min()
     ordered = in_order(named.with_columns(pl.lit(None, pl.String).alias("attributed_by")))
     rows = ordered.group_by("g").agg(
         pl.col("conversation_id").first(),

@@ -6,17 +6,18 @@ from typing import NamedTuple
 
 import polars as pl
 
+from dropoff.events import MESSAGES
 from dropoff.process import attribute, fold, frames, steps
 from dropoff.process.contacts import Contacts, Taken
 from dropoff.process.fold import Rules
 from dropoff.process.lifecycle import DEALS, MEETINGS
+from dropoff.process.standing import LABELLED
 from dropoff.store.base import Rows, SoleStore
 from dropoff.store.keys import hashes
 
-_MESSAGES = ("message_sent", "message_received")
 # What a later event can change of a message that is already there.
-_REACHES_BACK = (fold.LABELLED, "message_status", "opted_out", "event_retracted", "fallback")
-_OF_MESSAGES = (*_MESSAGES, fold.LABELLED, "message_status", "opted_out", "fallback", "error")
+_REACHES_BACK = (LABELLED, "message_status", "opted_out", "event_retracted", "fallback")
+_OF_MESSAGES = (*MESSAGES, LABELLED, "message_status", "opted_out", "fallback", "error")
 """Contact events of these types change messages, wherever they belong or did."""
 _NAMED = pl.col("conversation_id").is_not_null()
 _SHAPE = ["key", "conversation_id", "contact_id", "event_type"]
@@ -181,7 +182,7 @@ def _rewritten(events: pl.DataFrame) -> pl.Series:
     """
     new = pl.col("seq").is_null() & pl.col("attributed_by").is_null()
     kind, at = pl.col("event_type"), pl.col("timestamp")
-    stored_message = pl.col("seq").is_not_null() & kind.is_in(_MESSAGES)
+    stored_message = pl.col("seq").is_not_null() & kind.is_in(MESSAGES)
     spans = events.group_by("key").agg(
         pl.when(stored_message).then(at).max().alias("latest"),
         pl.when(new).then(at).min().alias("earliest"),

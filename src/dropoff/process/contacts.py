@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 import polars as pl
 
 from dropoff.aliases import canonical, components
-from dropoff.process.fold import without_retracted
 from dropoff.process.frames import with_facts
+from dropoff.process.standing import without_retracted
 from dropoff.store.base import SoleStore
 
 SPEAKS_OF_ALIASES = ("contact_identified", "event_retracted")

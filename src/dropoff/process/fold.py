@@ -13,14 +13,13 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from dropoff.events import MICROS, OBJECTION
-from dropoff.process import lifecycle
+from dropoff.events import MESSAGES, MICROS, OBJECTION
+from dropoff.process import lifecycle, spoken
 from dropoff.process.frames import frame_schema, with_facts
+from dropoff.process.lifecycle import DAY
+from dropoff.process.standing import IDENTITY, RETRACTED, differs, in_order, labelled, standing
 from dropoff.store import tables
 
-DAY = 86_400 * MICROS
-CONFIDENT = 0.5
-"""From this confidence on an intent counts as understood."""
 STAGES = {
     "qualified": "qualified_at",
     "meeting_booked": "booked_at",
@@ -28,18 +27,6 @@ STAGES = {
 }
 # Known after the conversation, or from elsewhere: these never move its end.
 OUTSIDE = r"^(meeting_.*|deal_.*|opportunity_created|message_status|feedback|contact_identified|event_retracted)$"
-OPT_OUT_WORDS = ("stop", "stopall", "stop all", "unsubscribe", "opt out", "optout", "revoke", "quit", "end", "cancel")
-"""Short messages that carriers take as an opt-out on the channels below."""
-OPT_OUT_CHANNELS = ("sms", "whatsapp")
-RETRACTED = "event_retracted"
-"""A conversation of which nothing but these stands did not happen: its `event_count` is 0."""
-LABELLED = "message_labelled"
-"""These say what a message means, and nothing of the conversation: they happen nowhere in it."""
-LABELS = ("intent", "intent_confidence", "sentiment", "label_source")
-_MESSAGES = ("message_sent", "message_received")
-_IDENTITY = ["key", "conversation_id"]
-# Of equal ids the conversation's own event comes first, then those of its contact's several names.
-_NAMES = [pl.col("id"), pl.col("attributed_by").is_not_null(), pl.col("contact_id")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +62,9 @@ def fold(events: pl.DataFrame, rules: Rules, canonical: Mapping[str, str] = Mapp
     """
     if "attributed_by" not in events.columns:
         events = events.with_columns(pl.lit(None, pl.String).alias("attributed_by"))
-    ordered = in_order(_labelled(_standing(with_facts(events))))
-    messages = _messages(ordered)
-    runs, heard = _turns(ordered)
+    ordered = in_order(labelled(standing(with_facts(events))))
+    messages = spoken.messages(ordered)
+    runs, heard = spoken.turns(ordered)
     lives = _lives(ordered)
     summaries = _summaries(lives, rules)
     rows = _once(ordered)
@@ -101,137 +88,6 @@ def fold(events: pl.DataFrame, rules: Rules, canonical: Mapping[str, str] = Mapp
         _things("meetings", owners, _meetings(lives, rules)),
         _things("deals", owners, _deals(lives)),
     )
-
-
-def _standing(events: pl.DataFrame) -> pl.DataFrame:
-    attributed = events.filter(pl.col("attributed_by").is_not_null())  # what retracts them is of their contact, too
-    if attributed.is_empty():
-        return without_retracted(events)
-    return pl.concat([without_retracted(events.filter(pl.col("attributed_by").is_null())), attributed])
-
-
-def without_retracted(events: pl.DataFrame, owner: str = "conversation_id") -> pl.DataFrame:
-    """The events that stand: without those that an `event_retracted`, not itself retracted, undoes.
-
-    An event and its retraction have the same owner: a conversation, else a contact.
-    """
-    retractions = events.filter(pl.col("event_type") == RETRACTED)
-    if retractions.is_empty():
-        return events
-    by_owner: dict[str, list[tuple[int, str, str]]] = {}
-    for name, at, own, target in retractions.select(owner, "timestamp", "id", "target_id").rows():
-        by_owner.setdefault(name, []).append((at, own, target))
-    gone = [(name, target) for name, found in by_owner.items() for target in lifecycle.undone(found)]
-    schema = {owner: pl.String, "id": pl.String}
-    return events.join(
-        pl.DataFrame(gone, schema=schema, orient="row"), on=list(schema), how="anti", maintain_order="left"
-    )
-
-
-def _labelled(events: pl.DataFrame) -> pl.DataFrame:
-    """The standing events without those that label messages: what these say stands on the messages instead.
-
-    A prospect's message that came with any label keeps its own. Of several events for one message the highest revision
-    counts, then the latest time.
-    """
-    is_label = pl.col("event_type") == LABELLED
-    labels = events.filter(is_label)
-    if labels.is_empty():
-        return events
-    ranked = labels.sort("revision", "timestamp", *_NAMES, descending=True, nulls_last=True)
-    chosen = ranked.unique([*_IDENTITY, "message_id"], keep="first", maintain_order=True)
-    says = chosen.filter(pl.any_horizontal(pl.col(*LABELS[:3]).is_not_null()))
-    given = says.select(*_IDENTITY, pl.col("message_id").alias("bare"), pl.col(*LABELS).name.prefix("later_"))
-    prospects = pl.col("event_type").is_in(_MESSAGES) & (pl.col("sender") == "prospect")
-    is_bare = prospects & pl.all_horizontal(pl.col(*LABELS).is_null())
-    rest = events.filter(~is_label).with_columns(pl.when(is_bare).then(pl.coalesce("message_id", "id")).alias("bare"))
-    rest = rest.join(given, on=[*_IDENTITY, "bare"], how="left", maintain_order="left")
-    return rest.with_columns(pl.coalesce(name, f"later_{name}").alias(name) for name in LABELS).select(events.columns)
-
-
-def in_order(events: pl.DataFrame) -> pl.DataFrame:
-    """Sorted by conversation and, inside it, SEMANTICS §1; `g` numbers the conversations, `n` the rows."""
-    kind, sender = pl.col("event_type"), pl.col("sender")
-    rank = (
-        pl.when(kind == "conversation_started").then(0)
-        .when(kind == "conversation_ended").then(4)
-        .when(kind.is_in(_MESSAGES) & (sender == "prospect")).then(1)
-        .when(kind.is_in(_MESSAGES)).then(3)
-        .otherwise(2)
-    )  # fmt: skip
-    ordered = _sorted(events.with_columns(rank.cast(pl.Int8).alias("rank")))
-    new = _changes(ordered, *_IDENTITY)
-    ordered = ordered.with_columns(new.cum_sum().cast(pl.UInt32).alias("g")).with_row_index("n")
-    channel = pl.when(pl.col("attributed_by").is_null()).then("channel")
-    return ordered.with_columns(channel.forward_fill().over("g").alias("spoken_on"))
-
-
-def _sorted(events: pl.DataFrame) -> pl.DataFrame:
-    """By conversation, then SEMANTICS §1. Ids are compared only where nothing else tells two events apart."""
-    numbers = ["key", "timestamp", "sequence", "rank"]
-    ordered = events.sort(numbers, nulls_last=True)
-    tied = ~_changes(ordered, *numbers)
-    if (_changes(ordered, *_IDENTITY) != _changes(ordered, "key")).any():  # two conversations with one key
-        return events.sort(*_IDENTITY, *numbers[1:], *_NAMES, nulls_last=True)
-    if not tied.any():
-        return ordered
-    tied |= tied.shift(-1, fill_value=False)
-    return ordered.sort(*numbers, *(pl.when(tied).then(name) for name in _NAMES), nulls_last=True)
-
-
-def _changes(frame: pl.DataFrame, *columns: str) -> pl.Series:
-    """True where a row differs from the one before it in any of the columns."""
-    differs = pl.lit(value=False)
-    for name in columns:
-        differs = differs | pl.col(name).ne_missing(pl.col(name).shift(1))
-    return frame.select((differs | (pl.int_range(pl.len()) == 0)).alias("new"))["new"]
-
-
-def _messages(ordered: pl.DataFrame) -> pl.DataFrame:
-    """One row a message: its place, its turn, how long its side took to answer, and whether it counts."""
-    rows = _delivered(ordered, ordered.filter(pl.col("event_type").is_in(_MESSAGES)))
-    rows = _keyworded(ordered, rows).with_columns(prospect=pl.col("sender") == "prospect")
-    rows = rows.with_columns(
-        _changes(rows, "g").alias("first"), _changes(rows, "g", "prospect").alias("opens")
-    ).with_columns(pl.int_range(pl.len()).alias("i"), pl.col("opens").cum_sum().alias("run"))
-    begin = pl.col("first")
-    answers = pl.col("opens") & ~begin
-    return rows.with_columns(
-        pl.coalesce("message_id", "id").alias("mid"),
-        (pl.col("i") - pl.when(begin).then("i").forward_fill() + 1).cast(pl.Int32).alias("position"),
-        (pl.col("run") - pl.when(begin).then("run").forward_fill() + 1).cast(pl.Int32).alias("turn"),
-        pl.when(answers).then((pl.col("timestamp") - pl.col("timestamp").shift(1)) / MICROS).alias("response_seconds"),
-        (pl.col("delivered") & ~pl.col("auto_reply").fill_null(value=False) & ~pl.col("is_keyword")).alias("counted"),
-        pl.col("micros").alias("cost_micros"),
-        pl.when(pl.col("micros").is_not_null()).then("currency").alias("cost_currency"),
-        pl.col("id").alias("event_id"),
-    ).with_columns(pl.col("mid").alias("id"))
-
-
-def _delivered(ordered: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """The latest status of a message decides; without one it counts as delivered."""
-    status = ordered.filter((pl.col("event_type") == "message_status") & pl.col("message_id").is_not_null())
-    if status.is_empty():
-        return rows.with_columns(delivered=pl.lit(value=True))
-    last = status.unique(["g", "message_id"], keep="last", maintain_order=True)
-    last = last.select("g", "message_id", (pl.col("status") == "delivered").alias("delivered"))
-    rows = rows.join(last, on=["g", "message_id"], how="left", maintain_order="left")
-    return rows.with_columns(pl.col("delivered").fill_null(value=True))
-
-
-def _keyworded(ordered: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """A message that only says the opt-out word: the carriers' words, or the one its opt-out event names.
-
-    A message without a channel is on the last one named before it: so no later event moves an earlier message.
-    """
-    carriers = pl.col("spoken_on").is_in(OPT_OUT_CHANNELS) & pl.col("keyword").is_in(OPT_OUT_WORDS)
-    is_keyword = (carriers & (pl.col("sender") == "prospect")).fill_null(value=False)
-    named = ordered.filter((pl.col("event_type") == "opted_out") & pl.col("keyword").is_not_null())
-    if named.is_empty():
-        return rows.with_columns(is_keyword.alias("is_keyword"))
-    words = named.select("g", "keyword", pl.lit(value=True).alias("named")).unique(["g", "keyword"])
-    rows = rows.join(words, on=["g", "keyword"], how="left", maintain_order="left")
-    return rows.with_columns((is_keyword | pl.col("named").fill_null(value=False)).alias("is_keyword"))
 
 
 def _once(ordered: pl.DataFrame) -> pl.DataFrame:
@@ -264,7 +120,7 @@ def _counts(ordered: pl.DataFrame) -> pl.DataFrame:
     progress = when("qualified", "meeting_booked", "meeting_attended", "opportunity_created") | won
     return ordered.group_by("g", maintain_order=True).agg(
         pl.when(own & when("conversation_started")).then(at).min().alias("start_event_at"),
-        pl.when(own & when(*_MESSAGES)).then(at).min().alias("first_message_at"),
+        pl.when(own & when(*MESSAGES)).then(at).min().alias("first_message_at"),
         pl.when(own).then(at).min().alias("first_event_at"),
         pl.when(own & ~kind.str.contains(OUTSIDE)).then(at).max().alias("ended_at"),
         *(first(event_type).alias(column) for event_type, column in STAGES.items()),
@@ -304,7 +160,7 @@ def _attributes(ordered: pl.DataFrame) -> pl.DataFrame:
         "reported_outcome": of("conversation_ended", value="outcome"),
     }  # fmt: skip
     given = {**values[0], **values[1]}
-    rows = ordered.filter(~kind.is_in((*_MESSAGES, "fallback", "error"))).select(
+    rows = ordered.filter(~kind.is_in((*MESSAGES, "fallback", "error"))).select(
         "g", *(value.alias(name) for name, value in given.items())
     )
     return rows.group_by("g").agg(
@@ -372,19 +228,19 @@ def _distinct(rows: pl.DataFrame, column: str) -> pl.DataFrame:
 def _steps(ordered: pl.DataFrame) -> pl.DataFrame:
     """The rows that are steps of a path: messages by side and intent, objections, fallbacks, escalations."""
     kind, sender = pl.col("event_type"), pl.col("sender")
-    rows = ordered.filter(kind.is_in((*_MESSAGES, "objection_raised", "fallback", "escalated")))
+    rows = ordered.filter(kind.is_in((*MESSAGES, "objection_raised", "fallback", "escalated")))
     said = pl.col("intent").str.extract(OBJECTION)
     objection = (
-        pl.when(kind == "objection_raised").then("objection").when(kind.is_in(_MESSAGES) & (sender == "prospect"))
+        pl.when(kind == "objection_raised").then("objection").when(kind.is_in(MESSAGES) & (sender == "prospect"))
         .then(said)
     )  # fmt: skip
     step = (
-        pl.when(kind.is_in(_MESSAGES)).then(pl.concat_str(sender, "intent", separator=":", ignore_nulls=True))
+        pl.when(kind.is_in(MESSAGES)).then(pl.concat_str(sender, "intent", separator=":", ignore_nulls=True))
         .when(kind == "objection_raised").then(pl.concat_str(pl.lit("objection:"), "objection"))
         .otherwise(kind)
     )  # fmt: skip
     rows = rows.select("g", "timestamp", "sequence", "rank", step.alias("step"), objection.alias("objection"))
-    same = ~_changes(rows, "g", "timestamp", "sequence", "rank") & _changes(rows, "step")
+    same = ~differs(rows, "g", "timestamp", "sequence", "rank") & differs(rows, "step")
     return rows.with_columns(same.alias("tied"))
 
 
@@ -396,34 +252,6 @@ def _costs(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(costs, schema={"g": pl.UInt32, "cost": pl.String})
 
 
-def _turns(ordered: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The bot's turns in order; and for each message (by `n`) whether it was understood, or opens a bot's turn.
-
-    A turn is a run of bot messages. A fallback or error belongs to the run that comes next, or the one it is in; it is
-    a turn of its own when somebody else, or nobody, speaks next.
-    """
-    kind = pl.col("event_type")
-    rows = ordered.filter(kind.is_in((*_MESSAGES, "fallback", "error"))).select(
-        "g", "n", "timestamp", "intent_confidence", "event_type",
-        pl.when(kind.is_in(_MESSAGES)).then("sender").alias("speaker"),
-    )  # fmt: skip
-    next_speaker = pl.col("speaker").fill_null(strategy="backward").over("g")
-    alone = pl.when(next_speaker == "bot").then(pl.lit("bot")).otherwise(pl.lit("alone"))
-    rows = rows.with_columns(pl.coalesce("speaker", alone).alias("voice"))
-    rows = rows.with_columns(_changes(rows, "g", "voice").cum_sum().alias("run"))
-    runs = _runs(rows)
-    rows = rows.join(runs.select("run", "answered_by_fallback", "n_first"), on="run", how="left", maintain_order="left")
-    failed = (pl.col("voice") == "prospect") & pl.col("answered_by_fallback")
-    known = (pl.col("voice") == "prospect") & (pl.col("intent_confidence").is_not_null() | failed)
-    confident = (pl.col("intent_confidence") >= CONFIDENT).fill_null(value=False)
-    heard = rows.filter(pl.col("speaker").is_not_null()).select(
-        "n",
-        pl.when(known).then(confident & ~failed).alias("understood"),
-        ((pl.col("voice") == "bot") & (pl.col("n") == pl.col("n_first"))).alias("opens_turn"),
-    )
-    return runs.filter(pl.col("voice").is_in(("bot", "alone"))), heard
-
-
 def _troubled(turns: pl.DataFrame) -> pl.DataFrame:
     return turns.filter(pl.col("fallback") | pl.col("error"))
 
@@ -433,23 +261,6 @@ def _touches(messages: pl.DataFrame, summaries: pl.DataFrame) -> pl.DataFrame:
     won = summaries.filter(pl.col("converted_at").is_not_null()).select("g", "converted_at")
     before = messages.join(won, on="g").filter(~pl.col("prospect") & (pl.col("timestamp") <= pl.col("converted_at")))
     return before.group_by("g").agg(pl.len().cast(pl.Int32).alias("touches"))
-
-
-def _runs(rows: pl.DataFrame) -> pl.DataFrame:
-    """The runs of one voice: when each began, its troubles, and whether a fallback answers it."""
-    kind, said = pl.col("event_type"), pl.col("speaker").is_not_null()
-    runs = rows.group_by("g", "run", "voice", maintain_order=True).agg(
-        pl.coalesce(pl.when(said).then("timestamp").min(), pl.col("timestamp").min()).alias("timestamp"),
-        pl.when(said).then("n").min().alias("n_first"),
-        (kind == "fallback").any().alias("fallback"),
-        (kind == "error").any().alias("error"),
-    )
-    followed = pl.col("voice").shift(-1).is_in(("bot", "alone")) & pl.col("fallback").shift(-1)
-    same = pl.col("g").shift(-1) == pl.col("g")
-    return runs.with_columns(
-        (followed & same).fill_null(value=False).alias("answered_by_fallback"),
-        (pl.col("voice") == "alone").alias("alone"),
-    )
 
 
 Lives = dict[int, lifecycle.Life]
@@ -493,7 +304,7 @@ def _deals(lives: Lives) -> list[tuple]:
 
 def _things(table: str, owners: pl.DataFrame, rows: list[tuple]) -> pl.DataFrame:
     """Rows that begin with `g`, in the columns of their table."""
-    own = {name: kind for name, kind in frame_schema(table).items() if name not in _IDENTITY}
+    own = {name: kind for name, kind in frame_schema(table).items() if name not in IDENTITY}
     frame = pl.DataFrame(rows, schema={"g": pl.UInt32, **own}, orient="row")
     return frame.join(owners, on="g", maintain_order="left").select(tables.names(table))
 

@@ -18,9 +18,10 @@ from typing import NamedTuple
 
 import polars as pl
 
+from dropoff.aliases import canonical, components, joined
 from dropoff.process import attribute, changes, fold, frames, steps
 from dropoff.process.changes import Work
-from dropoff.process.contacts import SPEAKS_OF_ALIASES, components, links
+from dropoff.process.contacts import SPEAKS_OF_ALIASES, links
 from dropoff.process.fold import Rules
 from dropoff.store.base import Rows, SharedStore
 
@@ -90,16 +91,15 @@ def whole(events: pl.DataFrame, rules: Rules) -> tuple[dict[str, Rows], list[int
     settled = steps.run(_nothing_new(events), events)
     standing = settled.rows.drop("batch")
     told = standing.filter(pl.col("event_type").is_in(SPEAKS_OF_ALIASES)).select(events.columns)
-    merged = components(links(told))
-    canonical = {name: min(members) for name, members in merged.items()}
+    names = canonical(components(links(told)))
     rows: dict[str, Rows] = {}
     if standing.select(_LOOSE.any()).item():
-        found = attribute.attribute(standing, canonical, rules.attribution_days)
+        found = attribute.attribute(standing, names, rules.attribution_days)
         standing = changes.attributed(standing, found)
         rows["attributions"] = changes.attribution_rows(found, set())
     named = standing.filter(~_LOOSE)
     if len(named):
-        facts = fold.fold(named, rules, canonical)
+        facts = fold.fold(named, rules, names)
         rows |= {table: Rows(named["key"].unique(), frame) for table, frame in facts._asdict().items()}
     return rows, settled.superseded
 
@@ -145,18 +145,8 @@ def _versions(family: Family) -> pl.DataFrame:
 
 def roots(linked: pl.DataFrame) -> pl.DataFrame:
     """For each linked key one that stands for its family."""
-    parent: dict[int, int] = {}
-
-    def root(key: int) -> int:
-        while parent.setdefault(key, key) != key:
-            parent[key] = parent[parent[key]]
-            key = parent[key]
-        return key
-
     first: dict[str, int] = {}
-    for contact, key in linked.rows():
-        parent[root(key)] = root(first.setdefault(contact, key))
-    keys = list(parent)
+    found = joined((first.setdefault(contact, key), key) for contact, key in linked.rows())
     return pl.DataFrame(
-        {"key": keys, "root": [root(key) for key in keys]}, schema={"key": pl.UInt64, "root": pl.UInt64}
+        {"key": list(found), "root": list(found.values())}, schema={"key": pl.UInt64, "root": pl.UInt64}
     )
