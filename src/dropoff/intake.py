@@ -1,6 +1,6 @@
 """From bytes to events: a whole batch at once where all is well, event by event where something is not.
 
-Both ways end in `events.normalise`; the second only finds out which events are wrong, and names for each its
+Both ways end in `normalise`; the second only finds out which events are wrong, and names for each its
 index, field, value and rule.
 """
 
@@ -29,8 +29,8 @@ from dropoff.events import (
     Receipt,
     event_type_of,
     micros_of,
-    normalise,
 )
+from dropoff.normalise import normalise
 
 
 class Rejection(Struct, frozen=True, kw_only=True):
@@ -298,13 +298,12 @@ def _open(part: bytes) -> tuple[Envelope, Event] | InvalidEvent:
         envelope = Envelope(**{name: _value(name, fields.pop(name)) for name in _ENVELOPE if name in fields})
         if envelope.sent_at is not None:
             micros_of("sent_at", envelope.sent_at)
-        properties = {} if bytes(given) == b"null" else _fields(given, "properties")
+        given = Raw(b"{}") if bytes(given) == b"null" else Raw(bytes(given))
         # What else stands at the top level belongs to the properties; what stands there already wins.
-        envelope.properties = Raw(_encoder.encode({**fields, **properties})) if fields else Raw(bytes(given))
-        if bytes(given) == b"null" and not fields:
-            envelope.properties = Raw(b"{}")
+        properties = {**fields, **_fields(given, "properties")}
+        envelope.properties = Raw(_encoder.encode(properties)) if fields else given
         known = event_type_of(envelope.event_type)[0] if envelope.event_type else ""
-        return envelope, _typed({**fields, **properties}, MEANING.get(known, ()))
+        return envelope, _typed(properties, MEANING.get(known, ()))
     except InvalidEvent as error:
         return error
 

@@ -1,1 +1,1 @@
-"""From the queue to the store: steps, fold, attribution, and the worker that runs them."""
+"""From the queue to the store: frames, steps, what stands, what was said, fold, attribution, changes, the worker."""

@@ -4,7 +4,6 @@ These events are few and their rules sequential, so this is plain Python over on
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -155,30 +154,6 @@ def summary(life: Life, zone: ZoneInfo) -> dict[str, Any]:
         "n_lost": max((d.n for d in lost), default=None),
         "revenue": money((d.currency, d.micros) for d in won),
     }
-
-
-def undone(retractions: Iterable[tuple[int, str, str]]) -> set[str]:
-    """The ids that retractions (time, id, target) undo; one that is undone itself undoes nothing.
-
-    Time decides only where they undo one another in a circle: there the latest stands. None undoes itself.
-    """
-    aims = {own: aim for _, own, aim in sorted(retractions) if own != aim}
-    threats: Counter[str | None] = Counter(aims.values())
-    free = [own for own in aims if not threats[own]]
-    gone: set[str] = set()
-    stood: set[str] = set()
-    while aims:
-        own = free.pop() if free else next(reversed(aims))
-        stood.add(own)
-        aim = aims.pop(own)
-        if aim in stood:
-            continue
-        gone.add(aim)
-        spared = aims.pop(aim, None)
-        threats[spared] -= 1
-        if spared in aims and not threats[spared]:
-            free.append(spared)
-    return gone
 
 
 def due_at(due: str, zone: ZoneInfo) -> int:

@@ -1,9 +1,11 @@
 """Which events of a conversation stand, and in which order: without what was retracted, labels on what they label."""
 
+from collections import Counter
+from collections.abc import Iterable
+
 import polars as pl
 
 from dropoff.events import MESSAGES
-from dropoff.process import lifecycle
 
 RETRACTED = "event_retracted"
 """A conversation of which nothing but these stands did not happen: its `event_count` is 0."""
@@ -34,11 +36,35 @@ def without_retracted(events: pl.DataFrame, owner: str = "conversation_id") -> p
     by_owner: dict[str, list[tuple[int, str, str]]] = {}
     for name, at, own, target in retractions.select(owner, "timestamp", "id", "target_id").rows():
         by_owner.setdefault(name, []).append((at, own, target))
-    gone = [(name, target) for name, found in by_owner.items() for target in lifecycle.undone(found)]
+    gone = [(name, target) for name, found in by_owner.items() for target in _undone(found)]
     schema = {owner: pl.String, "id": pl.String}
     return events.join(
         pl.DataFrame(gone, schema=schema, orient="row"), on=list(schema), how="anti", maintain_order="left"
     )
+
+
+def _undone(retractions: Iterable[tuple[int, str, str]]) -> set[str]:
+    """The ids that retractions (time, id, target) undo; one that is undone itself undoes nothing.
+
+    Time decides only where they undo one another in a circle: there the latest stands. None undoes itself.
+    """
+    aims = {own: aim for _, own, aim in sorted(retractions) if own != aim}
+    threats: Counter[str | None] = Counter(aims.values())
+    free = [own for own in aims if not threats[own]]
+    gone: set[str] = set()
+    stood: set[str] = set()
+    while aims:
+        own = free.pop() if free else next(reversed(aims))
+        stood.add(own)
+        aim = aims.pop(own)
+        if aim in stood:
+            continue
+        gone.add(aim)
+        spared = aims.pop(aim, None)
+        threats[spared] -= 1
+        if spared in aims and not threats[spared]:
+            free.append(spared)
+    return gone
 
 
 def labelled(events: pl.DataFrame) -> pl.DataFrame:
