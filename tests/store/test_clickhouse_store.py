@@ -15,7 +15,8 @@ from dropoff.process.worker import made_by
 from dropoff.query import TestTraffic
 from dropoff.store import clickhouse, sql, tables
 from dropoff.store.base import Change
-from dropoff.store.clickhouse import ClickHouseStore, Place
+from dropoff.store.clickhouse import ClickHouseStore, Place, schema
+from dropoff.store.clickhouse.place import DATABASE
 from worlds import (
     IN_MEMORY,
     RECEIVED,
@@ -69,7 +70,7 @@ def test_an_address_says_where_and_what():
     assert (place.host, place.port, place.user, place.database, place.cluster) == (
         "db.example", 9440, "re@der", "sales", "big",
     )  # fmt: skip
-    assert Place.parse("clickhouse://h").database == clickhouse.DATABASE
+    assert Place.parse("clickhouse://h").database == DATABASE
     assert Place.parse("chdb:///var/lib/x?database=y")[4:6] == ("/var/lib/x", "y")
 
 
@@ -101,7 +102,7 @@ def test_a_server_that_goes_away_is_unavailable_and_a_wrong_password_is_told():
 
 
 def test_the_first_migration_is_what_the_tables_say():
-    assert clickhouse.migrations()[0].partition("\n\n")[2] == clickhouse.create()
+    assert schema.migrations()[0].partition("\n\n")[2] == schema.create()
 
 
 def test_the_views_have_the_columns_of_the_tables(store: ClickHouseStore):
@@ -127,20 +128,20 @@ def test_a_newer_schema_is_refused(store: ClickHouseStore, tmp_path: Path):
 
 
 def test_a_cluster_gets_replicated_tables_and_distributed_ones_before_them():
-    script = clickhouse.migrations()[0]
-    local, whole = clickhouse.statements(script, "it's"), clickhouse.distributed("it's")
-    assert len(local) == len(whole) == len(clickhouse.SHARDED_BY) == len(clickhouse.statements(script, None))
+    script = schema.migrations()[0]
+    local, whole = schema.statements(script, "it's"), schema.distributed("it's")
+    assert len(local) == len(whole) == len(schema.SHARDED_BY) == len(schema.statements(script, None))
     for statement in local:
         assert statement.startswith("CREATE TABLE IF NOT EXISTS ")
         assert "_local ON CLUSTER `it's` (" in statement
         assert "ENGINE = Replicated" in statement
-    for statement, name in zip(whole, clickhouse.SHARDED_BY, strict=True):
+    for statement, name in zip(whole, schema.SHARDED_BY, strict=True):
         assert f"{name} ON CLUSTER `it's` AS {name}_local ENGINE = Distributed(`it's`" in statement
-    assert "$" not in "".join(clickhouse.statements(script, None))
+    assert "$" not in "".join(schema.statements(script, None))
 
 
 def test_the_statements_of_a_cluster_are_parsed_by_the_engine(store: ClickHouseStore):
-    for statement in (*clickhouse.statements(clickhouse.migrations()[0], "big"), *clickhouse.distributed("big")):
+    for statement in (*schema.statements(schema.migrations()[0], "big"), *schema.distributed("big")):
         store.select(f"SELECT formatQuery({sql.CLICKHOUSE.literal(statement)})")
 
 
@@ -166,7 +167,7 @@ def test_what_was_replaced_is_gone_also_after_a_merge(store: ClickHouseStore):
 
     before = rows()
     assert [len(rows) for rows in before] == [4, 0, 1]
-    for table in clickhouse.SHARDED_BY:
+    for table in schema.SHARDED_BY:
         store._command(f"OPTIMIZE TABLE {table} FINAL")
     assert rows() == before
 
