@@ -15,7 +15,8 @@ from dropoff.events import Receipt
 from dropoff.intake import read_events, refused_payload
 from dropoff.process.fold import Rules
 from dropoff.process.worker import Worker
-from dropoff.queue.nats import RECORDS, NatsQueue
+from dropoff.queue.lane import RECORDS
+from dropoff.queue.nats import NatsQueue
 from dropoff.store.duckdb import DuckStore
 from worlds import RECEIVED, event, payload, rows
 
