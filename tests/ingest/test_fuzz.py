@@ -1,16 +1,15 @@
 """Whatever comes to the door: it is taken and stored, or refused with a reason. Nothing else."""
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
 
 import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from asgi import request
 from dropoff.analyse.analytics import Analytics
 from dropoff.control import access
 from dropoff.control.sqlite import SqliteControl
@@ -40,11 +39,7 @@ class Everything:
         self.control.close()
 
     def send(self, body: bytes) -> httpx.Response:
-        return asyncio.run(self._send(body))
-
-    async def _send(self, body: bytes) -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(cast(Any, self.door))) as client:
-            return await client.post("http://door/v1/events", content=body)
+        return request(self.door, "POST", "/v1/events", content=body)
 
     def work(self) -> tuple[int, int]:
         """How many events were stored, and how many were found to be copies."""

@@ -1,15 +1,14 @@
-import asyncio
 import gzip
 import json
 import os
 import time
 from concurrent.futures import Future
 
-import httpx
 import pytest
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import is_typeddict
 
+from asgi import request
 from dropoff.analyse.analytics import PARAMETERS
 from dropoff.control import access
 from dropoff.control.access import Access, create_key, revoke_key
@@ -65,13 +64,7 @@ class Client:
         headers = {"host": host, **more.pop("headers", {})}
         headers |= {"authorization": f"Bearer {token}"} if token else {}
         headers |= {"cookie": f"{access.COOKIE}={cookie}"} if cookie else {}
-
-        async def send():
-            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as client:
-                return await client.request(method, path, headers=headers, **more)
-
-        return asyncio.run(send())
+        return request(self.app, method, path, raising=False, headers=headers, **more)
 
     def get(self, path, **more):
         return self("GET", path, **more)

@@ -1,15 +1,15 @@
 """Addresses, secrets and roles: what is opened, and what is refused and how it says so."""
 
-import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
 
+from asgi import request
 from brokers import NatsServer
 from dropoff.control.access import ADMIN, WRITE, Access, create_key
 from dropoff.errors import InvalidInput, Unavailable
@@ -130,14 +130,8 @@ class Client:
         self.app = web(engine, Access(engine.control, "local", may_be_open=False))
 
     def __call__(self, method: str, path: str, body: Any = None, token: str = "local") -> httpx.Response:
-        async def send() -> httpx.Response:
-            async with httpx.AsyncClient(
-                transport=httpx.ASGITransport(cast(Any, self.app)), base_url="http://127.0.0.1"
-            ) as client:
-                headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-                return await client.request(method, path, content=json.dumps(body).encode(), headers=headers)
-
-        return asyncio.run(send())
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        return request(self.app, method, path, content=json.dumps(body).encode(), headers=headers)
 
 
 @pytest.fixture
