@@ -616,7 +616,18 @@ def test_leaving_the_context_delivers(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "dropoff.example.com", "ftp://x", "http://", "http://a b", "http://x/a b", "http://x:y"]
+    "url",
+    [
+        "",
+        "dropoff.example.com",
+        "ftp://x",
+        "http://",
+        "http://a b",
+        "http://x/a b",
+        "http://x:y",
+        "http://x/?key=1",
+        "http://x/#1",
+    ],
 )
 def test_an_unusable_url_is_refused_at_the_start(url: str) -> None:
     with pytest.raises(ValueError, match=r"url|[Pp]ort"):

@@ -55,7 +55,7 @@ _RARE = frozenset({"account_id", "direction", "bot_id", "bot_version", "sequence
 _RETRIED = frozenset({408, 425, 429})
 _REFUSED = frozenset({400, 413, 422})
 _OUTAGE = frozenset({"unreachable", "queue_full"})
-_URL = re.compile(r"https?://[^\s\x00-\x20\x7f/?#]+(/[!-~]*)?")
+_URL = re.compile(r"https?://[^\s\x00-\x20\x7f/?#]+(/[!\"$->@-~]*)?")
 _log = logging.getLogger("dropoff_client")
 
 

@@ -74,6 +74,12 @@ def test_a_receiver_that_is_wrong_does_not_show_its_secret(file: Path):
     assert "hunter" not in str(refused.value)
 
 
+def test_channels_are_known_in_any_spelling():
+    assert load(idle_seconds={"E-Mail": 60, "WebChat": 5}).idle_seconds == {"email": 60, "chat": 5}
+    with pytest.raises(InvalidInput, match=r"idle_seconds\.sms == 0, must be greater than 0"):
+        load(idle_seconds={"sms": 0})
+
+
 def test_where_a_value_begins():
     text = 'a = """\nb = 1\n"""\n\n[c.d]\nb = [\n  1,\n]\n[[e]]\nf = 1\n[[e]]\nf = {g = 2}\n'
     places = {"a": 1, "c": 5, "c.d": 5, "c.d.b": 6, "e.0": 9, "e.0.f": 10, "e.1": 11, "e.1.f.g": 12, "e.1.no": 11}

@@ -10,7 +10,6 @@ import time
 import zlib
 from collections import Counter
 from concurrent.futures import Future
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -19,7 +18,7 @@ from dropoff.control.access import Access
 from dropoff.errors import Unavailable
 from dropoff.events import MAX_BODY_BYTES, Receipt
 from dropoff.ingest.metrics import ACCEPTED, REJECTED
-from dropoff.intake import BadBody, Intake, event_parts, part_again, read_events, refused_parts
+from dropoff.intake import BadBody, Intake, event_parts, read_events, refused_parts
 from dropoff.queue.base import Queue
 
 Scope = dict[str, Any]
@@ -48,27 +47,6 @@ def append(queue: Queue, intake: Intake, receipt: Receipt) -> list[Future[int]]:
     room = queue.partitions, queue.max_bytes
     parts = [*event_parts(intake.events, *room), *refused_parts(intake.rejections, receipt.received_at, *room)]
     return [queue.append(*part) for part in parts]
-
-
-def dead(queue: Queue, limit: int) -> dict[str, Any]:
-    """`{"dead": [{"at", "reason", "body"}], "total"}`: the latest accepted events that could not be processed."""
-    letters = queue.dead_letters(None)
-    rows = [
-        {"at": datetime.fromtimestamp(at, UTC).isoformat(), "reason": reason, "body": payload.decode(errors="replace")}
-        for _, at, reason, payload in letters[:limit]
-    ]
-    return {"dead": rows, "total": len(letters)}
-
-
-def replay_dead(queue: Queue) -> dict[str, Any]:
-    """`{"replayed": n}`: all dead letters are appended once more, and forgotten. What still cannot be processed comes
-    back."""
-    letters = queue.dead_letters(None)
-    for future in [queue.append(*part_again(letter.payload, queue.partitions)) for letter in letters]:
-        future.result()
-    if letters:
-        queue.forget_dead_letters(letters[0].id)
-    return {"replayed": len(letters)}
 
 
 class Door:

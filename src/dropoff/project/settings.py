@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from tomllib import TOMLDecodeError, loads
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -65,12 +65,20 @@ class Settings(BaseSettings):
     )
     allowed_hosts: list[str] = Field([], description="names under which the server may be reached, beside its address")
     timezone: str = Field("UTC", description="IANA zone of days, hours and weeks")
-    idle_seconds: dict[str, int] = Field(
+    idle_seconds: dict[str, Annotated[int, Field(gt=0)]] = Field(
         {"chat": 1800, "voice": 600, "whatsapp": 86_400, "sms": 259_200, "email": 604_800},
         description="silence after which a conversation of a channel counts as closed",
     )
     idle_default_seconds: int = Field(86_400, gt=0, description="the same for every other channel")
-    deal_horizon_days: int = Field(90, gt=0, description="how long after an attended meeting a deal may still come")
+    deal_horizon_days: int = Field(
+        90, gt=0, le=36_500, description="how long after an attended meeting a deal may still come"
+    )
+    attribution_days: int = Field(
+        180,
+        gt=0,
+        le=36_500,
+        description="how long after the start of a conversation an event of its contact may belong to it",
+    )
     queue_retention_hours: float = Field(24, ge=0, description="how long processed events stay in the queue's log")
     backlog_limit_mb: int = Field(2000, gt=0, description="unprocessed backlog at which the door answers 429")
     rollups: list[str] = Field(
@@ -114,6 +122,11 @@ class Settings(BaseSettings):
     def _known_zone(cls, name: str) -> str:
         parse_zone(name)
         return name
+
+    @field_validator("idle_seconds")
+    @classmethod
+    def _spelt_as_kept(cls, seconds: dict[str, int]) -> dict[str, int]:
+        return {channel_of(channel): idle for channel, idle in seconds.items()}
 
     @field_validator("test_domains")
     @classmethod

@@ -26,7 +26,8 @@ from dropoff.dashboard.reports_page import Shelf
 from dropoff.errors import DropoffError, InvalidInput, Unauthorized
 from dropoff.events import Receipt
 from dropoff.ingest import metrics
-from dropoff.ingest.door import Door, append, dead, replay_dead
+from dropoff.ingest.dead import dead, replay_dead
+from dropoff.ingest.door import Door, append
 from dropoff.intake import Intake, Rejection
 from dropoff.project.settings import Settings
 from dropoff.query import number

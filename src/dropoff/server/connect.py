@@ -13,7 +13,8 @@ from dropoff.analyse.conversations.conversations import COLUMNS
 from dropoff.dashboard import spreadsheet
 from dropoff.errors import InvalidInput
 from dropoff.events import Receipt
-from dropoff.ingest.door import append, dead, replay_dead
+from dropoff.ingest.dead import dead, replay_dead
+from dropoff.ingest.door import append
 from dropoff.intake import Intake, Rejection, read_events
 from dropoff.project.settings import Settings
 from dropoff.query import Params

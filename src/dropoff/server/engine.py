@@ -74,7 +74,10 @@ ROLES = {
 
 def rules_of(settings: Settings) -> Rules:
     """What the fold goes by."""
-    return Rules(settings.zone, settings.idle_seconds, settings.idle_default_seconds, settings.deal_horizon_days)
+    return Rules(
+        settings.zone, settings.idle_seconds, settings.idle_default_seconds, settings.deal_horizon_days,
+        settings.attribution_days,
+    )  # fmt: skip
 
 
 def plan_of(settings: Settings) -> Plan:
