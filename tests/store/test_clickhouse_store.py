@@ -13,7 +13,7 @@ from dropoff.process import frames
 from dropoff.process.fold import Rules
 from dropoff.process.worker import made_by
 from dropoff.query import TestTraffic
-from dropoff.store import clickhouse, sql, tables
+from dropoff.store import clickhouse, migrations, sql, tables
 from dropoff.store.base import Change
 from dropoff.store.clickhouse import ClickHouseStore, Place, schema
 from dropoff.store.clickhouse.place import DATABASE
@@ -102,7 +102,7 @@ def test_a_server_that_goes_away_is_unavailable_and_a_wrong_password_is_told():
 
 
 def test_the_first_migration_is_what_the_tables_say():
-    assert schema.migrations()[0].partition("\n\n")[2] == schema.create()
+    assert migrations.scripts(schema.FOLDER)[0].partition("\n\n")[2] == schema.create()
 
 
 def test_the_views_have_the_columns_of_the_tables(store: ClickHouseStore):
@@ -128,7 +128,7 @@ def test_a_newer_schema_is_refused(store: ClickHouseStore, tmp_path: Path):
 
 
 def test_a_cluster_gets_replicated_tables_and_distributed_ones_before_them():
-    script = schema.migrations()[0]
+    script = migrations.scripts(schema.FOLDER)[0]
     local, whole = schema.statements(script, "it's"), schema.distributed("it's")
     assert len(local) == len(whole) == len(schema.SHARDED_BY) == len(schema.statements(script, None))
     for statement in local:
@@ -141,7 +141,7 @@ def test_a_cluster_gets_replicated_tables_and_distributed_ones_before_them():
 
 
 def test_the_statements_of_a_cluster_are_parsed_by_the_engine(store: ClickHouseStore):
-    for statement in (*schema.statements(schema.migrations()[0], "big"), *schema.distributed("big")):
+    for statement in (*schema.statements(migrations.scripts(schema.FOLDER)[0], "big"), *schema.distributed("big")):
         store.select(f"SELECT formatQuery({sql.CLICKHOUSE.literal(statement)})")
 
 

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from dropoff.errors import NewerSchema, StoreBusy, Unavailable
 from dropoff.process import frames
-from dropoff.store import duckdb as adapter
-from dropoff.store import sql, tables
+from dropoff.store import migrations, sql, tables
 from dropoff.store.base import Change, Part
 from dropoff.store.duckdb import DuckStore
 from dropoff.store.spans import MAX_SPANS, ROW_GROUP, KeySpans
@@ -58,7 +57,7 @@ def test_the_migrated_schema_is_that_of_the_tables(store: DuckStore):
 
 
 def test_the_first_migration_creates_what_the_fragments_say():
-    script = adapter.migrations()[0]
+    script = migrations.scripts()[0]
     for table in tables.TABLES:
         assert sql.create(table) in script
 
@@ -73,7 +72,7 @@ def test_each_migration_is_applied_once(path: Path):
         DuckStore(path).close()
     with duckdb.connect(str(path)) as connection:
         applied = connection.execute("SELECT version FROM schema_version").fetchall()
-    assert applied == [(n + 1,) for n in range(len(adapter.migrations()))]
+    assert applied == [(n + 1,) for n in range(len(migrations.scripts()))]
 
 
 def test_a_newer_schema_is_refused_and_left_alone(path: Path):

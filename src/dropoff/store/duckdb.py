@@ -6,7 +6,6 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from dropoff.errors import InvalidInput, NewerSchema, StoreBusy, Unavailable
+from dropoff.errors import InvalidInput, StoreBusy, Unavailable
 from dropoff.query import NO_TEST_RULES, TestTraffic
-from dropoff.store import sql, tables
+from dropoff.store import migrations, sql, tables
 from dropoff.store.base import Answer, Change, Part
 from dropoff.store.spans import ROW_GROUP, KeySpans
 
@@ -303,22 +302,11 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
     """Bring the file to the newest schema, one numbered file at a time; refuse one from a newer Dropoff."""
     connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER, applied_at TIMESTAMP)")
     current = _one(connection, "SELECT coalesce(max(version), 0) FROM schema_version")
-    scripts = migrations()
-    if current > len(scripts):
-        raise NewerSchema(
-            f"the data has schema {current}, this Dropoff knows {len(scripts)}: use the Dropoff that wrote it, or newer"
-        )
-    for version, script in list(enumerate(scripts, 1))[current:]:
+    for version, script in migrations.later(migrations.scripts(), current):
         connection.begin()
         connection.execute(script)
         connection.execute("INSERT INTO schema_version VALUES ($1, current_timestamp::TIMESTAMP)", [version])
         connection.commit()
-
-
-def migrations() -> list[str]:
-    """The migration scripts in the order of their numbers."""
-    folder = resources.files("dropoff.store") / "migrations"
-    return [f.read_text() for f in sorted(folder.iterdir(), key=lambda f: f.name) if f.name.endswith(".sql")]
 
 
 def _stored_events(cursor: duckdb.DuckDBPyConnection, after: int) -> Iterator[pl.DataFrame]:

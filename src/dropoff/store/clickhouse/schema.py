@@ -1,16 +1,16 @@
 """The schema in ClickHouse: tables that only grow, and the tables of `store.tables` as views over them."""
 
 from collections.abc import Sequence
-from importlib import resources
 from string import Template
 
 from clickhouse_connect.driver.client import Client
 
-from dropoff.errors import NewerSchema
-from dropoff.store import sql, tables
+from dropoff.store import migrations, sql, tables
 from dropoff.store.clickhouse.place import on_cluster, quoted
 from dropoff.store.tables import OF_CONVERSATIONS, Column
 
+FOLDER = "clickhouse"
+"""Where among the migrations those of this engine are."""
 MARKS_DAYS = 2
 CHILDREN = OF_CONVERSATIONS[1:]
 CELLS = tables.HOURLY[1:]
@@ -137,12 +137,6 @@ def distributed(cluster: str) -> list[str]:
     ]
 
 
-def migrations() -> list[str]:
-    """The migration scripts in the order of their numbers."""
-    folder = resources.files("dropoff.store") / "migrations" / "clickhouse"
-    return [f.read_text() for f in sorted(folder.iterdir(), key=lambda f: f.name) if f.name.endswith(".sql")]
-
-
 def migrate(client: Client, cluster: str | None = None) -> None:
     """Bring the database to the newest schema; refuse one from a newer Dropoff.
 
@@ -155,12 +149,7 @@ def migrate(client: Client, cluster: str | None = None) -> None:
             ENGINE = {replicated}ReplacingMergeTree ORDER BY version"""
     )
     current = int(str(client.command("SELECT max(version) FROM schema_version") or 0).replace("\\N", "0"))
-    scripts = migrations()
-    if current > len(scripts):
-        raise NewerSchema(
-            f"the data has schema {current}, this Dropoff knows {len(scripts)}: use the Dropoff that wrote it, or newer"
-        )
-    for version, script in list(enumerate(scripts, 1))[current:]:
+    for version, script in migrations.later(migrations.scripts(FOLDER), current):
         for statement in statements(script, cluster):
             client.command(statement)
         for statement in distributed(cluster) if cluster else ():
