@@ -181,7 +181,7 @@ def test_a_labeller_of_ones_own_is_loaded_and_its_labels_are_checked():
 def test_an_answer_that_holds_no_labels_is_refused(monkeypatch, answer):
     monkeypatch.setattr(Polite, "label", lambda *_: answer)
     with pytest.raises(InvalidInput, match="labeller == '"):
-        ask(Polite(), ["please"])
+        ask(load("test_enrich:Polite", LabelRules()), ["please"])
 
 
 @pytest.mark.parametrize("name", ["nonsense", "rules", "no_such_module:x", "test_enrich:nothing", "json:JSONDecoder"])

@@ -20,7 +20,7 @@ class Odd(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"<p>")
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
 
 
