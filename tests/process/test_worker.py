@@ -242,6 +242,14 @@ def test_a_number_of_many_digits_is_no_event_that_cannot_be_processed(world: Wor
     assert world.count("event_rows") == 2
 
 
+def test_the_first_moment_of_1970_is_a_time_like_any_other(world: World):
+    at_zero = {"event_type": "deal_closed", "contact_id": "p", "timestamp": 0, "event_id": "a"}
+    world.send(at_zero, started(contact_id="p", event_id="b"), {**at_zero, "timestamp": 1, "event_id": "c"})
+    world.step()
+    assert not world.queue.dead_letters()
+    assert world.store.select("SELECT timestamp FROM event_rows WHERE id = 'a'").rows == [(EPOCH,)]
+
+
 def test_one_event_id_in_two_conversations_leaves_the_messages_of_each_alone(world: World):
     world.send(sent(event_id="a", at=1))
     world.step()

@@ -2,6 +2,7 @@
 
 import io
 
+import msgspec
 import polars as pl
 
 from dropoff.events import FACTS, Event
@@ -13,9 +14,6 @@ _TYPES = {
     "instant": pl.Int64(), "texts": pl.List(pl.String), "date": pl.Date(), "exact": pl.Decimal(38, 6),
 }  # fmt: skip
 
-_DEFAULTS = {
-    "revision": 0, "is_test": False, "skew": 0, "stamped": False, "identity": "given", "properties": "{}",
-}  # fmt: skip
 _FIELDS = {"properties": "raw"}
 """Where a column's name differs from the field of `Event` that fills it."""
 _FACT_COLUMNS = {"event_id": "target_id", "size": "company_size"}
@@ -31,6 +29,9 @@ _LINE_NAMES = dict(zip(Event.__struct_fields__, Event.__struct_encode_fields__, 
 _COLUMN_OF_LINE = {
     _LINE_NAMES[_FIELDS.get(name, name)]: name for name in tables.names("events") if name not in ("seq", "key")
 }
+_GIVEN = {field.name: field.default for field in msgspec.structs.fields(Event) if field.default is not None}
+_DEFAULTS = {name: _GIVEN[field] for name in _COLUMN_OF_LINE.values() if (field := _FIELDS.get(name, name)) in _GIVEN}
+"""What a line leaves out where it is so: the first moment of 1970 is 0, and one of these."""
 _LINE = {line: frame_schema("events")[name] for line, name in _COLUMN_OF_LINE.items()} | {"#batch": pl.String()}
 
 
