@@ -295,7 +295,7 @@ def test_what_could_not_be_processed_is_listed_and_processed_once_more(tmp_path,
 
 def test_a_report_replaces_only_the_file_that_was_named(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    report = ("report", "weekly", "--format", "md", "--from", "2024-01-15", "--data", data)
+    report = ("report", "weekly", "--format", "md", "--from", "2024-01-15", "--to", "2024-01-22", "--data", data)
     first, again = dropoff(*report), dropoff(*report)
     name = "dropoff-weekly-2024-01-15.md"
     assert (first.code, first.err) == (0, f"{name}\n")
