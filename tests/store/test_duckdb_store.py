@@ -141,7 +141,7 @@ WORK: dict[str, Callable[[DuckStore], object]] = {
     "forget_slots": lambda store: store.forget_slots([HOUR]),
     "rollup_plan": lambda store: store.rollup_plan(),
     "restart_rollups": lambda store: store.restart_rollups("plan"),
-    "replace_rollups": lambda store: store.replace_rollups([HOUR], [], [HOUR.date()], "UTC"),
+    "replace_rollups": lambda store: store.replace_rollups([HOUR], pl.DataFrame(), [HOUR.date()], "UTC"),
     "delete_rejected": lambda store: store.delete_rejected(["a"]),
 }
 
