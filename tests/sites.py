@@ -1,6 +1,5 @@
 """The application in this process, asked as by a browser and by programs; and the command line."""
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import httpx
 import msgspec
 from typer.testing import CliRunner
 
+from asgi import request
 from dropoff.cli import app
 from dropoff.control.access import Access
 from dropoff.server.app import web
@@ -25,13 +25,7 @@ class Site:
 
     def __call__(self, method: str, path: str, token: str = "", **more: Any) -> httpx.Response:
         headers = more.pop("headers", {}) | ({"authorization": f"Bearer {token}"} if token else {})
-
-        async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(self._app, raise_app_exceptions=self._raises)
-            async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as client:
-                return await client.request(method, path, headers=headers, **more)
-
-        return asyncio.run(send())
+        return request(self._app, method, path, raising=self._raises, headers=headers, **more)
 
     def take(self, events: Iterable[Mapping[str, Any]], most: int = 5000) -> None:
         """Events through the door, so many at once, until they are processed."""

@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dropoff.errors import InvalidInput, no_toml
+from dropoff.errors import InvalidInput
+from dropoff.tomltext import no_toml
 
 
 class Place:

@@ -19,7 +19,6 @@ from dropoff.metrics import METRICS, Metric, decimal
 from dropoff.periods import parse_duration
 from dropoff.project.funnels import Funnel
 from dropoff.query import Where, dimension, parse_where
-from dropoff.tomltext import no_toml
 
 Condition = Literal["drops_below", "exceeds", "changes_by", "anomaly"]
 Severity = Literal["low", "medium", "high", "critical"]
