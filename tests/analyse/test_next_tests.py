@@ -211,12 +211,17 @@ def test_what_a_full_experiment_is_told_is_one_thing():
     facts = decisions.Facts(
         observed=False, variants=("person", "team"), has_control=True,
         sample_ratio={"ok": True, "p_value": 0.5, "limit": 0.001, "by_dimension": []}, mixed={"ok": True, "share": 0.0},
-        goals=trial(0.0)["comparisons"], guardrails=[], values={}, needs=[{"is_reached": True, "needed": 2500}],
+        goals=trial(0.0)["comparisons"], guardrails=[], values={},
+        needs=[{"is_reached": True, "needed": 2500, "have": 2600, "per_day": 20.0}],
         too_early=False,
     )  # fmt: skip
     found = decisions.decide(facts)
     assert found.decision == "keep running"
     assert "The planned 2,500 units in each arm are there, and no difference as large as planned for" in found.reason
-    assert "end it, unless a smaller one matters" in found.reason
+    assert (
+        "One half as large takes about four times as many, 53 weeks more as units come in now: end it" in found.reason
+    )
+    still = decisions.decide(facts._replace(needs=[{**facts.needs[0], "per_day": 0.0}]))
+    assert "takes four times as many, and no new ones came in the last 14 days: end it" in still.reason
     row = {"what": "experiment", "place": "signature", "now": "person", "instead": "team", "reason": "too_small"}
     assert "takes 270 weeks to find: end it, unless" in advice.of_test(row | {"weeks": 270.2})

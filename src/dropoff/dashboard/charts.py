@@ -50,8 +50,10 @@ def over_time(description: str, names: Sequence[str], suffix: str, top: int = 10
         "grid": {"left": 0, "right": 12, "top": top, "bottom": 0, "outerBoundsMode": "same"},
         "xAxis": {
             "type": "category", "data": list(names), "boundaryGap": False,
-            # The first and the last label end where the axis does: centred at it they would be cut off.
-            "axisLabel": _MUTED | {"alignMinLabel": "left", "alignMaxLabel": "right"},
+            # The first and the last label end where the axis does: one centred near its end would be cut off.
+            "axisLabel": _MUTED | {
+                "showMinLabel": True, "showMaxLabel": True, "alignMinLabel": "left", "alignMaxLabel": "right",
+            },
             "axisTick": {"show": False}, "axisLine": axis_line,
         },
         "yAxis": {"type": "value", "axisLabel": _MUTED | {"formatter": f"{{value}}{suffix}"}, "splitLine": grid_line},

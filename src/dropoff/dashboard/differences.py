@@ -39,6 +39,11 @@ def of_mix(row: Mapping) -> str:
     )
 
 
+def differs_or_mixes(row: Mapping, unit: str) -> str:
+    """A significant difference, and that it may be only a mix where it may."""
+    return ". ".join(text for text in (differs(row, unit), of_mix(row)) if text)
+
+
 def best_by_mix(answer: Mapping) -> str:
     """That the best segment may be so only by its mix; empty where it is better than some other in any case."""
     best = answer["best_performing"]

@@ -11,6 +11,8 @@ HONEST = (
 
 TELLING = 200
 """With fewer successes only large differences are confirmed."""
+HINTS = 3
+"""So many other stages are named."""
 
 WHY = {
     "absent_in_successful": "hardly any successful conversation has it",
@@ -73,7 +75,8 @@ def more_telling(answer: Mapping) -> dict[str, int]:
         return {}
     stages = list(answer["reached"])
     earlier = stages[: stages.index(answer["definition"]["success"])]
-    return {stage: n for stage in reversed(earlier) if (n := answer["reached"][stage]) >= TELLING}
+    known = [(stage, n) for stage in reversed(earlier) if (n := answer["reached"][stage]) >= TELLING]
+    return dict(known[:HINTS])
 
 
 def of_answer(objection: str, row: Mapping) -> str:

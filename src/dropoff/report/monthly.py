@@ -1,7 +1,5 @@
 """What only a monthly report holds: cohorts, and a review of the segments."""
 
-from collections.abc import Mapping
-
 from dropoff.dashboard import differences, formats
 from dropoff.query import Params
 from dropoff.report.value import Answered, Ask, Block, Bullets, Run, Section, note, paragraph, table, words
@@ -58,12 +56,12 @@ def segments(ask: Ask, long: Params) -> Section:
 def _differences(found: Answered) -> list[tuple[Run, ...]]:
     unit, by = found.at("definition", "unit"), found.at("definition", "by")
     count = len(found.at("significant_differences"))
-
-    def told(row: Mapping) -> str:
-        return f"{differences.differs(row, unit)} {differences.of_mix(row)}".rstrip()
-
     lines = [
-        words(f"{formats.label(by)}: ", found.run(told, "significant_differences", i)) for i in range(min(_EACH, count))
+        words(
+            f"{formats.label(by)}: ",
+            found.run(lambda row: differences.differs_or_mixes(row, unit), "significant_differences", i),
+        )
+        for i in range(min(_EACH, count))
     ]
     if count > _EACH:
         lines.append(words(f"{formats.label(by)}: and {formats.number(count - _EACH)} more differences."))

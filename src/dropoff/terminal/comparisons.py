@@ -26,8 +26,7 @@ def segments(answer: Answer, console: Console) -> None:
     table(f"{answer['metric']} by {by}" if by else answer["metric"], columns | {"": False}, rows, console)
     console.print()
     for one in answer["significant_differences"][:_MOVES]:
-        said = f"{differences.differs(one, answer['definition']['unit'])} {differences.of_mix(one)}"
-        console.print(Text(plain(said.rstrip())))
+        console.print(Text(plain(differences.differs_or_mixes(one, answer["definition"]["unit"]))))
     if (more := len(answer["significant_differences"]) - _MOVES) > 0:
         console.print(Text(f"and {more} more: --json has them all"))
     if not answer["significant_differences"]:

@@ -168,13 +168,23 @@ def _left(facts: Facts) -> str:
     if need["is_reached"]:
         return (
             f"The planned {need['needed']:,} units in each arm are there, and no difference as large as planned for "
-            "was found. To find a smaller one takes far longer: end it, unless a smaller one matters."
+            f"was found. {_half(need)}: end it, unless a smaller one matters."
         )
     have = f"{need['have']:,} of {need['needed']:,} mature units in each arm"
     if need["days_left"] is None:
         return f"It has {have}, and at least one arm got no new ones in the last 14 days."
     left = "1 day is" if need["days_left"] == 1 else f"{need['days_left']:,} days are"
     return f"It has {have}; about {left} left as units come in now."
+
+
+def _half(need: Row) -> str:
+    """How long it takes to find half of what was planned for: about four times as many units."""
+    missing = max(4 * need["needed"] - need["have"], 0)
+    if not need["per_day"]:
+        return "One half as large takes four times as many, and no new ones came in the last 14 days"
+    weeks = round(missing / need["per_day"] / 7)
+    more = f"{weeks:,} week{'' if weeks == 1 else 's'} more"
+    return f"One half as large takes about four times as many, {more} as units come in now"
 
 
 def _percent(share: float) -> str:
