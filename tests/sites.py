@@ -1,6 +1,8 @@
 """The application in this process, asked as by a browser and by programs; and the command line."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from html import unescape
 from typing import Any
 
 import httpx
@@ -48,3 +50,13 @@ def options(asked: Mapping[str, str | Sequence[str]]) -> list[str]:
     """Parameters of a URL as options of a command."""
     given = {name: [texts] if isinstance(texts, str) else texts for name, texts in asked.items()}
     return [word for name, texts in given.items() for text in texts for word in (f"--{name.replace('_', '-')}", text)]
+
+
+def cells(page: str, after: str = "") -> list[list[str]]:
+    """The cells of the body of the first table, or of the first one `after` a text, each as text."""
+    body = page.partition(after)[2] if after else page
+    rows = re.findall(r"<tr>.*?</tr>", body.partition("<tbody>")[2].partition("</tbody>")[0], re.DOTALL)
+    return [
+        [unescape(re.sub(r"<[^>]+>", " ", cell)).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)]
+        for row in rows
+    ]

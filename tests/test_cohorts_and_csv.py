@@ -16,6 +16,7 @@ from dropoff.cli import app
 from dropoff.dashboard import formats
 from dropoff.errors import InvalidInput
 from servers import Server
+from sites import cells
 from worlds import booked, qualified, received, sent, started
 
 WEEK = 7 * 1440
@@ -90,15 +91,6 @@ def test_cohorts_are_the_same_everywhere(data: Path, server: Server):
             wanted = "" if cell is None else formats.percent(cell["value"])
             assert text.startswith(wanted)
             assert cell is None or cell["interval"] is None or formats.interval(cell["interval"]) in text
-
-
-def cells(page: str) -> list[list[str]]:
-    body = page.partition("<tbody>")[2].partition("</tbody>")[0]
-    rows = re.findall(r"<tr>.*?</tr>", body, re.DOTALL)
-    return [
-        [unescape(re.sub(r"<[^>]+>", "", cell)).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)]
-        for row in rows
-    ]
 
 
 def test_each_number_of_the_triangle_leads_to_as_many_conversations(server: Server):
@@ -194,7 +186,7 @@ def test_the_page_of_a_funnel_of_ones_own_over_time(server: Server):
     api = server.get(f"/api/v1/funnel?{urlencode(asked)}").json()
     page = server.get(f"/?{urlencode(asked)}").body.decode()
     assert "<b>in" not in page
-    found = cells(page.partition('aria-labelledby="over-time"')[2])
+    found = cells(page, 'aria-labelledby="over-time"')
     points = api["trend"]["points"]
     assert [row[0] for row in found] == [formats.bucket(p["from"], "week", ZONE) for p in points]
     assert [row[1] for row in found] == [formats.number(p["stages"][0]["count"]) for p in points]
@@ -217,7 +209,7 @@ def test_the_page_shows_how_long_it_took(server: Server):
     asked = ASKED | {"definition": json.dumps(steps)}
     bins = server.get(f"/api/v1/funnel?{urlencode(asked)}").json()["time_to_convert"]["histogram"]
     page = server.get(f"/?{urlencode(asked)}").body.decode()
-    found = cells(page.partition('aria-labelledby="time-to-convert"')[2])
+    found = cells(page, 'aria-labelledby="time-to-convert"')
     assert [row[1] for row in found] == [formats.number(one["count"]) for one in bins]
     assert [row[0].partition(" to ")[0].removesuffix(" and more") for row in found] == [
         formats.duration(one["from_seconds"]) for one in bins

@@ -16,6 +16,7 @@ from dropoff.dashboard import formats
 from dropoff.demo import generate
 from dropoff.demo.planted import VARIANTS
 from servers import Server
+from sites import cells
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +45,8 @@ def one(server: Server, name: str) -> dict:
 
 
 def table(page: str, heading: str) -> list[list[str]]:
-    """The cells of the body of the table under a heading, each as text."""
-    body = page.partition(f'id="{heading}"')[2].partition("<tbody>")[2].partition("</tbody>")[0]
-    return [
-        [unescape(re.sub(r"<[^>]+>", " ", cell)).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)]
-        for row in re.findall(r"<tr>.*?</tr>", body, re.DOTALL)
-    ]
+    """The table under a heading."""
+    return cells(page, f'id="{heading}"')
 
 
 def test_the_better_variant_of_the_demo_is_found_and_the_null_is_not(server: Server):

@@ -1,1 +1,7 @@
-"""Rules, the judgement of their windows, the states of what fires; what rules would have done."""
+"""Rules, the judgement of their windows, the states of what fires; what rules would have done.
+
+* What is watched: `files`, `rules`, `hours`, `starters`.
+* What stands in a window, now and before: `values`, `past`, `kept`, `delay`.
+* What becomes of it: `judge`, `state`, `evaluate`, `causes`, `memory`, `job`.
+* What people ask: `answers`, `backtest`, `rehearse`.
+"""
