@@ -18,7 +18,7 @@ from dropoff.alerts.files import Place
 from dropoff.alerts.judge import Judged, Sums
 from dropoff.alerts.memory import Memory
 from dropoff.alerts.past import Window
-from dropoff.alerts.rules import parse
+from dropoff.alerts.rules import Rule, parse
 from dropoff.alerts.values import Reading
 from dropoff.control.sqlite import SqliteControl
 
@@ -50,8 +50,11 @@ class Played:
     def events(self) -> int:
         return 0
 
+    def window(self, rule: Rule, now: datetime) -> Window:
+        return Window(now - rule.window, now)
+
     def read(self, group: Sequence[Any], now: datetime) -> dict[str, list[Reading]]:
-        window = Window(now - group[0].window, now)
+        window = self.window(group[0], now)
         return {group[0].name: [Reading("", window, Sums(0.0, 0.0), FOUND[self.found])]}
 
 

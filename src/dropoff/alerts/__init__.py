@@ -2,6 +2,6 @@
 
 * What is watched: `files`, `rules`, `hours`, `starters`.
 * What stands in a window, now and before: `values`, `past`, `kept`, `delay`.
-* What becomes of it: `judge`, `state`, `evaluate`, `causes`, `memory`, `job`.
+* What becomes of it: `judge`, `state`, `evaluate`, `causes`, `memory`, `links`, `job`.
 * What people ask: `answers`, `backtest`, `rehearse`.
 """

@@ -10,6 +10,7 @@ from dropoff.alerts import backtest
 from dropoff.alerts.backtest import Trial
 from dropoff.alerts.evaluate import Alerts
 from dropoff.alerts.files import of_json
+from dropoff.alerts.links import link
 from dropoff.alerts.rules import Rule, parse
 from dropoff.alerts.values import Reader
 from dropoff.analyse.analytics import check_parameters, no_past, utc_now
@@ -127,7 +128,7 @@ def _trial(rule: Rule, trial: Trial) -> dict[str, Any]:
     fired = [
         {
             "segment": f.segment, "fired": instant(f.fired), "resolved": instant(f.resolved), "seconds": f.seconds,
-            "value": f.value, "worst": f.worst,
+            "value": f.value, "worst": f.worst, "link": link(rule, f.segment, f.fired, f.resolved or f.fired),
         }
         for f in trial.firings
     ]  # fmt: skip

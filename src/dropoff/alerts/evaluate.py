@@ -11,16 +11,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
 import structlog
 
 from dropoff.alerts.backtest import state_at
 from dropoff.alerts.causes import Causes
 from dropoff.alerts.judge import Judged, breaks
+from dropoff.alerts.links import link
 from dropoff.alerts.memory import Episode, Memory, Remembered, Versioned, label, lasting, same
-from dropoff.alerts.past import Window
-from dropoff.alerts.rules import FUNNEL, Rule, funnel_of
+from dropoff.alerts.rules import Rule
 from dropoff.alerts.state import INACTIVE, State, repeated, step
 from dropoff.alerts.values import Reader, Reading
 from dropoff.analyse.answers import instant
@@ -211,8 +210,8 @@ class Evaluator:
             kind=kind, rule=rule.name, severity=rule.severity, metric=rule.metric, condition=rule.condition,
             threshold=rule.threshold, segment=label(rule, segment), since=since, at=now, value=judged.value,
             n=math.floor(judged.n), interval=judged.interval, window=(window.start, window.end),
-            usual=told.usual if told else None, moved=told.moved if told else (), link=link(rule, segment, window),
-            examples=told.examples if told else (), receivers=rule.notify,
+            link=link(rule, label(rule, segment), window.start, window.end), usual=told.usual if told else None,
+            moved=told.moved if told else (), examples=told.examples if told else (), receivers=rule.notify,
         )  # fmt: skip
 
 
@@ -282,16 +281,3 @@ def timed(reader: Reader, group: Sequence[Rule], now: datetime) -> tuple[dict[st
         readings = None
         log.error("alert rules cannot be evaluated", rules=[rule.name for rule in group], error=repr(error))
     return readings, timedelta(seconds=time.monotonic() - begin)
-
-
-def link(rule: Rule, segment: str, window: Window) -> str:
-    """The page of the metric, or of the funnel, around its window: a path."""
-    filters = [f"{one.dimension}={value}" for one in rule.where for value in one.values]
-    filters += [f"{rule.by}={segment}"] if rule.by is not None else []
-    around = {
-        "from": instant(window.start - 3 * rule.window), "to": instant(window.end + rule.window), "where": filters,
-    }  # fmt: skip
-    if rule.metric.startswith(FUNNEL):
-        return f"/?{urlencode({'name': funnel_of(rule.metric)[0], **around}, doseq=True)}"
-    interval = "hour" if rule.window < timedelta(days=2) else "day"
-    return f"/trends?{urlencode({'metric': rule.metric, 'interval': interval, **around}, doseq=True)}"

@@ -104,7 +104,7 @@ def alerts_page(
         "messages": messages(outbox, zone), "definitions": known(metrics),
         # What takes seconds is not done again and again.
         "live": None if tried else "now", "chart": None, "is_young": not episodes,
-        "would": would(office.ask("alerts/backtest", {}), named, units) if tried else None,
+        "would": would(office.ask("alerts/backtest", {}), units) if tried else None,
     }  # fmt: skip
     if chosen and chosen.metric in units:
         asked_for = _around(chosen, now)
@@ -176,12 +176,10 @@ class Would(NamedTuple):
     firings: list[dict[str, Any]]
 
 
-def would(answer: Mapping[str, Any], rules: Mapping[str, Any], units: Mapping[str, str]) -> Would:
+def would(answer: Mapping[str, Any], units: Mapping[str, str]) -> Would:
     """What is shown of a backtest; the latest firings first."""
     zone = answer["period"]["timezone"]
-    firings = [
-        _fired(one, firing, rules[one["name"]], units, zone) for one in answer["rules"] for firing in one["firings"]
-    ]
+    firings = [_fired(one, firing, units, zone) for one in answer["rules"] for firing in one["firings"]]
     firings.sort(key=lambda one: (one["fired"], one["name"]), reverse=True)
     return Would(answer["period"], answer["per_month"], [_trial(one) for one in answer["rules"]], firings)
 
@@ -195,20 +193,12 @@ def _trial(one: Mapping[str, Any]) -> Trial:
     )  # fmt: skip
 
 
-def _fired(
-    one: Mapping[str, Any], firing: Mapping[str, Any], rule: Any, units: Mapping[str, str], zone: str
-) -> dict[str, Any]:
-    begin = datetime.fromisoformat(firing["fired"])
-    end = datetime.fromisoformat(firing["resolved"]) if firing["resolved"] else begin
-    where = [f"{each.dimension}={value}" for each in rule.where for value in each.values]
-    where += [firing["segment"]] if firing["segment"] else []
-    ends = {"from": (begin - 3 * rule.window).isoformat(), "to": (end + rule.window).isoformat()}
-    interval = "hour" if rule.window < _HOURS else "day"
+def _fired(one: Mapping[str, Any], firing: Mapping[str, Any], units: Mapping[str, str], zone: str) -> dict[str, Any]:
     unit = units.get(one["metric"], "share")
     return {
         **firing, "name": one["name"], "severity": one["severity"],
-        "link": url("/trends", {"where": where}, metric=one["metric"], interval=interval, **ends),
-        "began": instant(begin, zone), "ended": instant(end, zone) if firing["resolved"] else "Still firing",
+        "began": instant(firing["fired"], zone),
+        "ended": instant(firing["resolved"], zone) if firing["resolved"] else "Still firing",
         "shown": formats.measure({"value": firing["value"], "unit": unit}),
         "worst": formats.measure({"value": firing["worst"], "unit": unit}),
     }  # fmt: skip

@@ -81,7 +81,7 @@ class EpisodesAnswer(TypedDict):
 
 
 class FiringShape(TypedDict):
-    """One time that a rule would have fired."""
+    """One time that a rule would have fired; `link` is the path of a page that shows it."""
 
     segment: str | None
     fired: str
@@ -89,6 +89,7 @@ class FiringShape(TypedDict):
     seconds: float
     value: float | None
     worst: float | None
+    link: str
 
 
 class TrialShape(RuleShape):
