@@ -3,10 +3,14 @@
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from brokers import ADDRESS, KAFKA_ADDRESS, NatsServer, kafka_mock
 from worlds import CHDB, EMBEDDED, ENGINES, give_back, in_memory
+
+hypothesis.settings.register_profile("dropoff", deadline=None)  # a busy machine makes no example wrong
+hypothesis.settings.load_profile("dropoff")
 
 
 @pytest.hookimpl(tryfirst=True)

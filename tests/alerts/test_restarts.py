@@ -96,7 +96,7 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(STEPS, OPTIONS)
 def test_a_restart_at_any_point_changes_nothing(steps: list[Step], options: dict[str, str]):
     notices, stood = told(steps, options, restarts=False)

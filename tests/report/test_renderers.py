@@ -96,7 +96,7 @@ def test_no_text_is_markdown(text, base):
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_escaped_markdown_is_one_text(text):
     before = kinds("x")[0]
     found, words = kinds(f"x{escape(text)}x")

@@ -46,7 +46,7 @@ def test_the_last_time_it_was_due(kind, at, now, due):
     st.integers(0, 10 * 365 * 24 * 60), st.sampled_from(DAYS), st.times(),
     st.sampled_from(["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Africa/Casablanca"]),
 )  # fmt: skip
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_week_once(minutes, day, clock, zone):
     now, zone = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes), ZoneInfo(zone)
     schedule = Schedule(kind="weekly", at=f"{day} {clock:%H:%M}")
