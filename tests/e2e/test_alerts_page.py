@@ -17,7 +17,7 @@ from looks import assert_accessible, needs_axe, on_both_sizes
 from receiver import SECRET, Receiver, always, receiving
 from servers import PATIENCE, Server
 
-PAGES = ("/alerts", "/alerts?rule=volume_drop")
+PAGES = ("/alerts", "/alerts?rule=volume_drop", "/alerts?would=1")
 EVIL = '<script>alert("x")</script>'
 WATCHED = {"metric": "fallback_rate", "condition": "exceeds", "threshold": 0.2, "window": "4_hours"}
 RULES = [
