@@ -12,6 +12,10 @@ from dropoff.server.shares import Shares
 from dropoff.store.base import Store
 
 
+FIRST = 30.0
+"""Under load a worker begins to roll up after so many seconds: what an import brings in less is rolled up once."""
+
+
 class Rollups:
     """Keeps the rollups current in the worker's thread: at rest at once, under load with a tenth of the time.
 
@@ -22,7 +26,7 @@ class Rollups:
         self._store = store
         self._plan = plan
         self._may = may
-        self._next = 0.0
+        self._next = 0.0 if may else time.monotonic() + FIRST
         self.current = False
 
     def between(self, idle: bool) -> None:
