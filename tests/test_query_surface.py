@@ -50,9 +50,7 @@ def test_the_daily_table_gives_the_numbers_of_the_api(data: Path):
         shown = {m["metric"]: m for m in engine.analytics.metrics(period)["metrics"] if not m["segment"]}
         with pytest.raises(InvalidInput, match="without lone surrogates"):
             engine.analytics.query("SELECT '\ud800'")
-        long = engine.analytics.query("SELECT 18446744073709551615, 18446744073709551616, true")
         rows = engine.analytics.query("SELECT metric_name, value FROM metrics_daily WHERE segment = ''")["rows"]
-    assert long["rows"] == [[2**64 - 1, "18446744073709551616", True]]
     assert {name for name, _ in rows} <= {m.name for m in METRICS.values() if m.additive}
     assert len(rows) > 10
     for name, value in rows:

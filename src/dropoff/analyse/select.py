@@ -141,6 +141,12 @@ def held(store: Store, test: TestTraffic = NO_TEST_RULES) -> tuple[datetime, dat
     return (first.replace(tzinfo=UTC), latest.replace(tzinfo=UTC)) if latest else None
 
 
+def grouped_by(found: pl.DataFrame, place: int, many: int) -> pl.DataFrame:
+    """Of GROUPING SETS by one of so many columns each, with their `grouping()` as `absent`, the rows by one of them."""
+    # One bit for each column, the first the highest; 0 for the one by which a row is grouped.
+    return found.filter(pl.col("absent") == 2**many - 1 - 2 ** (many - 1 - place))
+
+
 def in_micros(found: pl.DataFrame, *names: str) -> pl.DataFrame:
     """A frame whose instants in these columns are Int64, microseconds since 1970."""
     return found.with_columns(pl.col(names).cast(pl.Datetime("us")).cast(pl.Int64))

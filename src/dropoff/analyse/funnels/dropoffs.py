@@ -150,10 +150,8 @@ def _counted_by_store(store: Store, query: Query, before: Query, funnel: Definit
             GROUP BY GROUPING SETS ({", ".join(f"(now, {name})" for name in names)})""",
         clause.parameters,
     )
-    # One bit for each dimension, the first the highest; 0 for the one by which a row is grouped.
-    full = 2 ** len(names) - 1
     parts = [
-        found.filter(pl.col("absent") == full - 2 ** (len(names) - 1 - i)).select(
+        select.grouped_by(found, i, len(names)).select(
             pl.lit(dimension).alias("dimension"), pl.col(f"d{i}").alias("value"),
             pl.col("now").cast(pl.Boolean), pl.col("lost", "n").cast(pl.Int64),
         )

@@ -62,12 +62,8 @@ def tables(store: Store, query: Query, reading: Written, segments: Iterable[str]
             GROUP BY GROUPING SETS ({", ".join(f"(own, {name})" for name in names)})""",
         clause.parameters,
     )
-    # One bit for each dimension, the first the highest; 0 for the one by which a row is grouped.
-    whole, last = 2 ** len(others) - 1, len(others) - 1
     return {
-        dimension: _table(
-            found.filter(pl.col("absent") == whole - 2 ** (last - i)).select("own", value=f"d{i}", x="x", n="n")
-        )
+        dimension: _table(select.grouped_by(found, i, len(others)).select("own", value=f"d{i}", x="x", n="n"))
         for i, dimension in enumerate(others)
     }
 
