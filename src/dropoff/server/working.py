@@ -11,7 +11,6 @@ from dropoff.server.imports import Imports
 from dropoff.server.shares import Shares
 from dropoff.store.base import Store
 
-
 FIRST = 30.0
 """Under load a worker begins to roll up after so many seconds: what an import brings in less is rolled up once."""
 
