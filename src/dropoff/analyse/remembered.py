@@ -1,8 +1,8 @@
 """Answers that take long, kept for whoever asks next: by store, question, and how much the store held.
 
 An answer is *current* while nothing has been stored since and it is at most `LIFE` old: what becomes old enough to
-count meanwhile is not in it. Up to `MANY` events nobody gets another one. A larger store shows at once what it has,
-its age with it (`as_of`), for at most `SHOWN`, and another thread makes it anew for whoever asks next.
+count meanwhile is not in it. Up to `MANY` events `get` gives only what is current and of the same minute. A larger store
+shows at once what it has, its age with it (`as_of`), for at most `SHOWN`, and another thread makes it anew.
 """
 
 import time
@@ -64,10 +64,11 @@ class Remembered:
         About `PART` of the time is spent on that, for each question.
         """
         kept, held = self.shown(store, key, now), version(store)
-        if kept is None or (kept.version == held and abs(now - kept.at) <= LIFE):
-            return kept or self.ask(store, key, now, make)
-        if held[0] < MANY or kept.cost <= PATIENCE:
-            return self.ask(store, key, now, make)
+        # Within a minute, as young rates go by whole ones: what other questions answer is to agree with it.
+        if kept is not None and kept.version == held and _minute(kept.at) == _minute(now):
+            return kept
+        if kept is None or held[0] < MANY or kept.cost <= PATIENCE:
+            return self.ask(store, key, now, make, _minute(now))
         if abs(now - kept.at) > kept.cost / PART:
             self._renew(store, key, now, make)
         return kept
@@ -99,10 +100,12 @@ class Remembered:
         kept = self.shown(store, key, now)
         return kept if kept is not None and is_current(kept, store, now) else None
 
-    def ask(self, store: Store, key: Hashable, now: datetime, make: Callable[[], Any]) -> Kept:
-        """The current answer, made where there is none."""
+    def ask(
+        self, store: Store, key: Hashable, now: datetime, make: Callable[[], Any], since: datetime | None = None
+    ) -> Kept:
+        """The current answer, made where there is none, or none from `since` on."""
         with self._lock(key):
-            if (kept := self.current(store, key, now)) is not None:
+            if (kept := self.current(store, key, now)) is not None and (since is None or kept.at >= since):
                 return kept
             # What is stored while it is made is not surely in it.
             before, begin = version(store), time.monotonic()
@@ -121,6 +124,10 @@ class Remembered:
             others = {k: kept for k, kept in self._kept.get(store, {}).items() if k != key}
             self._kept[store] = dict([*list(others.items())[-KEPT + 1 :], (key, made)])
         return made
+
+
+def _minute(moment: datetime) -> datetime:
+    return moment.replace(second=0, microsecond=0)
 
 
 def is_current(kept: Kept, store: Store, now: datetime) -> bool:

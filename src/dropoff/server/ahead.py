@@ -1,5 +1,7 @@
 """What pages ask when they are opened, made ahead in a thread of its own, where it takes long: of a large store."""
 
+from contextlib import suppress
+
 import structlog
 
 from dropoff.analyse.analytics import Analytics
@@ -29,13 +31,17 @@ class Ahead(Background):
 
     def _round(self) -> bool:
         """Whether the store is so large that there was something to do."""
-        try:
-            if not self._analytics.is_large:
-                return False
-            for question, params in OPENED:
-                if self.stopping.is_set():
-                    break
+        with suppress(Exception):  # a store that cannot be read says so to whoever asks
+            if self._analytics.is_large:
+                self._ask()
+                return True
+        return False
+
+    def _ask(self) -> None:
+        for question, params in OPENED:
+            if self.stopping.is_set():
+                return
+            try:
                 getattr(self._analytics, question)(params)
-        except Exception as error:  # a thread that ended would never ask again
-            log.warning("pages are not prepared now, trying again", error=repr(error))
-        return True
+            except Exception as error:  # a thread that ended would never ask again
+                log.warning("a page is not prepared now, trying again", question=question, error=repr(error))
