@@ -1,8 +1,8 @@
 """Answers that take long, kept for whoever asks next: by store, question, and how much the store held.
 
 An answer is *current* while nothing has been stored since and it is at most `LIFE` old: what becomes old enough to
-count meanwhile is not in it. Up to `MANY` events `get` gives only what is current and of the same minute. A larger store
-shows at once what it has, its age with it (`as_of`), for at most `SHOWN`, and another thread makes it anew.
+count meanwhile is not in it. Up to `MANY` events `get` gives only what is current and of the same minute. A larger
+store shows at once what it has, its age with it (`as_of`), for at most `SHOWN`, and another thread makes it anew.
 """
 
 import time
