@@ -1,6 +1,7 @@
 """The executive answer: a few metrics against target and the period before, and which changes are more than chance."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -56,16 +57,22 @@ def answer(
     """The shape `executive` of the API."""
     shown = [metric for name, metric in registry.items() if name in SHOWN or name in targets]
     shown.sort(key=lambda metric: SHOWN.index(metric.name) if metric.name in SHOWN else len(SHOWN))
-    waits = young.waits(store, query, select.recorded_stages(store))
     both = progress.spans(query)
-    wanted = {(name, one.currency or ""): one for name, given in targets.items() for one in given}
-    rows = _with_wanted(_keyed(metrics.answer(store, query, shown, young)), shown, wanted, waits)
-    previous = _keyed(metrics.answer(store, replace(query, period=both.so_far), shown))
-    # Of days before the first data nothing is known: a rise from them is none.
-    has_before = _has_data_since(store, query, both.so_far.start)
-    moved = progress.changes(store, query, shown, rows, previous, waits) if has_before else {}
     interval = "day" if len(metrics.buckets(query.period, "day")) <= DAYS else "week"
-    lines = _lines(store, query, shown, rows, interval, waits)
+    bucket = metrics.bucket_of(store.dialect, interval, query.period.timezone)
+    # Read beside one another: none of these rests on another, and each is a statement or two.
+    with ThreadPoolExecutor(2, "executive") as aside:
+        parts_of = aside.submit(metrics.measure, store, query, shown, bucket)
+        previous_of = aside.submit(metrics.answer, store, replace(query, period=both.so_far), shown)
+        deploys_of = aside.submit(metrics.deploys, store, query)
+        waits = young.waits(store, query, select.recorded_stages(store))
+        wanted = {(name, one.currency or ""): one for name, given in targets.items() for one in given}
+        rows = _with_wanted(_keyed(metrics.answer(store, query, shown, young)), shown, wanted, waits)
+        # Of days before the first data nothing is known: a rise from them is none.
+        has_before = _has_data_since(store, query, both.so_far.start)
+        previous, parts, deploys = _keyed(previous_of.result()), parts_of.result(), deploys_of.result()
+    moved = progress.changes(store, query, shown, rows, previous, waits) if has_before else {}
+    lines = _lines(query, shown, rows, interval, waits, parts)
     by_name = {metric.name: metric for metric in shown}
     return {
         "period": query.period.to_dict(),
@@ -85,7 +92,7 @@ def answer(
             for key, row in rows.items()
         ],
         "changes": _changes(store, query, by_name, moved, lines, waits),
-        "deploys": metrics.deploys(store, query),
+        "deploys": deploys,
         "annotations": annotations.shown(marks, query.period, query.now),
     }  # fmt: skip
 
@@ -180,10 +187,10 @@ def _met_so_far(value: float, wanted: float, good: str, *, is_done: bool) -> boo
 
 
 def _lines(
-    store: Store, query: Query, shown: Sequence[Metric], rows: Rows, interval: str, waits: Waits
-) -> dict[Key, list[Point]]:
-    """The points of each row; of one that has not begun nothing is said."""
-    found = metrics.measure(store, query, shown, metrics.bucket_of(store.dialect, interval, query.period.timezone))
+    query: Query, shown: Sequence[Metric], rows: Rows, interval: str, waits: Waits,
+    found: Mapping[str, Mapping[Cell, Sums]],
+) -> dict[Key, list[Point]]:  # fmt: skip
+    """The points of each row, from the sums of each part; of one that has not begun nothing is said."""
     by_name, lines = {metric.name: metric for metric in shown}, {}
     for name, currency in rows:
         metric = by_name[name]
