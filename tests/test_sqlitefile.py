@@ -31,6 +31,13 @@ def test_a_file_that_others_may_read_is_made_private(opened: Open, path: Path):
         assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_link_leads_to_where_nothing_is_yet(opened: Open, path: Path, tmp_path: Path):
+    (tmp_path / "apart").mkdir()
+    path.symlink_to(tmp_path / "apart" / "file.db")
+    with closing(opened(path)):
+        assert (tmp_path / "apart" / "file.db").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_newer_schema_is_refused_and_left_alone(opened: Open, path: Path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")

@@ -103,6 +103,7 @@ def _create(path: Path) -> None:
 
     An existing file is not opened here: closing it would drop the locks that SQLite holds on it in this process.
     """
+    path = path.resolve()  # a link may lead to where nothing is yet
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
     except FileExistsError:
