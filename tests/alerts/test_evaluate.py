@@ -4,12 +4,13 @@ from datetime import timedelta
 
 import pytest
 
+from dropoff.alerts import values
 from dropoff.alerts.evaluate import Alerts, Evaluator
 from dropoff.alerts.files import Place
 from dropoff.alerts.memory import Memory
 from dropoff.alerts.rules import parse
 from dropoff.alerts.starters import starters
-from dropoff.alerts.values import Reader
+from dropoff.alerts.values import LATELY, Reader
 from dropoff.control.sqlite import SqliteControl
 from dropoff.errors import Unavailable
 from dropoff.metrics import METRICS
@@ -114,6 +115,29 @@ def test_a_breach_is_told_once_and_its_end_once(world):
     (episode,) = one.alerts.history()
     assert (episode.fired, episode.resolved, episode.value) == (after(30), after(125), 0.3)
     assert one.alerts.history("another") == []
+
+
+def test_of_a_large_store_the_page_says_what_the_evaluator_has_found(world, monkeypatch):
+    one = world(FALLBACKS | {"name": "f"})
+    one.add(*talk("good", turns=20), *talk("bad", turns=20, failed=12))
+    assert one.at(30) == {"f": "firing"}
+    read, later = one.reader.read, after(30) + LATELY
+
+    def count(*asked):
+        looked.append(asked)
+        return read(*asked)
+
+    monkeypatch.setattr(one.reader, "read", count)
+    looked = []
+    fresh = one.alerts.check(after(30))
+    assert len(looked) == 1  # a small one is looked at
+    monkeypatch.setattr(values, "MANY", 1)
+    assert one.alerts.check(after(30)) == fresh
+    one.alerts.check(later)
+    assert len(looked) == 1
+    one.alerts.check(later + timedelta(seconds=1))
+    one.alerts.check(after(30), one.rules)  # rules that are tried are no others' business
+    assert len(looked) == 3
 
 
 def test_what_moved_is_said(world):

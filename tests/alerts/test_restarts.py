@@ -57,6 +57,9 @@ class Played:
         window = self.window(group[0], now)
         return {group[0].name: [Reading("", window, Sums(0.0, 0.0), FOUND[self.found])]}
 
+    def keep(self, *_: object) -> None:
+        """For the page of alerts, which is not here."""
+
 
 def told(steps: Sequence[Step], options: dict[str, str], *, restarts: bool) -> tuple[list[Any], list[Any]]:
     """The notices, and what stood after each step of what lasts: all but when it was last looked at."""

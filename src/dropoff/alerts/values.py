@@ -18,6 +18,7 @@ from dropoff.alerts.rules import FUNNEL, Rule, funnel_of
 from dropoff.analyse import select
 from dropoff.analyse.funnels import custom_funnel
 from dropoff.analyse.metrics import measure, wait_of
+from dropoff.analyse.remembered import MANY
 from dropoff.analyse.young import Young, at_minute
 from dropoff.metrics import Metric, Unit
 from dropoff.periods import MICROSECOND, Period, to_micros
@@ -30,6 +31,8 @@ _WEEK = timedelta(weeks=1)
 _USUAL = max(WEEKS.values())
 _SET_BACK = timedelta(hours=2)
 """At most so much earlier local clocks showed the same in another part of the year."""
+LATELY = timedelta(minutes=2)
+"""So old may be what the evaluator found: it looks at nothing less often."""
 _FACTS, _PAST, _CURVE = timedelta(minutes=1), SLOT, timedelta(minutes=10)
 """So long what was read of these is kept."""
 
@@ -71,6 +74,7 @@ class Reader:
         self._maturity_days = maturity
         self._young = Young(maturity or {})
         self._kept = Kept()
+        self._found: dict[str, tuple[tuple[Rule, ...], datetime, dict[str, list[Reading]]]] = {}
 
     def over(self, store: Store) -> "Reader":
         """The same over another store: what was known in the past."""
@@ -112,6 +116,16 @@ class Reader:
             measured = measure(self.store, query, metrics)
             found = {m.name: {cell.segment: sums_of(m, s) for cell, s in measured[m.name].items()} for m in metrics}
         return {rule.name: self._readings(rule, found[rule.metric], window, now) for rule in group}
+
+    def keep(self, group: Sequence[Rule], now: datetime, readings: dict[str, list[Reading]]) -> None:
+        """Keep what the evaluator read, for `lately`."""
+        self._found[group[0].name] = tuple(group), now, readings
+
+    def lately(self, group: Sequence[Rule], now: datetime) -> dict[str, list[Reading]] | None:
+        """What the evaluator in this process found a moment ago, of a store in which looking again takes long."""
+        rules, at, readings = self._found.get(group[0].name, ((), now, {}))
+        is_its = rules == tuple(group) and timedelta(0) <= now - at <= LATELY
+        return readings if is_its and self.events() >= MANY else None
 
     def _readings(self, rule: Rule, found: Mapping[str, Sums], window: Window, now: datetime) -> list[Reading]:
         metric = self.registry[rule.metric]
