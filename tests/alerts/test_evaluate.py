@@ -151,8 +151,39 @@ def test_what_moved_is_said(world):
     )  # fmt: skip
     assert one.at(week + 40) == {"f": "firing"}
     (notice,) = one.told
-    assert notice.usual == "usually 0.0% at this time of the week"
-    assert notice.moved[0] == "channel=chat: 80.0%, a week before 0.0%"
+    assert notice.usual == "0.0% at this time of the week"
+    assert notice.moved == ("channel=chat: 80.0%, a week before 0.0%",)
+
+
+def test_a_version_that_is_new_is_named_and_no_innocent_one(world):
+    one = world(FALLBACKS | {"name": "f", "window": "1_hour"})
+    week = 7 * DAY
+    both = {"channel": "sms", "bot_version": "A"}
+    one.add(
+        *talk("first", at=-DAY),
+        *talk("A before", turns=40, failed=1, **both), *talk("chat before", turns=10, channel="chat", bot_version="A"),
+        *talk("A", at=week, turns=28, failed=2, **both),
+        *talk("B", at=week, turns=14, failed=12, channel="chat", bot_version="B"),
+    )  # fmt: skip
+    assert one.at(week + 45) == {"f": "firing"}
+    (notice,) = one.told
+    assert notice.moved[:2] == (
+        "bot_version=B: 85.7%, new against a week before", "channel=chat: 85.7%, a week before 0.0%",
+    )  # fmt: skip
+    assert not [said for said in notice.moved if said.startswith(("bot_version=A", "channel=sms"))]
+
+
+def test_of_counts_what_is_more_than_a_week_before_is_named(world):
+    one = world({**FALLBACKS, "metric": "conversations_started", "threshold": 3, "window": "1_hour", "name": "n"})
+    week = 7 * DAY
+    of = [("c1", 0, "chat"), ("c2", 0, "chat"), ("s1", week, "sms"), ("s2", week, "sms"), ("s3", week, "sms")]
+    one.add(
+        *talk("first", at=-DAY), *(e for name, at, channel in of for e in talk(name, at=at, channel=channel)),
+        *talk("c3", at=week, channel="chat"),
+    )  # fmt: skip
+    assert one.at(week + 40) == {"n": "firing"}
+    (notice,) = one.told
+    assert notice.moved == ("channel=sms: 3, a week before 0",)
 
 
 @pytest.mark.parametrize("stage", ["state", "put", "settled"])

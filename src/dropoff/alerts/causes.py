@@ -59,10 +59,10 @@ class Causes:
             query = replace(query, where=(*query.where, Where(rule.by, (segment,))))
         before = self._before(metric, query, rule)
         usually = judged.usual if judged.usual is not None else judge.usual([sums for sums in before if _whole(sums)])
-        text = None if usually is None else f"usually {formatted(metric, usually)} at this time of the week"
+        text = None if usually is None else f"{formatted(metric, usually)} at this time of the week"
         down = usually is not None and judged.value is not None and judged.value < usually
         down = rule.condition == "drops_below" or (rule.condition != "exceeds" and down)
-        return Told(text, self._moved(metric, query), self._examples(metric, query, down=down))
+        return Told(text, self._moved(metric, query, down=down), self._examples(metric, query, down=down))
 
     def _before(self, metric: Metric, query: Query, rule: Rule) -> list[Sums]:
         windows = self._reader.weeks_before(rule, query.period.end)[:4]
@@ -73,8 +73,8 @@ class Causes:
         found = measure(self._reader.store, query, [metric])[metric.name]
         return {cell.segment: sums_of(metric, sums) for cell, sums in found.items()}
 
-    def _moved(self, metric: Metric, query: Query) -> tuple[str, ...]:
-        """The segments that moved the value most against a week before."""
+    def _moved(self, metric: Metric, query: Query, *, down: bool) -> tuple[str, ...]:
+        """The segments that moved the value most against a week before, to the side that the alert is about."""
         zone, period = self._reader.zone, query.period
         then = Period(earlier(period.start, 1, zone), earlier(period.end, 1, zone), period.timezone)
         moves: list[tuple[float, str]] = []
@@ -84,9 +84,9 @@ class Causes:
             now = self._sums(metric, replace(query, by=dimension))
             before = self._sums(metric, replace(query, by=dimension, period=then))
             if len({*now, *before}) > 1:
-                moves += _moves(metric, dimension, now, before)
+                moves += _moves(metric, dimension, now, before, down=down)
         moves.sort(key=lambda move: (-move[0], move[1]))
-        return tuple(text for size, text in moves[:MOVED] if size > 0)
+        return tuple(text for _, text in moves[:MOVED])
 
     def _examples(self, metric: Metric, query: Query, *, down: bool) -> tuple[str, ...]:
         """Conversations of the window that have what the alert is about, the latest first."""
@@ -110,6 +110,8 @@ class Causes:
 
 
 _NOTHING = Sums(0.0, 0.0)
+_NONE = Sums(0.0, None)
+_EQUAL = 1e-9
 
 
 def which(metric: Metric, *, down: bool) -> tuple[str, str] | None:
@@ -148,18 +150,40 @@ def _whole(sums: Sums) -> bool:
 
 
 def _moves(
-    metric: Metric, dimension: str, now: dict[str, Sums], before: dict[str, Sums]
+    metric: Metric, dimension: str, now: dict[str, Sums], before: dict[str, Sums], *, down: bool
 ) -> Sequence[tuple[float, str]]:
-    """How much each segment moved the whole: its own change, by its part of what stands in the window."""
-    of_now = sum(sums.denominator or 0.0 for sums in now.values())
-    found = []
+    """How much each segment moved the whole to the side that the alert is about.
+
+    What stands on the other side of the whole explains nothing of it: a segment below it is no cause of a rise.
+    """
+    counts, side = metric.denominator is None and metric.quantile is None, -1 if down else 1
+    whole, then, found = _all_of(now), _all_of(before), []
     for segment in sorted({*now, *before}):
-        value, then = (sums.value if (sums := side.get(segment)) else None for side in (now, before))
-        if metric.denominator is None and metric.quantile is None:
-            value, then = value or 0.0, then or 0.0
-        if value is None or then is None:
+        here, was = ((at.get(segment) or (_NONE if counts else _NOTHING)) for at in (now, before))
+        size = _size(here, was, whole, then)
+        if here.value is None or size is None or size * side <= 0:
             continue
-        part = 1.0 if not of_now else (now[segment].denominator or 0.0) / of_now
-        text = f"{dimension}={segment}: {formatted(metric, value)}, a week before {formatted(metric, then)}"
-        found.append((abs(value - then) * part, text))
+        if not counts and (here.value - (whole.value or 0.0)) * side < -_EQUAL:
+            continue
+        since = "new against a week before" if was.value is None else f"a week before {formatted(metric, was.value)}"
+        found.append((abs(size), f"{dimension}={segment}: {formatted(metric, here.value)}, {since}"))
     return found
+
+
+def _size(here: Sums, was: Sums, whole: Sums, then: Sums) -> float | None:
+    """What a segment adds to the change of the whole: its own change, by its part of what stands in the window.
+
+    Of one of which there was nothing a week before all by which it is beyond what the whole was then.
+    """
+    if here.denominator is None:
+        return here.numerator - was.numerator
+    base = then.value if was.value is None else was.value
+    if here.value is None or base is None or not whole.denominator:
+        return None
+    return (here.value - base) * here.denominator / whole.denominator
+
+
+def _all_of(segments: dict[str, Sums]) -> Sums:
+    """The whole that the segments are parts of."""
+    numerator = sum(sums.numerator for sums in segments.values())
+    return Sums(numerator, sum(sums.denominator or 0.0 for sums in segments.values()))

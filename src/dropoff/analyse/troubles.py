@@ -33,13 +33,17 @@ BEHIND: Mapping[str, tuple[str, str]] = {
 
 TIED = "tied"
 
+READ: Mapping[str, tuple[str, ...]] = {"fallback": ("trigger", "utterance"), "error": ("kind",)}
+"""Properties that are read as they came, beside those that are typed, by event type."""
+
 
 def fallbacks_and_errors(store: Store, query: Query) -> dict[str, pl.DataFrame]:
     """`fallbacks` (`id` of the conversation, `at`, `trigger`, `utterance`) and `errors` (`id`, `at`, `error`)."""
     clause = select.Clause(store.dialect)
     sql, rows = clause.sql, select.conversations(query, clause, started=False, named=False)
-    cause = f"CASE e.event_type WHEN 'fallback' THEN {_text(sql, 'trigger')} ELSE {_text(sql, 'kind')} END"
-    said = f"CASE e.event_type WHEN 'fallback' THEN {_text(sql, 'utterance')} END"
+    (trigger, utterance), (kind,) = ((_text(sql, name) for name in READ[one]) for one in ("fallback", "error"))
+    cause = f"CASE e.event_type WHEN 'fallback' THEN {trigger} ELSE {kind} END"
+    said = f"CASE e.event_type WHEN 'fallback' THEN {utterance} END"
     found = store.frame(
         f"""SELECT e.event_type AS kind, c.id AS id, e.timestamp AS at, {cause} AS cause, {said} AS said
             FROM {sql.standing_events()} e JOIN {rows} c ON c.key = e.key AND c.id = e.conversation_id
