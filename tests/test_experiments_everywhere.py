@@ -96,7 +96,10 @@ def test_the_page_has_the_numbers_of_the_api(server: Server):
             metric = arm["metrics"][row["metric"]]
             assert shown[1 + 3 * place : 3 + 3 * place] == [*formats.in_arm(metric, row["metric"])]
             assert shown[3 + 3 * place].split()[0] == formats.number(metric["n"])
-    listed = table(server.get("/experiments").body.decode(), "experiments")
+    whole = server.get("/experiments").body.decode()
+    assert "<span>All time to 2" in whole
+    assert 'name="from" value=""' in whole
+    listed = table(whole, "experiments")
     assert [row[0] for row in listed] == ["first_message", "signature", "first_message_variant"]
     assert listed[0][1].split() == ["Ship", "question"]
 

@@ -125,6 +125,9 @@ def test_the_command_line_says_what_the_page_says(surfaces):
         assert " ".join(f"{part.name}, {text}".split()) in plain
     for row in surfaces["day"]["api"]["fallbacks"]["triggers"][:5]:
         assert f"{row['trigger']} {row['count']}" in plain
+    for part in running.PARTS:
+        for _, heading, _ in part.lists:
+            assert f"{part.name.lower()}: {heading.lower()} " in plain
 
 
 def test_every_count_of_the_page_leads_to_as_many_conversations(surfaces):

@@ -199,6 +199,19 @@ def test_alerts_in_words():
     assert "2026-11-29 11:20, times in Europe/Berlin" in check
     assert "conversations_started anomaly, chance below 0.00001, in 4 hours" in check
     assert check.rstrip().endswith("2026-11-29 11:15")
+    few = ALERT | {
+        "name": "few", "metric": "escalation_rate", "condition": "exceeds", "threshold": 0.3, "window": "30m",
+        "value": 1.0, "denominator": 1.3, "min_n": 30, "n": 1.3, "state": "insufficient", "since": None,
+    }  # fmt: skip
+    check = printed("alerts", alerts | {"alerts": [few, few | {"name": "much", "denominator": 40.0}]}, 200)
+    assert re.search(r"^few +insufficient +– +1 +escalation_rate exceeds 0.3 in 30 minutes", check, re.MULTILINE)
+    assert re.search(r"^much +insufficient +1 +1 +", check, re.MULTILINE)
+
+
+def test_experiments_without_a_period_are_of_all_time():
+    period = {"from": "1901-01-01T00:00:00Z", "to": "2026-11-29T10:00:00Z", "timezone": ZONE}
+    said = printed("experiments", {"period": period, "definition": {"text": ""}, "experiments": []}, 100)
+    assert said.startswith("All time to 2026-11-29 (Europe/Berlin)")
 
 
 def test_one_is_not_many(data):

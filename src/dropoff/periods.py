@@ -88,6 +88,10 @@ def in_our_age(name: str, text: str, instant: datetime) -> datetime:
     return instant
 
 
+FIRST = datetime(1901, 1, 1, tzinfo=UTC)
+"""Where all time begins: long before it engines have no dates."""
+
+
 def last_days(latest: datetime, timezone: str, days: int = 30) -> Period:
     """The `days` whole local days that end with the day of `latest`: the default period of every question."""
     zone = parse_zone(timezone)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropoff.analyse import next_tests
+from dropoff.analyse import next_tests, optimization
 from dropoff.analyse.answers import share
 from dropoff.analyse.experiments import decisions, plans
 from dropoff.analyse.next_tests import LONGEST, MONTH, Candidate, ranked, sized
@@ -225,3 +225,31 @@ def test_what_a_full_experiment_is_told_is_one_thing():
     assert "takes four times as many, and no new ones came in the last 14 days: end it" in still.reason
     row = {"what": "experiment", "place": "signature", "now": "person", "instead": "team", "reason": "too_small"}
     assert "takes 270 weeks to find: end it, unless" in advice.of_test(row | {"weeks": 270.2})
+
+
+def test_days_left_are_those_of_the_plan_and_weeks_those_of_the_effect():
+    needs = [{"is_reached": False, "needed": 2500, "have": 40, "per_day": 2.0, "days_left": 1573}]
+    facts = decisions.Facts(
+        observed=False, variants=("person", "team"), has_control=True,
+        sample_ratio={"ok": True, "p_value": 0.5, "limit": 0.001, "by_dimension": []}, mixed={"ok": True, "share": 0.0},
+        goals=trial(0.0)["comparisons"], guardrails=[], values={}, needs=needs,
+    )  # fmt: skip
+    assert decisions.decide(facts).reason == (
+        "No difference is certain yet. It has 40 of the 2,500 mature units planned for each arm; about 1,573 days are "
+        "left until those are there, as units come in now."
+    )
+    (row,) = ranked(next_tests.of_experiment(trial(0.2), "booked", {}))
+    assert "half of the one seen so far and not the one planned for, takes" in advice.of_size(row, "booked")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "goal"),
+    [
+        ({"started"}, "booked"), ({"started", "responded"}, "responded"),
+        ({"started", "responded", "qualified"}, "qualified"), ({"started", "booked", "converted"}, "booked"),
+    ],
+)  # fmt: skip
+def test_the_goal_is_booked_else_the_last_stage_that_is_recorded(recorded, goal):
+    assert optimization.parse({}, recorded).goal == goal
+    assert optimization.parse({"goal": [goal]}, recorded).goal == goal
+    assert goal in advice.GOALS

@@ -7,6 +7,8 @@ from math import isclose
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from test_metrics_recount import odd_events, world
 import recount
 from dropoff.analyse import contacts, stats
 from dropoff.analyse.analytics import Analytics
+from dropoff.analyse.segments import segments
 from dropoff.analyse.segments.readings import as_it_stands
 from dropoff.analyse.segments.segments import compare
 from dropoff.demo import DEFAULT_END as END
@@ -241,6 +244,15 @@ def test_the_young_are_left_out_and_said(asked):
     everybody = asked(old + new, by="channel", now=now, units="all")
     assert everybody["significant_differences"]
     assert "not compared fairly" in " ".join(everybody["notes"])
+
+
+@pytest.mark.parametrize(("days", "said"), [(1.0, "1 day ago"), (2.0, "2 days ago"), (1.5, "1.5 days ago")])
+def test_one_day_is_not_many(days, said):
+    rows = [{"too_young": 0, "clusters": 1, "sample_size": 1, "segment": "a"}]
+    basis = segments.Basis(cast("Any", SimpleNamespace(days=days)), is_matured=True, waits=cast("Any", None))
+    query = cast("Any", SimpleNamespace(overlapping=False, by="channel"))
+    (note,) = segments._notes(query, METRICS["response_rate"], basis, rows, set())
+    assert f"that entered {said} or earlier" in note
 
 
 def test_where_nobody_is_young_all_count(asked):

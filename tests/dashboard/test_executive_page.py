@@ -2,7 +2,7 @@
 
 import pytest
 
-from dropoff.dashboard import executive, verdicts
+from dropoff.dashboard import executive, formats, verdicts
 from dropoff.dashboard.sparks import spark
 
 PERIOD = {"from": "2024-01-01T00:00:00Z", "to": "2024-01-05T00:00:00Z", "timezone": "UTC"}
@@ -127,3 +127,29 @@ def test_a_cause_leads_to_its_conversations_and_its_segment_in_both_periods():
     )
     (count,) = executive.news(answer(changes=[{**one, "unit": "count", "causes": [], "apart": None}]), {})
     assert count.url == "/segments?metric=response_rate&by=channel"
+
+
+def test_where_nothing_was_tested_that_is_said():
+    untested = row(change=CHANGE | {"q_value": None})
+    found = answer(untested, row(change=None)) | {"definition": {"has_before": True}}
+    assert verdicts.nothing(found) == "There is too little to compare yet: no change could be tested."
+    tested = answer(untested, row(change=CHANGE | {"q_value": 0.3})) | {"definition": {"has_before": True}}
+    assert "of 1 tested no q" in verdicts.nothing(tested)
+
+
+def test_money_has_as_many_decimals_before_as_now():
+    change = CHANGE | {"now": 1500.5, "before": 1200.5, "difference": 300.0, "q_value": None, "follow_days": None}
+    one = row(unit="money", currency="EUR", denominator=None, amount="1500.5", value=1500.5, change=change)
+    assert formats.measure(one) == "1,500.50\u00a0EUR"
+    said = verdicts.of_previous(one).replace("\u00a0", " ")
+    assert said == "+300.00 EUR (1,500.50 EUR against 1,200.50 EUR), not tested"
+    yen = {**one, "currency": "JPY", "amount": "1500"}
+    assert verdicts.side(1200.0, yen) == "1,200\u00a0JPY"
+
+
+def test_a_young_mean_of_money_is_not_compared_as_if_it_were_final():
+    change = CHANGE | {"q_value": None, "follow_days": None, "until": None}
+    young = row(unit="money", currency="EUR", immature=True, change=change)
+    assert verdicts.of_previous(young).endswith("not tested, not at one age")
+    assert not verdicts.is_uneven(young | {"immature": False})
+    assert not verdicts.is_uneven(row(immature=True))

@@ -130,3 +130,29 @@ def test_what_may_be_only_the_mix_is_said():
     truly = answer | {"significant_differences": [row, row | {"b": "Software", "mix": None}]}
     assert differences.of_mix(truly["significant_differences"][1]) == differences.best_by_mix(truly) == ""
     assert differences.best_by_mix(answer | {"best_performing": None}) == ""
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("1_hour", "1 hour"),
+        ("4_hours", "4 hours"),
+        ("30m", "30 minutes"),
+        ("1d", "1 day"),
+        ("90_minutes", "90 minutes"),
+    ],
+)
+def test_a_window_in_words(written, said):
+    assert formats.window(written) == said
+
+
+def test_all_time_has_no_first_day():
+    period = {"from": "2024-01-01T00:00:00Z", "to": "2024-02-01T00:00:00Z", "timezone": "UTC"}
+    assert formats.days(period) == "2024-01-01 to 2024-01-31"
+    whole = period | {"from": "1901-01-01T00:00:00Z"}
+    assert formats.days(whole, " – ") == "All time to 2024-01-31"
+    assert formats.first_day(whole) == ""
+
+
+def test_channels_have_their_own_spelling():
+    assert [formats.label(name) for name in ("sms", "chat", "whatsapp")] == ["SMS", "Chat", "WhatsApp"]

@@ -130,8 +130,8 @@ def test_the_page_says_what_the_api_says(bot: Bot, page: Page):
     others.sort(key=lambda one: (order.index(one["state"]), one["name"], one["segment"] or ""))
     shown = [
         [
-            one["name"] + (f" {one['segment']}" if one["segment"] else ""), STATES[one["state"]], in_units(one),
-            between(one),
+            one["name"] + (f" {one['segment']}" if one["segment"] else ""), STATES[one["state"]],
+            *(("–", "–") if formats.says_little(one) else (in_units(one), between(one))),
             formats.number(one["n"]) + (f" of {one['min_n']}" if one["state"] == "insufficient" else ""),
             in_units(one, "usual"), one["severity"],
         ]

@@ -34,7 +34,7 @@ from dropoff.analyse.segments import explain, segments
 from dropoff.analyse.young import Young
 from dropoff.errors import InvalidInput, did_you_mean
 from dropoff.metrics import METRICS, Metric, named
-from dropoff.periods import parse_instant, parse_zone
+from dropoff.periods import FIRST, parse_instant, parse_zone
 from dropoff.project import annotations
 from dropoff.project.annotations import Mark
 from dropoff.project.experiments import Experiment
@@ -45,7 +45,6 @@ from dropoff.query import COMMON, NO_TEST_RULES, Params, Query, TestTraffic, num
 from dropoff.store.base import Store
 from dropoff.store.sql import PHYSICAL
 
-_FIRST = datetime(1901, 1, 1, tzinfo=UTC)  # long before it engines have no dates
 PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "funnel": (*COMMON, "by", "name", "definition", "mode", "threshold", "interval"),
     "dropoffs": (*COMMON, "by", "name", "definition", "mode", "threshold", "sort", "explain"),
@@ -247,7 +246,7 @@ class Analytics:
 
     def _of_all_time(self, params: Params) -> tuple[Store, Query]:
         """What is asked of experiments, which by default have no period."""
-        ends = {"from": [_FIRST.isoformat()]} if one(params, "from") is None else {}
+        ends = {"from": [FIRST.isoformat()]} if one(params, "from") is None else {}
         ends |= {"to": [self._now().isoformat()]} if one(params, "to") is None else {}
         kept = {name: texts for name, texts in params.items() if name in COMMON}
         return self._asked({**kept, **ends})
@@ -441,7 +440,7 @@ class Analytics:
         as_of = one(params, "as_of")
         if as_of is not None:
             moment = parse_instant("as_of", as_of, parse_zone(timezone))
-            if not _FIRST <= moment < now:
+            if not FIRST <= moment < now:
                 raise InvalidInput("as_of", as_of, "a day that has begun, or an instant in the past, from 1901 on")
             now, store = moment, self._past(moment)
         return store, parse_query(params, now, select.default_period(store, timezone, now, self._test), self._test)

@@ -106,8 +106,8 @@ def _has_data_since(store: Store, query: Query, start: datetime) -> bool:
 
 
 _FOLLOW = (
-    "Rates are compared at one age: in both periods counts what a conversation did within follow_days of its start; "
-    "what began after until has not had that time and is left out."
+    "Rates, and counts of stages, are compared at one age: in both periods counts what a conversation did within "
+    "follow_days of its start; what began after until has not had that time and is left out."
 )
 
 

@@ -75,11 +75,11 @@ class Asked(NamedTuple):
 def parse(params: Params, recorded: Set[str]) -> Asked:
     """`goal` (default: meetings booked where there are any, else the last recorded stage) and `work`."""
     work, goal = choice(params, "work", WORK, WORK[0]), one(params, "goal")
-    known = [stage for stage in GOALS if stage in recorded and stage != "responded"]
+    known = [stage for stage in GOALS if stage in recorded]
     if goal is None:
         return Asked("booked" if "booked" in known or not known else known[-1], work)
-    if goal not in GOALS or goal == "responded":
-        raise InvalidInput("goal", goal, f"one of {', '.join(stage for stage in GOALS if stage != 'responded')}")
+    if goal not in GOALS:
+        raise InvalidInput("goal", goal, f"one of {', '.join(GOALS)}")
     return Asked(goal, work)
 
 

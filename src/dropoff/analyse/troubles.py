@@ -41,7 +41,8 @@ def fallbacks_and_errors(store: Store, query: Query) -> dict[str, pl.DataFrame]:
     """`fallbacks` (`id` of the conversation, `at`, `trigger`, `utterance`) and `errors` (`id`, `at`, `error`)."""
     clause = select.Clause(store.dialect)
     sql, rows = clause.sql, select.conversations(query, clause, started=False, named=False)
-    (trigger, utterance), (kind,) = ((_text(sql, name) for name in READ[one]) for one in ("fallback", "error"))
+    trigger, utterance = (_text(sql, name) for name in READ["fallback"])
+    (kind,) = (_text(sql, name) for name in READ["error"])
     cause = f"CASE e.event_type WHEN 'fallback' THEN {trigger} ELSE {kind} END"
     said = f"CASE e.event_type WHEN 'fallback' THEN {utterance} END"
     found = store.frame(

@@ -10,8 +10,8 @@ from dropoff.dashboard.formats import counted, interval, label, number, percent,
 PROOF = "It goes along with this and need not be its cause."
 
 GOALS = {
-    "qualified": "qualified conversations", "booked": "booked meetings", "attended": "attended meetings",
-    "opportunity": "opportunities", "converted": "won deals",
+    "responded": "answered conversations", "qualified": "qualified conversations", "booked": "booked meetings",
+    "attended": "attended meetings", "opportunity": "opportunities", "converted": "won deals",
 }  # fmt: skip
 """What a goal is counted in."""
 
@@ -103,6 +103,8 @@ def of_size(row: Mapping, goal: str) -> str:
     """How large the test is, and what it may bring."""
     have = f", of which {number(row['have_per_arm'])} are there" if row["have_per_arm"] else ""
     effect = points(row["effect"]).removeprefix("+")
+    if row["what"] == "experiment":
+        effect += ", half of the one seen so far and not the one planned for,"
     return (
         f"{number(row['volume_per_week'])} a week come there, {percent(row['base'])} {well(row['metric'])} "
         f"(n = {number(row['n'])}). A rise of {effect} takes {number(row['sample_per_arm'])} in each arm{have}: "

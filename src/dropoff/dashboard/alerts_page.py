@@ -129,8 +129,8 @@ def shown(alert: Mapping[str, Any], units: Mapping[str, str], zone: str) -> dict
     return {
         **alert,
         "says": condition(alert, unit),
-        "shown": formats.measure({"value": alert["value"], "unit": unit}),
-        "between": span(alert["interval"], unit, signs=False),
+        "shown": NONE if formats.says_little(alert) else formats.measure({"value": alert["value"], "unit": unit}),
+        "between": NONE if formats.says_little(alert) else span(alert["interval"], unit, signs=False),
         "over": formats.number(alert["n"]) + ("" if alert["state"] != "insufficient" else f" of {alert['min_n']}"),
         "usually": formats.measure({"value": alert["usual"], "unit": unit}),
         "began": instant(alert["since"], zone) if alert["since"] else NONE,
@@ -213,7 +213,7 @@ def condition(alert: Mapping[str, Any], unit: str) -> str:
         "changes_by": f"a change of more than {formats.percent(threshold, 0)}",
         "anomaly": "an anomaly",
     }[alert["condition"]]
-    return f"{said} in {alert['window'].replace('_', ' ')}"
+    return f"{said} in {formats.window(alert['window'])}"
 
 
 def messages(outbox: Outbox, zone: str) -> list[dict[str, Any]]:

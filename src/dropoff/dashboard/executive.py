@@ -25,6 +25,7 @@ def executive_page(analytics: Analytics, request: Request) -> Response:
         return {
             "tiles": tiles(answer, params), "news": news(answer, params), "nothing": verdicts.nothing(answer),
             "odd": odd(analytics.unusual(params)), "operations": url("/operations", common(params)),
+            "at_one_age": verdicts.AT_ONE_AGE,
         }  # fmt: skip
 
     return question(analytics, request, "executive.html", params, lambda: analytics.executive(params), show)

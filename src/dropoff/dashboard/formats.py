@@ -1,11 +1,13 @@
 """How numbers, shares, durations, instants and foreign text are written on a page. Nothing else formats."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from dropoff.analyse.stats import ENOUGH
+from dropoff.periods import FIRST
 
 NONE = "–"
 _SPACE = "\u00a0"
@@ -154,8 +156,13 @@ def _grouped(row: Mapping) -> str:
     """An amount with its thousands marked, to its currency's minor unit; what is no sum with two decimals."""
     if row["denominator"] is not None or row.get("amount") is None:
         return number(row["value"], 2)
-    digits = _MINOR.get(row.get("currency") or "", 2)
-    return _minus(f"{Decimal(row['amount']):,.{digits}f}")
+    return _minus(f"{Decimal(row['amount']):,.{decimals(row)}f}")
+
+
+def decimals(row: Mapping) -> int:
+    """How many decimals an amount of a row has: those of its currency's minor unit; what is no sum has two."""
+    is_sum = row.get("denominator") is None and row.get("amount") is not None
+    return _MINOR.get(row.get("currency") or "", 2) if is_sum else 2
 
 
 def sample(row: Mapping) -> float | None:
@@ -227,6 +234,12 @@ def is_small(denominator: float | None) -> bool:
     return denominator is None or denominator < ENOUGH
 
 
+def says_little(alert: Mapping) -> bool:
+    """Whether so little stands behind a rate that its value would mislead: of one that does not fire."""
+    n = alert.get("denominator")
+    return n is not None and alert["state"] != "firing" and n < max(alert["min_n"], 1)
+
+
 def duration(seconds: float | None) -> str:
     """The two largest units: `0.4 s`, `42 s`, `3 min 20 s`, `2 h`, `3 d 4 h`."""
     if seconds is None:
@@ -262,13 +275,36 @@ def last_day(end: str | datetime | None, timezone: str = "UTC") -> str:
     return NONE if end is None else f"{local(end, timezone) - timedelta(microseconds=1):%Y-%m-%d}"
 
 
+_WRITTEN = re.compile(r"(\d+)[ _]?([smhdw])[a-z]*")
+_WORDS = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week"}
+
+
+def window(written: str) -> str:
+    """A duration as a rule has it in words: `4_hours` → `4 hours`, `30m` → `30 minutes`."""
+    found = _WRITTEN.fullmatch(written.strip())
+    return counted(int(found[1]), _WORDS[found[2]]) if found else visible(written)
+
+
+def first_day(period: Mapping) -> str:
+    """The first local day of a period; empty where it is of all time."""
+    is_all = datetime.fromisoformat(period["from"]) <= FIRST
+    return "" if is_all else day(period["from"], period["timezone"])
+
+
+def days(period: Mapping, between: str = " to ") -> str:
+    """The local days of a period: `2024-01-01 to 2024-01-31`, `All time to 2024-01-31`."""
+    last = last_day(period["to"], period["timezone"])
+    first = first_day(period)
+    return f"{first}{between}{last}" if first else f"All time to {last}"
+
+
 def local(when: str | datetime, timezone: str) -> datetime:
     """An RFC 3339 text or an aware datetime, on the clock of `timezone`."""
     moment = datetime.fromisoformat(when) if isinstance(when, str) else when
     return moment.astimezone(ZoneInfo(timezone))
 
 
-_SPELT = {"csat": "CSAT", "opt_out_rate": "Opt-out rate"}
+_SPELT = {"csat": "CSAT", "opt_out_rate": "Opt-out rate", "sms": "SMS", "whatsapp": "WhatsApp"}
 """Names that are more than their words."""
 
 
@@ -342,6 +378,8 @@ FILTERS: dict[str, Callable] = {
         clock,
         day,
         last_day,
+        first_day,
+        days,
         label,
         visible,
         plain,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dropoff.dashboard.formats import (
     NONE,
     bucket,
+    decimals,
     duration,
     instant,
     label,
@@ -22,6 +23,12 @@ _LARGE = 1000
 ACCOUNTS = "Accounts for more than its part of all:"
 """Before the causes of a change: what adds up to it, which need not be its cause."""
 ALL_ALIKE = "No segment stands out."
+AT_ONE_AGE = (
+    "Rates, and counts of stages, are compared at one age: in both periods counts what conversations did within the "
+    "same time of their start; the value itself is of all that is known now."
+)
+UNEVEN = "not at one age"
+"""Of a value that may still change beside one that may not."""
 
 
 def of_target(row: Mapping) -> str:
@@ -29,10 +36,17 @@ def of_target(row: Mapping) -> str:
     target = row["target"]
     if target is None:
         return NONE
-    wanted = side(target["scaled"], row)
+    wanted = _wanted(target["scaled"], row)
     if target["per"] is not None:
-        wanted += f" ({side(target['value'], row)} per {target['per']})"
+        wanted += f" ({_wanted(target['value'], row)} per {target['per']})"
     return f"{verdict(target)}: {wanted}{_by(target)}"
+
+
+def _wanted(value: float, row: Mapping) -> str:
+    """A target in the unit of its row; large amounts of money without cents."""
+    if row["unit"] == "money" and abs(value) >= _LARGE:
+        return f"{number(value)} {visible(row['currency'])}"
+    return side(value, row)
 
 
 def verdict(target: Mapping) -> str:
@@ -54,7 +68,13 @@ def of_previous(row: Mapping) -> str:
         return "Before: nothing to compare"
     sides = f"{side(found['now'], row)} against {side(found['before'], row)}"
     at_age = f" within {_age(found)} of the start" if found["follow_days"] is not None else ""
-    return f"{apart(found, row)} ({sides}{at_age}), {certainty(found)}"
+    return f"{apart(found, row)} ({sides}{at_age}), {certainty(found)}{f', {UNEVEN}' if is_uneven(row) else ''}"
+
+
+def is_uneven(row: Mapping) -> bool:
+    """Whether a value that may still change stands beside that of a period that is older."""
+    found = row["change"]
+    return bool(row.get("immature")) and found["follow_days"] is None and found["until"] is None
 
 
 def certainty(found: Mapping) -> str:
@@ -66,17 +86,16 @@ def certainty(found: Mapping) -> str:
 
 
 def side(value: float | None, row: Mapping) -> str:
-    """Any value of a metric in the unit of its row; of money large amounts without cents."""
-    if value is not None and row["unit"] == "money" and abs(value) >= _LARGE:
-        return f"{number(value)} {visible(row['currency'])}"
+    """Any value of a metric in the unit of its row; of money with as many decimals as its own value."""
+    if value is not None and row["unit"] == "money":
+        return f"{number(value, decimals(row))}\u00a0{visible(row.get('currency') or '?')}"
     return measure({"value": value, "unit": row["unit"], "denominator": 1, "currency": row.get("currency")})
 
 
 def apart(found: Mapping, row: Mapping) -> str:
     """A difference in the unit of its row; of a count in whole numbers, of money in its currency."""
     if row["unit"] == "money":
-        digits = 0 if abs(found["difference"]) >= _LARGE else 2
-        return f"{signed(found['difference'], digits)} {visible(row['currency'])}"
+        return f"{signed(found['difference'], decimals(row))} {visible(row['currency'])}"
     return signed(found["difference"], 0) if row["unit"] == "count" else moved(found["difference"], row["unit"])
 
 
@@ -148,4 +167,6 @@ def nothing(answer: Mapping) -> str:
     if not answer["definition"]["has_before"]:
         return "No earlier data to compare with: the first conversation began after the period before did."
     tested = sum(row["change"] is not None and row["change"]["q_value"] is not None for row in answer["metrics"])
+    if not tested:
+        return "There is too little to compare yet: no change could be tested."
     return f"Nothing that is shown changed by more than chance: of {tested} tested no q is below 0.05."

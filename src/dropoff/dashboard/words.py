@@ -225,9 +225,9 @@ EXECUTIVE_TERMS = {
     "matured. Not certain: the interval holds the target.",
     "More than chance": "q below 0.05 over all that is tested here (Benjamini–Hochberg). Money and medians are not "
     "tested, and nothing below 30.",
-    "One age": "A rate is compared by what conversations did within the same time of their start: its maturity time, "
-    "but at most so long that half of the days have had it. What began later is left out. So both numbers may differ "
-    "from the one above.",
+    "One age": "A rate, or a count of a stage, is compared by what conversations did within the same time of their "
+    "start: its maturity time, but at most so long that half of the days have had it. What began later is left out. "
+    "So both numbers may differ from the one above.",
     "Counts": "Tested by how much they scatter from day to day, days of the week apart (quasi-Poisson). Of a period "
     "that is not over as much of the one before; of leads only those that began long enough ago.",
     "Accounts for": "What a segment adds to the change by its own rate and by being a larger or smaller part "

@@ -33,9 +33,8 @@ def sections(ask: Ask, now: Params, before: Params) -> tuple[list[Section], tupl
     blocks: list[Block] = [
         table("Results", columns, [_row(found, place, wanted) for place in range(len(found.at("metrics")))]),
         note(
-            f"Before: {dates}. Rates are compared at one age: in both periods counts what conversations did within the "
-            "same time of their start; the value itself is of all that is known now. A change is more than chance with "
-            "q below 0.05; money is not tested."
+            f"Before: {dates}. {verdicts.AT_ONE_AGE} A change is more than chance with q below 0.05; money is not "
+            "tested."
         ),
         _conduct(ask, now, before),
     ]
@@ -65,9 +64,10 @@ def _since(found: Answered, place: int, page: str) -> list[str | Run]:
     row, at = found.at("metrics", place), ("metrics", place, "change")
     if row["change"] is None or row["change"]["difference"] is None:
         return [formats.NONE, "", ""]
+    uneven = f", {verdicts.UNEVEN}" if verdicts.is_uneven(row) else ""
     return [
         found.run(lambda value: verdicts.side(value, row), *at, "before", page=page),
-        found.run(lambda one: verdicts.apart(one, row), *at, page=page),
+        found.run(lambda one: f"{verdicts.apart(one, row)}{uneven}", *at, page=page),
         found.run(lambda q: "" if q is None else formats.chance(q), *at, "q_value", page=page),
     ]
 

@@ -24,7 +24,8 @@ def _alert(one: Answer, zone: str) -> list[object]:
     own = f"{one['metric']} {one['condition']} {decimal(one['threshold'])} in {one['window']}"
     rule = "" if one["name"] == own else _rule_text(one)
     n, since = formats.number(round(one["n"])), formats.instant(one["since"], zone) if one["since"] else ""
-    return [_alert_name(one), one["state"], _alert_value(one), n, rule, one["severity"], since]
+    value = formats.NONE if formats.says_little(one) else _alert_value(one)
+    return [_alert_name(one), one["state"], value, n, rule, one["severity"], since]
 
 
 def _alert_name(one: Answer) -> str:
@@ -36,7 +37,7 @@ def _alert_value(one: Answer) -> str:
 
 
 def _rule_text(one: Answer) -> str:
-    window, limit = one["window"].replace("_", " "), decimal(one["threshold"])
+    window, limit = formats.window(one["window"]), decimal(one["threshold"])
     if one["condition"] == "anomaly":
         return f"{one['metric']} anomaly, chance below {limit}, in {window}"
     return f"{one['metric']} {one['condition'].replace('_', ' ')} {limit} in {window}"

@@ -98,7 +98,7 @@ def operations(answer: Answer, console: Console) -> None:
             ]  # fmt: skip
             console.print()
             columns = {heading.lower(): False, "times": True, "share": False, "conversations": True}
-            table(part.name.lower(), columns, rows, console)
+            table(f"{part.name.lower()}: {heading.lower()}", columns, rows, console)
     _response_times(answer["response_times"], answer, console)
     console.print()
     _health(answer, console)

@@ -127,8 +127,7 @@ def zone_line(answer: Answer, console: Console) -> None:
 def head_line(answer: Answer, console: Console) -> None:
     """The period of an answer, and what of it is left out as test traffic."""
     period = answer["period"]
-    zone = period["timezone"]
-    text = f"{formats.day(period['from'], zone)} – {formats.last_day(period['to'], zone)} ({zone})"
+    text = f"{formats.days(period, ' – ')} ({period['timezone']})"
     console.print(Text(text, style="dim"))
     if answer.get("test_conversations"):
         count = formats.counted(answer["test_conversations"], "test conversation")

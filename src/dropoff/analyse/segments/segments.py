@@ -437,14 +437,15 @@ def _notes(
     """What is to be known of this answer, in words."""
     kind, young = kind_of(metric), sum(row["too_young"] for row in rows)
     how_many = "some" if query.overlapping else f"{young:,}"
-    days = f"{basis.wait.days:.1f}".removesuffix(".0") if basis.wait else ""
+    number = f"{basis.wait.days:.1f}".removesuffix(".0") if basis.wait else ""
+    days = f"{number} day{'' if number == '1' else 's'}"
     said = {
         "A total has no interval and no test: shown with its share of all.": kind == "total",
-        f"Only conversations count that entered {days} days ago or earlier, and what they did within as long; "
+        f"Only conversations count that entered {days} ago or earlier, and what they did within as long; "
         f"{how_many} are too young to be judged.": basis.is_matured and bool(metric.stages),
-        f"Only conversations count that began {days} days ago or earlier; {how_many} are too young for that.":
+        f"Only conversations count that began {days} ago or earlier; {how_many} are too young for that.":
             basis.is_matured and not metric.stages,
-        f"{how_many.capitalize()} conversations are younger than {days} days and may still count: segments of "
+        f"{how_many.capitalize()} conversations are younger than {days} and may still count: segments of "
         "different age are not compared fairly.": bool(young) and not basis.is_matured,
         "Contacts come back: every interval and test that meets one of them is over contacts, not conversations.":
             any((row["clusters"] or 0) < (row["sample_size"] or 0) for row in rows),
