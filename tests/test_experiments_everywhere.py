@@ -96,10 +96,7 @@ def test_the_page_has_the_numbers_of_the_api(server: Server):
             metric = arm["metrics"][row["metric"]]
             assert shown[1 + 3 * place : 3 + 3 * place] == [*formats.in_arm(metric, row["metric"])]
             assert shown[3 + 3 * place].split()[0] == formats.number(metric["n"])
-    whole = server.get("/experiments").body.decode()
-    assert "<span>All time to 2" in whole
-    assert 'name="from" value=""' in whole
-    listed = table(whole, "experiments")
+    listed = table(server.get("/experiments").body.decode(), "experiments")
     assert [row[0] for row in listed] == ["first_message", "signature", "first_message_variant"]
     assert listed[0][1].split() == ["Ship", "question"]
 
@@ -134,3 +131,9 @@ def test_what_does_not_exist_is_said(server: Server):
     assert server.get("/api/v1/experiments?name=nope").status == 404
     assert server.get("/experiments?name=nope").status == 404
     assert server.get("/experiments?horizon=soon").status == 400
+
+
+def test_where_nobody_was_exposed_the_period_is_all_time(server: Server):
+    page = server.get("/experiments?where=bot_id%3Dnobody").body.decode()
+    assert "<span>All time to 2" in page
+    assert 'name="from" value=""' in page
