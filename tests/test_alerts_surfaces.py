@@ -25,6 +25,7 @@ from dropoff.metrics import METRICS
 from dropoff.periods import parse_period
 from dropoff.project.settings import load
 from dropoff.server.engine import Engine
+from dropoff.server.remote import Remote
 from receiver import SECRET, Receiver, always, receiving
 from sites import HOST, Site
 
@@ -415,6 +416,15 @@ def test_a_receiver_is_tried(ops: Receiver):
         assert str(status) in text
         assert ops.url not in text
         assert SECRET not in text
+
+
+@pytest.mark.usefixtures("project")
+def test_a_tried_notice_leads_to_the_server_that_runs(ops: Receiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr("dropoff.server.remote.find_server", lambda _: Remote("http://127.0.0.1:9123", ""))
+    code, text = run("ping", "ops", data=tmp_path)
+    assert code == 0, text
+    (post,) = ops.wait(1)
+    assert "http://127.0.0.1:9123" in json.dumps(post.verified())
 
 
 # who may

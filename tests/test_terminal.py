@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -124,6 +125,46 @@ def test_a_row_is_a_line_where_there_is_no_terminal(data):
 def test_columns_of_a_query_may_be_alike_and_are_not_obeyed():
     answer = {"columns": ["a", "a", "\x1b[31m"], "rows": [[1, 2, 3]], "truncated": False}
     assert printed("query", answer, 80).splitlines() == ["a  a  ␛[31m", "1  2  3"]
+
+
+def test_numbers_of_own_sql_are_as_they_are():
+    answer = {
+        "columns": ["key", "n", "x", "is"],
+        "rows": [[1023186272655881356, [-5000], 2.5, True]],
+        "truncated": False,
+    }
+    assert printed("query", answer, 80).splitlines()[1].split() == ["1023186272655881356", "-5000", "2.5", "yes"]
+
+
+def test_a_replay_says_how_many_are_still_refused():
+    answer = {"read": 2, "accepted": 1, "duplicates": 1, "rejected": 0, "reasons": {}, "kept": 1500}
+    title, _, *rows = printed("retried", answer, 80).splitlines()
+    assert title == "replay of refused events"
+    assert [row.rsplit(maxsplit=1) for row in rows] == [
+        ["tried", "1,502"], ["accepted", "1"], ["duplicates", "1"], ["still refused", "1,500"],
+    ]  # fmt: skip
+
+
+def test_a_fact_is_rounded_for_the_eye_alone(tmp_path):
+    file, data = tmp_path / "events.ndjson", str(tmp_path / "data")
+    said = [
+        event("message_received", n, "c", properties={"content": "x", "sentiment": s}) for n, s in ((0, 0.4), (1, 0.1))
+    ]
+    file.write_text("\n".join(map(json.dumps, said)))
+    assert run("import", str(file), "--data", data).exit_code == 0
+    assert re.search(
+        r"^sentiment_trend +−0\.3$", run("conversations", "show", "c", "--data", data).output, re.MULTILINE
+    )
+    told = json.loads(run("conversations", "show", "c", "--data", data, "--json").output)
+    assert told["sentiment_trend"] == 0.1 - 0.4
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"), [("alerts ping", "its name in [[receivers]]"), ("serve", "[embedded]"), ("demo", "[today]")]
+)
+def test_help_shows_what_stands_in_brackets(words, shown):
+    told = CliRunner().invoke(app, [*words.split(), "--help"], env={"COLUMNS": "200"})
+    assert shown in told.output
 
 
 def test_a_list_is_written_to_a_terminal_in_whole_characters(monkeypatch):
@@ -242,3 +283,28 @@ def test_doctor_without_a_server(data):
     told = json.loads(run("doctor", "--data", data, "--json").output)
     assert told["server"]["ready"] is False
     assert told["health"]["late"] == json.loads(run("operations", "--data", data, "--json").output)["health"]["late"]
+
+
+@pytest.fixture
+def busy(monkeypatch, answers):
+    """A server for which events wait."""
+    server = SimpleNamespace(ask=lambda question, _: answers[question], waiting=lambda: 167_565)
+    state = {"ready": True, "role": "all", "run": "x", "lag_events": 167_565, "lag_seconds": 13.8}
+    monkeypatch.setattr("dropoff.server.remote.readiness", lambda _: (server, state))
+
+
+@pytest.mark.usefixtures("busy")
+def test_doctor_says_once_what_waits():
+    told = run("doctor", "--data", "anywhere").output
+    assert "lag" not in told
+    assert re.search(r"^Waiting in the queue +167,565 +the oldest for 1", told, re.MULTILINE)
+    health = json.loads(run("doctor", "--data", "anywhere", "--json").output)["health"]
+    assert (health["lag_events"], health["lag_seconds"]) == (167_565, 13.8)
+
+
+@pytest.mark.usefixtures("busy")
+def test_a_funnel_says_what_it_does_not_count_yet(data):
+    waits = "167,565 events wait to be processed, not counted yet"
+    assert run("funnel", "--data", data).output.splitlines()[-1] == waits
+    assert "wait" not in run("funnel", "--data", data, "--json").output
+    assert "wait" not in run("funnel", "--data", data, "--as-of", "2024-01-16").output

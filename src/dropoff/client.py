@@ -342,7 +342,8 @@ class Client:
         for error in errors:
             by_reason.setdefault(str(error.get("reason", "rejected")), []).append(error)
         for reason, group in by_reason.items():
-            self._report(reason, f"{group[0].get('field')}: {group[0].get('message')}", len(group))
+            field, message = str(group[0].get("field")), str(group[0].get("message"))
+            self._report(reason, message if message.startswith(field) else f"{field}: {message}", len(group))
         if rejected > len(errors):
             self._report("rejected", "refused by the server", rejected - len(errors))
 

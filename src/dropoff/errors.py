@@ -63,6 +63,11 @@ class Unknown(InvalidInput):
         return Unknown(self.kind, self.key, self.known, name, self.value)
 
 
+def path_of(parts: Iterable[str | int]) -> str:
+    """`receivers[0].url`: where in a document something stands. Entries of lists are counted from 0."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
+
+
 def did_you_mean(given: object, known: Iterable[str], before: str = "") -> str:
     """`did you mean …?` if one of the known names is much like the given one, with `before` in front; else nothing."""
     near = get_close_matches(str(given), tuple(known), 1)
@@ -73,7 +78,8 @@ class InvalidEvent(InvalidInput):
     """One event is refused. `reason` is one of `dropoff.events.REASONS`."""
 
     def __init__(self, reason: str, field: str, value: object, rule: str) -> None:
-        super().__init__(field, value, rule)
+        said = f"{field} is missing: it must be {rule}" if reason == "missing_id" else None
+        super().__init__(field, value, rule, said)
         self.reason = reason
         self.field = field
 

@@ -315,7 +315,7 @@ def test_moves_that_offset_one_another_are_shown(asked):
 @pytest.mark.parametrize(
     ("question", "params", "refusal"),
     [
-        ("segments", {}, "by == None, must be a dimension, unless there are named segments"),
+        ("segments", {}, "by is missing: it must be a dimension, unless there are named segments"),
         ("segments", {"by": "shoe_size"}, "by == 'shoe_size', must be one of channel,"),
         ("segments", {"by": "channel", "segment": "A: channel=sms"}, "by == 'channel', must be left out where"),
         ("segments", {"segment": "channel=sms"}, "segment == 'channel=sms', must be like 'NAME:"),

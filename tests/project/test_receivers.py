@@ -33,19 +33,19 @@ def test_a_webhook_and_an_address_of_apprise_are_taken():
     ("given", "said"),
     [
         ({"name": "Ops Team"}, r"name == 'Ops Team', must be 1 to 64 of a to z"),
-        ({"kind": "pigeon"}, r"receivers.0.kind == '…', must be 'webhook' or 'apprise'"),
+        ({"kind": "pigeon"}, r"receivers\[0\].kind == '…', must be 'webhook' or 'apprise'"),
         (
             {"secret": None},
-            r"receivers.0 \(ops\): secret is missing: it must be given once: as one of secret, secret_f",
+            r"receivers\[0\] \(ops\): secret is missing: it must be given once: as one of secret, secret_f",
         ),
-        ({"url": None}, r"receivers.0 \(ops\): url is missing: it must be given once"),
-        ({"secret": "hush"}, r"receivers.0 \(ops\): secret == '…', must be whsec_ and base64 of 24 to 64 bytes"),
-        ({"url_env": "X"}, r"receivers.0 \(ops\): url == '…', must be given once"),
+        ({"url": None}, r"receivers\[0\] \(ops\): url is missing: it must be given once"),
+        ({"secret": "hush"}, r"receivers\[0\] \(ops\): secret == '…', must be whsec_ and base64 of 24 to 64 bytes"),
+        ({"url_env": "X"}, r"receivers\[0\] \(ops\): url == '…', must be given once"),
         ({"kind": "apprise"}, r"\(ops\): secret == '…', must be left out"),
         ({"timeout": 0}, r"timeout == '…', must be greater than 0"),
-        ({"secrett": SECRET}, r"unknown setting 'secrett' in dropoff.toml: receivers.0: did you mean secret\?"),
-        ({"url": 5}, r"receivers.0.url == '…'"),
-        ({"url": ["https://x/secretpath"]}, r"receivers.0.url == '…'"),
+        ({"secrett": SECRET}, r"unknown setting 'secrett' in dropoff.toml: receivers\[0\]: did you mean secret\?"),
+        ({"url": 5}, r"receivers\[0\].url == '…'"),
+        ({"url": ["https://x/secretpath"]}, r"receivers\[0\].url == '…'"),
     ],
 )
 def test_what_is_wrong_is_named_without_what_stands_there(given: dict[str, Any], said: str):

@@ -43,11 +43,11 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (
             '[[receivers]]\nname = "a"\nkind = "apprise"\nurl = "json://x"\n\n[[receivers]]\nname = "b"\n',
-            "{file}:6: receivers.1 (b): url is missing: it must be given once",
+            "{file}:6: receivers[1] (b): url is missing: it must be given once",
         ),
         (
             '[[annotations]]\nat = 2024-01-15\ntext = "x"\n[[annotations]]\nat = "soon"\ntext = "y"',
-            "{file}:5: annotations.1.at == 'soon', must be a date",
+            "{file}:5: annotations[1].at == 'soon', must be a date",
         ),
     ],
 )
@@ -69,7 +69,7 @@ def test_of_a_mistake_elsewhere_no_line_is_told(file: Path, monkeypatch: pytest.
 
 def test_a_receiver_that_is_wrong_does_not_show_its_secret(file: Path):
     file.write_text('[[receivers]]\nname = "ops"\nurl = "https://x/hunter2"\nsecret = "hunter3"\n')
-    with pytest.raises(InvalidInput, match=r"toml:4: receivers\.0 \(ops\): secret == '…'") as refused:
+    with pytest.raises(InvalidInput, match=r"toml:4: receivers\[0\] \(ops\): secret == '…'") as refused:
         load()
     assert "hunter" not in str(refused.value)
 

@@ -82,14 +82,14 @@ def test_a_metric_of_ones_own_can_have_a_target():
 def test_an_annotation_has_an_instant(at):
     with pytest.raises(InvalidInput) as refused:
         load(annotations=[{"at": at, "text": "x"}])
-    assert refused.value.name == "annotations.0.at"
+    assert refused.value.name == "annotations[0].at"
 
 
 @pytest.mark.parametrize("text", ["", "x" * 201])
 def test_an_annotation_has_a_text(text):
     with pytest.raises(InvalidInput) as refused:
         load(annotations=[{"at": "2026-05-05", "text": text}])
-    assert refused.value.name == "annotations.0.text"
+    assert refused.value.name == "annotations[0].text"
 
 
 def test_a_whole_month_wants_the_target_and_a_day_its_part():

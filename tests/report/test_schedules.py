@@ -66,7 +66,7 @@ def test_every_week_once(minutes, day, clock, zone):
     ],
 )  # fmt: skip
 def test_another_time_is_refused(kind, at):
-    with pytest.raises(InvalidInput, match=r"reports.0.at == '.*', must be a day"):
+    with pytest.raises(InvalidInput, match=r"reports\[0\].at == '.*', must be a day"):
         load(reports=[{"kind": kind, "at": at}])
 
 

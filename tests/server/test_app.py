@@ -520,6 +520,8 @@ def test_the_openapi_document_names_every_address_and_resolves(client):
     for path in document["paths"].values():
         for operation in path.values():
             assert {"400", "401", "503"} <= operation["responses"].keys()
+            assert operation["description"].startswith(operation["summary"]) or "servers" in operation
+    assert document["paths"]["/v1/dropoffs"]["get"]["summary"] == "Where conversations drop off, and why"
 
 
 def references(value):

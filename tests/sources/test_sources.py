@@ -106,7 +106,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str, conten
     ("name", "content", "words"),
     [
         ("in.csv", b"", "no header"),
-        ("in.csv", b"id;event;when\n", r"m.toml: events\[1\].timestamp.time == 'at', must be a column of the file"),
+        ("in.csv", b"id;event;when\n", r"m.toml: events\[0\].timestamp.time == 'at', must be a column of the file"),
         ("in.csv", b"id,event,at,text,Note\n", "did you mean Note"),
         ("in.csv", b"id,event,at,text,note,at\n", "stands in the file once"),
         ("in.parquet", b"PAR?", "must be a Parquet file"),
@@ -164,7 +164,7 @@ def test_broken_rows_are_refused_by_line_and_harm_no_other(imported: Import):
         (3, "malformed", "row"),
         (4, "malformed", "row"),
         (6, "malformed", "row"),
-        (7, "bad_timestamp", "events[1].timestamp"),
+        (7, "bad_timestamp", "events[0].timestamp"),
         (8, "missing_event_type", "type"),
     ]
     assert b"yesterday" in result.refused[3].raw

@@ -87,6 +87,41 @@ def test_a_select_gives_columns_and_rows(store: Store):
     assert found["rows"] == [["c", "2024-01-15T10:00:00Z", "0.10", ["bot"]]]
 
 
+ZONED = {
+    "duckdb": ("started_at AT TIME ZONE 'Europe/Berlin'", "2024-01-15T09:00:00Z"),
+    "chdb": ("toTimeZone(started_at, 'Europe/Berlin')", "2024-01-15T10:00:00Z"),
+}
+
+
+def test_an_instant_with_a_zone_is_that_instant(store: Store, engine: str):
+    text, instant = ZONED[engine]
+    found = own.answer(
+        store, f"SELECT 1 AS one, {text} AS at, [{text}] AS ats, now() AS now, id FROM conversations -- ;"
+    )
+    assert found["columns"] == ["one", "at", "ats", "now", "id"]
+    ((one, at, ats, now, name),) = found["rows"]
+    assert (one, at, ats, name) == (1, instant, [instant], "c")
+    assert now.endswith("Z")
+
+
+def test_instants_with_a_zone_keep_the_order(store: Store, engine: str):
+    zoned = {"duckdb": "to_timestamp(n)", "chdb": "toDateTime(n, 'Asia/Tokyo')"}[engine]
+    numbers = {"duckdb": "range(9000) AS given(n)", "chdb": "(SELECT number AS n FROM numbers(9000))"}[engine]
+    rows = own.answer(store, f"SELECT {zoned} AS at, n FROM {numbers} ORDER BY n DESC ; -- 'ä'")["rows"]
+    assert [n for _, n in rows] == [*range(8999, -1, -1)]
+    assert rows[-1][0] == "1970-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(("table", "said"), [("nope", "conversations"), ("convrsations", "conversations")])
+def test_only_what_is_to_be_read_is_proposed(store: Store, table: str, said: str):
+    with pytest.raises(InvalidInput, match="query") as refused:
+        own.answer(store, f"SELECT * FROM {table}")
+    told = str(refused.value).partition("must be")[2]
+    assert said in told
+    for hidden in ("progress", "event_", "system.", "Traceback", "Stack trace"):
+        assert hidden not in told
+
+
 def test_the_views_leave_test_traffic_out_and_the_others_hold_everything(store: Store):
     for table, real, everything in (("conversations", 1, 2), ("events", 2, 4), ("messages", 1, 2)):
         assert own.answer(store, f"SELECT count(*) FROM {table}")["rows"] == [[real]]

@@ -131,18 +131,21 @@ def expire_silence(
 @alerts_app.command("ping")
 def ping_receiver(
     receiver: Annotated[str, typer.Argument(help="its name in [[receivers]]", show_default=False)],
+    data: Data = None,
 ) -> None:
     """Send a made notice to a receiver, at once. Needs no data and no server. Exit code 1 where it is not taken."""
     from dropoff.notify.texts import made
     from dropoff.server.parts import open_notifier
+    from dropoff.server.remote import find_server
 
-    settings = settings_of()
+    settings = settings_of(data=data)
     named = {each.name: each for each in settings.receivers}
     if receiver not in named:
         raise InvalidInput(
             "receiver", receiver, f"one of {', '.join(named) or '[[receivers]], of which there are none'}"
         )
-    link = settings.public_url or f"http://{settings.host}:{settings.port}"
+    server = None if settings.public_url else find_server(settings.data)
+    link = settings.public_url or (server.url if server else f"http://{settings.host}:{settings.port}")
     open_notifier(named[receiver]).send(made(datetime.now(UTC), link, settings.zone))
     Console(highlight=False).print(f"{receiver} took it: {named[receiver].shown()}", markup=False, soft_wrap=True)
 

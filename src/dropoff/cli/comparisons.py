@@ -106,7 +106,7 @@ def messages(
     rank: Annotated[
         str, typer.Option(help="reply_rate, objection_rate, opt_out_rate, sentiment_change, booking_rate, …")
     ] = "reply_rate",
-    position: Annotated[int | None, typer.Option(help="only the how-manieth message of the bot", min=1)] = None,
+    position: Annotated[int | None, typer.Option(help="only this message of the bot: 1 is its first", min=1)] = None,
     within: Annotated[str, typer.Option(help="intent or position: what compared messages have in common")] = "intent",
     limit: Annotated[int | None, typer.Option(help="how many are listed [100]", min=1, max=1000)] = None,
     start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,

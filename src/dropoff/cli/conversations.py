@@ -51,7 +51,7 @@ def list_conversations(
     steps: Steps = None,
     repeats: Annotated[str | None, typer.Option(help="with --pattern: kept or merged")] = None,
     message: Annotated[str | None, typer.Option(help="with --position: in which the bot said this there")] = None,
-    position: Annotated[int | None, typer.Option(help="with --message: the how-manieth of the bot", min=1)] = None,
+    position: Annotated[int | None, typer.Option(help="with --message: which of the bot: 1 is first", min=1)] = None,
     trigger: Annotated[str | None, typer.Option(help="with a fallback that this triggered")] = None,
     utterance: Annotated[str | None, typer.Option(help="in which the bot did not understand this")] = None,
     error: Annotated[str | None, typer.Option(help="with an error of this kind")] = None,

@@ -58,7 +58,8 @@ def doctor(data: Data = None, json: Json = False) -> None:
     answer: dict[str, Any] = {"server": state}
     if found is None or state["ready"]:  # the one that is not holds the directory
         whole = ask(data, "operations", {})
-        answer |= {name: whole[name] for name in ("period", "as_of", "health")}
+        lag = {name: state[name] for name in ("lag_events", "lag_seconds") if name in state}  # said once, so read once
+        answer |= {"period": whole["period"], "as_of": whole["as_of"], "health": whole["health"] | lag}
     show(answer, json, terminal().doctor)
     if not state["ready"]:
         raise typer.Exit(1)

@@ -68,7 +68,7 @@ def replay_rejected(data: Data = None, json: Json = False) -> None:
     from dropoff.jobs.importing import replay
 
     with connected(data) as connection:
-        show(replay(connection), json, terminal().imported)
+        show(replay(connection), json, terminal().retried)
 
 
 @dead_app.command("list")

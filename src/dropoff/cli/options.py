@@ -4,9 +4,24 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
+from typer.core import TyperGroup
+
+
+class PlainHelp(TyperGroup):
+    """Commands whose help is plain text: rich would take `[all]` for markup, and show nothing there."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        todo: list[Any] = [self]
+        while todo:
+            one = todo.pop()
+            todo += [*one.params, *getattr(one, "commands", {}).values()] if hasattr(one, "params") else []
+            one.help = escape(one.help) if getattr(one, "help", None) else None
+
 
 app = typer.Typer(
-    name="dropoff", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    cls=PlainHelp, name="dropoff", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Self-hosted analytics for sales bots: how many convert, where and why people drop off.",
 )  # fmt: skip
 

@@ -41,7 +41,11 @@ def funnel(
         start, end, timezone, where, include_test, as_of=as_of, by=by, name=name, definition=json_of(definition),
         mode=mode, threshold=threshold, interval=interval,
     )  # fmt: skip
-    show(ask(data, "funnel", params), json, terminal().funnel)
+    with connected(data) as connection:
+        answer, waiting = connection.ask("funnel", params), connection.waiting()
+    show(answer, json, terminal().funnel)
+    if waiting and not (json or as_of):
+        show({"waiting": waiting}, json, terminal().waiting)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -171,7 +171,7 @@ def _others(app: FastAPI, analytics: Analytics) -> None:
         dependencies=[Depends(each) for each in _OF_ANY_FUNNEL], openapi_extra={"requestBody": funnel},
     )  # fmt: skip
     async def funnel_of(request: Request) -> Response:
-        """The same of the funnel in the body."""
+        """Stages, the rates between them, and drop-offs, of the funnel in the body."""
         given = params(request)
         if "definition" in given:
             raise InvalidInput("definition", given["definition"][0], "left out of the URL: it is the body")

@@ -1,5 +1,6 @@
-"""What FastAPI cannot see for its OpenAPI document: the door `/v1/events`, and funnels of one's own."""
+"""What FastAPI cannot see for its OpenAPI document: the door `/v1/events`, funnels of one's own, summaries in words."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -19,11 +20,15 @@ def describe_what_is_no_model(app: FastAPI) -> None:
         document = written()
         document["paths"].setdefault("/v1/events", _DOOR)
         document["components"]["schemas"].update(structs)
+        for operation in (one for ways in document["paths"].values() for one in ways.values()):
+            if "servers" not in operation:  # FastAPI takes the name of the function
+                operation["summary"] = _SENTENCE.split(operation["description"], maxsplit=1)[0].removesuffix(".")
         return document
 
     app.openapi = openapi
 
 
+_SENTENCE = re.compile(r"(?<=\.)\s")
 _INSTANT = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]}
 _FIELD_TYPES = {"timestamp": _INSTANT, "sent_at": _INSTANT, "properties": {"type": "object"}} | {
     "sequence": {"type": "integer"}, "revision": {"type": "integer"}, "is_test": {"type": "boolean"},

@@ -12,7 +12,9 @@ def common(
     start: Annotated[str | None, Query(alias="from", description="first day, or an instant with an offset")] = None,
     end: Annotated[str | None, Query(alias="to", description="the day or instant after the last: exclusive")] = None,
     timezone: Annotated[str | None, Query(description="IANA zone of the days; default: the project's")] = None,
-    where: Annotated[list[str] | None, Query(description=f"dimension=value; {', '.join(DIMENSIONS)}")] = None,
+    where: Annotated[
+        list[str] | None, Query(description=f"dimension=value; {', '.join(DIMENSIONS)}, property:<name>")
+    ] = None,
     include_test: Annotated[str | None, Query(description="1 puts test traffic back")] = None,
     as_of: Annotated[str | None, Query(description="a day or an instant: only what had happened before it")] = None,
 ) -> None:
@@ -81,7 +83,7 @@ def listing(
     ] = None,
     group: Annotated[str | None, Query(description="with pattern: successful or failed")] = None,
     message: Annotated[str | None, Query(description="with position: in which the bot said this there")] = None,
-    position: Annotated[str | None, Query(description="with message: the how-manieth message of the bot")] = None,
+    position: Annotated[str | None, Query(description="with message: which message of the bot, 1 is its first")] = None,
     limit: Annotated[str | None, Query(description="1 to 1000; default 50")] = None,
     after: Annotated[str | None, Query(description="`next` of the page before")] = None,
     format: Annotated[str | None, Query(description="json (default), or csv: the whole list")] = None,  # noqa: A002
@@ -146,7 +148,9 @@ def messages(
         str | None,
         Query(description="reply_rate (default), objection_rate, opt_out_rate, sentiment_change, booking_rate, …"),
     ] = None,
-    position: Annotated[str | None, Query(description="only the how-manieth message of the bot; default: any")] = None,
+    position: Annotated[
+        str | None, Query(description="only this message of the bot, 1 is its first; default: any")
+    ] = None,
     within: Annotated[
         str | None,
         Query(description="intent (default): compared at one position and intent; position: at one position"),

@@ -11,7 +11,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard.shapes import Error
-from dropoff.errors import Conflict, DropoffError, InvalidInput, NewerSchema, NotFound, Unauthorized, Unavailable
+from dropoff.errors import (
+    Conflict,
+    DropoffError,
+    InvalidInput,
+    NewerSchema,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+    path_of,
+)
 
 STATUS: dict[type[DropoffError], tuple[int, str]] = {
     InvalidInput: (400, "invalid_input"),
@@ -52,6 +61,6 @@ _WRONG = {"extra_forbidden": "left out: there is no such key", "missing": "given
 def _of_body(error: RequestValidationError) -> InvalidInput:
     """A body of another shape, as every other mistake."""
     first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"][1:]) or "body"
+    name = path_of(first["loc"][1:]) or "body"
     given = None if first["type"] == "missing" else first["input"]
     return InvalidInput(name, given, _WRONG.get(first["type"], "a JSON object"))

@@ -308,8 +308,8 @@ OPERATION_TERMS = {
 
 MESSAGE_TERMS = {
     "Message": "The variant under which the bot sent it, else its text with names, numbers and links replaced.",
-    "Place": "The how-manieth message of the bot it is, and what the bot meant by it (its intent). Messages of one "
-    "place are compared; first messages with one another, whatever their intent.",
+    "Place": "Which message of the bot it is (1 is its first), and what the bot meant by it (its intent). Messages of "
+    "one place are compared; first messages with one another, whatever their intent.",
     "Old enough": "A message that can still be answered is no miss: of each share only messages count that are as old "
     "as its maturity time, and what happened within as long.",
     "Answered": "The prospect wrote before the bot or an agent wrote again. Messages sent in one go, each within a "

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from dropoff.errors import InvalidInput, Unknown
+from dropoff.errors import InvalidInput, Unknown, path_of
 from dropoff.events import channel_of
 from dropoff.metrics import HORIZON, MOST_DAYS, STEP_DAYS
 from dropoff.periods import parse_zone
@@ -241,16 +241,16 @@ def load(**given: Any) -> Settings:
 
 def _refusal(error: Any) -> InvalidInput:
     """The first mistake: where it is, what stands there, and the rule."""
-    where = [str(part) for part in error["loc"]]
+    where, path = [str(part) for part in error["loc"]], path_of(error["loc"])
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, InvalidInput):
-        place = _place(where, cause.name, error.get("input"))
+        place = _place(where, path, cause.name, error.get("input"))
         return cause.renamed(_in_file(error, where, re.split(r"[.\[\]]+", cause.name)) + place)
     given = "…" if where[0] == "receivers" else error.get("input")  # which hold secrets
     if error["type"] == "extra_forbidden":
-        name = (_in_file(error, where) or f"{_file()}: ") + ".".join(where)
+        name = (_in_file(error, where) or f"{_file()}: ") + path
         return Unknown("setting", where[-1], _fields(where[:-1]), name, given)
-    name = _in_file(error, where) + ".".join(where)
+    name = _in_file(error, where) + path
     if error["type"] == "missing":
         return InvalidInput(name, None, "given")
     return InvalidInput(name, given, error["msg"].removeprefix("Value error, ").removeprefix("Input should be "))
@@ -267,14 +267,16 @@ def _in_file(error: Any, where: list[str], inside: Sequence[str] = ()) -> str:
     return ""
 
 
-def _place(where: list[str], name: str, table: Any) -> str:
-    """`maturity.started`; of an entry of a list that has a name `receivers.0 (ops): secret`."""
+def _place(where: list[str], path: str, name: str, table: Any) -> str:
+    """`maturity.started`; of an entry of a list that has a name `receivers[0] (ops): secret`."""
     if where[-1:] == [name]:
-        return ".".join(where)
+        return path
     named = (
         where[-1:] != [] and where[-1].isdecimal() and isinstance(table, dict) and isinstance(table.get("name"), str)
     )
-    return f"{'.'.join(where)} ({table['name']}): {name}" if named else ".".join([*where, name])
+    if named:
+        return f"{path} ({table['name']}): {name}"
+    return f"{path}.{name}" if path else name
 
 
 def _fields(where: list[str]) -> list[str]:

@@ -51,6 +51,10 @@ class Connection(Protocol):
         """The rows of one SELECT."""
         ...
 
+    def waiting(self) -> int:
+        """How many accepted events no answer has yet; 0 where that is not known."""
+        ...
+
     def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
         """As `Store.scan`."""
         ...
@@ -131,6 +135,10 @@ class Local:
 
     def query(self, text: str) -> dict[str, Any]:
         return self._engine.analytics.query(text)
+
+    def waiting(self) -> int:
+        lag = self._engine.lag()
+        return lag.events if lag else 0
 
     def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
         return self._engine.store.scan(parts)

@@ -77,6 +77,9 @@ class Remote:
     def query(self, text: str) -> dict[str, Any]:
         return self._post("/api/v1/query", {"sql": text})
 
+    def waiting(self) -> int:
+        return self.ready().get("lag_events", 0)
+
     def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
         with self._stream(_path("scan", {"part": list(map(str, parts))})) as response:
             yield from stream.decode(response, parts)

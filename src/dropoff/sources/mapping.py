@@ -159,7 +159,7 @@ def _rules(name: str, top: Mapping[str, Any], settings: Settings, common: _Commo
     if not isinstance(given, list) or not given:
         raise InvalidInput(f"{name}: events", given, "at least one [[events]] table")
     rules = []
-    for number, one in enumerate(given, 1):
+    for number, one in enumerate(given):
         where = f"{name}: events[{number}]"
         rules.append(rule := _rule(where, one, top, settings, name))
         fields = [field for field, _ in (*common.fields, *rule.fields)]

@@ -70,7 +70,7 @@ def value(where: str, given: object, settings: Settings, kind: str = "", *, nest
     if isinstance(given, (bool, int, float)):
         return lambda _: lambda _: given
     if isinstance(given, list):
-        return _listed([value(f"{where}[{n}]", one, settings, nested=nested) for n, one in enumerate(given, 1)])
+        return _listed([value(f"{where}[{n}]", one, settings, nested=nested) for n, one in enumerate(given)])
     form = next((key for key in _TABLES if isinstance(given, dict) and key in given), None)
     if form is None or not isinstance(given, dict):
         raise InvalidInput(where, given, _VALUE_RULE)

@@ -1,5 +1,6 @@
 """The embedded store: one DuckDB file, one process, no index and no key."""
 
+import re
 import shutil
 import threading
 import weakref
@@ -195,15 +196,24 @@ class DuckStore:
             statements = cursor.extract_statements(text)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise InvalidInput("query", text, "one SELECT")
+            cursor.execute("SET TimeZone = 'UTC'")  # else an instant without a zone is read in that of the machine
             # The parser takes a DELETE inside a WITH for a SELECT; the transaction does not.
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             timer.start()
             cursor.execute(statements[0])
-            return Answer([column[0] for column in cursor.description or ()], cursor.fetchmany(rows))
+            columns = [(name, str(kind)) for name, kind, *_ in cursor.description or ()]
+            names, kinds = [name for name, _ in columns], [kind for _, kind in columns]
+            if any(_ZONED in kind for kind in kinds):
+                cursor.abort()
+                return Answer(
+                    names, _in_utc(cursor.sql(_without_end(statements[0].query)), kinds).limit(rows).fetchall()
+                )
+            return Answer(names, cursor.fetchmany(rows))
         except duckdb.InterruptException:
             raise InvalidInput("query", text, f"done within {seconds:g} seconds") from None
         except duckdb.Error as error:
-            raise InvalidInput("query", text, f"SQL that DuckDB can run: {error}") from None
+            said = _said(error, self.dialect)
+            raise InvalidInput("query", text, f"SQL that DuckDB can run: {said}") from None
         finally:
             timer.cancel()
             cursor.close()
@@ -333,6 +343,37 @@ def _rows(cursor: duckdb.DuckDBPyConnection, table: str) -> Iterator[pl.DataFram
 
 def _out(column: tables.Column) -> str:
     return f'epoch_us("{column.name}") AS "{column.name}"' if column.type == "instant" else f'"{column.name}"'
+
+
+def _in_utc(query: duckdb.DuckDBPyRelation, kinds: Sequence[str]) -> duckdb.DuckDBPyRelation:
+    """The query with instants as those of all other columns are: without a zone, in UTC. Python is given no others
+    without a package of zones."""
+    shown = [
+        f"#{place}::{kind.replace(_ZONED, 'TIMESTAMP')}" if _ZONED in kind else f"#{place}"
+        for place, kind in enumerate(kinds, 1)
+    ]
+    return query.project(", ".join(shown))
+
+
+def _without_end(query: str) -> str:
+    """One statement without its semicolon and the comments behind it, which no relation takes."""
+    text = query.strip("; \t\r\n").encode()
+    ends = (at for at, kind in duckdb.tokenize(text.decode()) if kind == duckdb.token_type.operator)
+    return text[: next((at for at in ends if text[at : at + 1] == b";"), None)].decode()
+
+
+def _said(error: duckdb.Error, dialect: sql.Dialect) -> str:
+    """What is wrong with a query: without a traceback, and with no table proposed but those that are to be read."""
+    said = str(error).partition("\nTraceback ")[0]
+    if unknown := _NO_TABLE.search(said):
+        rest = _HINT.sub("", said[unknown.end() :])
+        return f"{said[: unknown.end()]} ({dialect.instead(unknown['name'])}){rest}"
+    return said
+
+
+_ZONED = "TIMESTAMP WITH TIME ZONE"
+_NO_TABLE = re.compile(r"Table with name (?P<name>\S+) does not exist!")
+_HINT = re.compile(r"\nDid you mean [^\n]*\?")
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> Any:

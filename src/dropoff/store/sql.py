@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from dropoff import metrics
+from dropoff.errors import did_you_mean
 from dropoff.query import NO_TEST_RULES, TestTraffic
 from dropoff.store import tables
 from dropoff.store.tables import Type
@@ -269,6 +270,13 @@ WHERE e.experiment IS NOT NULL"""
             **{name: f"SELECT * FROM {name}_all WHERE {kept[name]}" for name in whole},
             "rejected_events": f"SELECT * FROM {PHYSICAL['rejected_events']}",
         }
+
+    def instead(self, table: str) -> str:
+        """What one may have meant by a table that there is not: of those that somebody's own SQL is about
+        (docs/operate.md)."""
+        known = (*self.views(), "metrics_hourly", "metrics_daily")
+        shown = ", ".join(name for name in known if not name.endswith("_all"))
+        return did_you_mean(table, known) or f"there are {shown}"
 
 
 class DuckDB(Dialect):

@@ -4,8 +4,19 @@ from dropoff.terminal.alerts import alerts, backtest, episodes, rehearsals, sile
 from dropoff.terminal.comparisons import experiments, explain, messages, patterns, plan, segments
 from dropoff.terminal.conversations import conversation, conversations, filters, sample
 from dropoff.terminal.dashboards import doctor, executive, operations, optimization
-from dropoff.terminal.funnels import cohorts, drop_offs, funnel
-from dropoff.terminal.keeping import copied, dead, enriched, exported, imported, keys, query, rejected, replayed
+from dropoff.terminal.funnels import cohorts, drop_offs, funnel, waiting
+from dropoff.terminal.keeping import (
+    copied,
+    dead,
+    enriched,
+    exported,
+    imported,
+    keys,
+    query,
+    rejected,
+    replayed,
+    retried,
+)
 from dropoff.terminal.metrics import definitions, metrics, trend
 from dropoff.terminal.tables import Answer, interval, output, plain, progress, rate, table
 
@@ -46,9 +57,11 @@ __all__ = [
     "rehearsals",
     "rejected",
     "replayed",
+    "retried",
     "sample",
     "segments",
     "silences",
     "table",
     "trend",
+    "waiting",
 ]

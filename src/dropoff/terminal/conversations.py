@@ -58,7 +58,9 @@ _OWN_TABLES = ("messages", "events", "funnel", "neighbours", "timezone")
 
 
 def _fact(name: str, value: object, zone: str) -> str:
-    return formats.second(value, zone) if name.endswith("_at") and isinstance(value, str) else formats.plain(value)
+    if name.endswith("_at") and isinstance(value, str):
+        return formats.second(value, zone)
+    return formats.plain(round(value, 4) if isinstance(value, float) else value)
 
 
 def sample(answer: Answer, console: Console) -> None:

@@ -111,8 +111,11 @@ def _health(answer: Answer, console: Console) -> None:
 
 def doctor(answer: Answer, console: Console) -> None:
     """`dropoff doctor`."""
+    below = ("lag_events", "lag_seconds") if "health" in answer else ()
     said: list[list[object]] = [
-        [name.replace("_", " "), formats.plain(value)] for name, value in answer["server"].items() if name != "run"
+        [name.replace("_", " "), formats.plain(value)]
+        for name, value in answer["server"].items()
+        if name not in ("run", *below)
     ]
     table("server", {"": False, " ": False}, said, console)
     if "health" in answer:

@@ -130,6 +130,13 @@ def drop_off_table(title: str, part: Answer, console: Console) -> None:
     table(title, columns, rows, console)
 
 
+def waiting(answer: Answer, console: Console) -> None:
+    """Under an answer that does not have every event yet."""
+    count = formats.counted(answer["waiting"], "event")
+    wait = "wait" if answer["waiting"] > 1 else "waits"
+    console.print(Text(f"{count} {wait} to be processed, not counted yet", style="dim"))
+
+
 def cohorts(answer: Answer, console: Console) -> None:
     """`dropoff cohorts`."""
     head_line(answer, console)

@@ -15,6 +15,16 @@ def imported(answer: Answer, console: Console) -> None:
     table("import", {"events": False, "": True}, rows, console)
 
 
+def retried(answer: Answer, console: Console) -> None:
+    """`dropoff rejected replay`. What would be refused again is not even sent: it is no part of what was read."""
+    counts = {
+        "tried": answer["read"] + answer["kept"], "accepted": answer["accepted"], "duplicates": answer["duplicates"],
+        "still refused": answer["rejected"] + answer["kept"],
+    }  # fmt: skip
+    rows: list[list[object]] = [[name, formats.number(count)] for name, count in counts.items()]
+    table("replay of refused events", {"events": False, "": True}, rows, console)
+
+
 def enriched(answer: Answer, console: Console) -> None:
     """`dropoff enrich`."""
     names = ("messages", "labelled", "replaced", "unchanged", "left", "unknown")
@@ -91,7 +101,19 @@ def replayed(answer: Answer, console: Console) -> None:
 
 def query(answer: Answer, console: Console) -> None:
     """`dropoff query`."""
-    rows: list[list[object]] = [[formats.plain(value) for value in row] for row in answer["rows"]]
+    rows: list[list[object]] = [[_own(value) for value in row] for row in answer["rows"]]
     lines("", answer["columns"], [False] * len(answer["columns"]), rows, console)
     if answer["truncated"]:
         console.print(Text("there are more rows", style="dim"))
+
+
+def _own(value: object) -> str:
+    """A number as it is: it may be an id, and is often copied."""
+    match value:
+        case int() | float() if not isinstance(value, bool):
+            return str(value).removesuffix(".0")
+        case [_, *_]:
+            return ", ".join(_own(item) for item in value)
+        case dict() if value:
+            return ", ".join(f"{plain(name)}: {_own(item)}" for name, item in value.items())
+    return formats.plain(value)

@@ -1,8 +1,8 @@
 """What is added up of the bot's messages: each measure of each message at a place, over contacts.
 
 A message is the `variant` under which it was sent, else its text after the rules of `dropoff.project.wording` and the
-slots of `wordings`; at position 1, where it has no variant, the variant of its conversation. Its *position* is the
-how-manieth message of the bot it is in the conversation, `followed` has what came after it.
+slots of `wordings`; at position 1, where it has no variant, the variant of its conversation. Its *position* says
+which message of the bot in the conversation it is, from 1; `followed` has what came after it.
 
 What can still happen is no miss: of a rate only messages count that are as old as its maturity time M, and what
 happened within M of them. M of a reply, and of what goes with it, is that of `responded`; of a booking and a conversion

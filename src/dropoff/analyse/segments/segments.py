@@ -30,7 +30,7 @@ from dropoff.analyse.segments.medians import Medians, read_medians
 from dropoff.analyse.segments.readings import Written, ages, always, as_it_stands, cutoff_of, since, wait_for, when_old
 from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Clustered, Comparison, Interval, q_values
 from dropoff.analyse.young import Waits, Young
-from dropoff.errors import InvalidInput
+from dropoff.errors import InvalidInput, Missing
 from dropoff.metrics import Metric
 from dropoff.query import MULTIPLE, REST, Params, Query, Where, choice
 from dropoff.store.base import Store
@@ -65,7 +65,7 @@ def parse_units(params: Params) -> str:
 def check_split(query: Query) -> None:
     """Refuse a question without segments, and one with two kinds of them."""
     if query.by is None and not query.segments:
-        raise InvalidInput("by", None, "a dimension, unless there are named segments")
+        raise Missing("by", "a dimension, unless there are named segments")
     if query.by is not None and query.segments:
         raise InvalidInput("by", query.by, "left out where there are named segments")
 

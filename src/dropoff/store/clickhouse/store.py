@@ -1,6 +1,7 @@
 """The store itself: what the worker asks and writes, what everybody asks, and the rollups."""
 
 import hashlib
+import re
 import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -189,7 +190,7 @@ class ClickHouseStore:
                 raise InvalidInput("query", text, f"done within {seconds:g} seconds") from None
             if error.code is None or error.code in PASSING:
                 raise Unavailable(f"the store does not answer: {error}") from error
-            raise InvalidInput("query", text, f"SQL that ClickHouse can run: {error}") from None
+            raise InvalidInput("query", text, f"SQL that ClickHouse can run: {_said(error, self.dialect)}") from None
 
     # The rollups
 
@@ -255,3 +256,11 @@ class ClickHouseStore:
 
     def close(self) -> None:
         self._client.close()
+
+
+def _said(error: DatabaseError, dialect: sql.Dialect) -> str:
+    """What is wrong with a query: with no table proposed but those that are to be read."""
+    return _NO_TABLE.sub(lambda found: f"{found[1]} ({dialect.instead(found[2])}).", str(error))
+
+
+_NO_TABLE = re.compile(r"(Unknown table expression identifier '([^']*)')(?:\. Maybe you meant[^?]*\?)?")
