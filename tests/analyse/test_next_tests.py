@@ -235,7 +235,7 @@ def test_days_left_are_those_of_the_plan_and_weeks_those_of_the_effect():
         goals=trial(0.0)["comparisons"], guardrails=[], values={}, needs=needs,
     )  # fmt: skip
     assert decisions.decide(facts).reason == (
-        "No difference is certain yet. It has 40 of the 2,500 mature units planned for each arm; about 1,573 days are "
+        "No difference is certain yet. It has 40 of 2,500 mature units planned for each arm; about 1,573 days are "
         "left until those are there, as units come in now."
     )
     (row,) = ranked(next_tests.of_experiment(trial(0.2), "booked", {}))

@@ -170,7 +170,7 @@ def _left(facts: Facts) -> str:
             f"The planned {need['needed']:,} units in each arm are there, and no difference as large as planned for "
             f"was found. {_half(need)}: end it, unless a smaller one matters."
         )
-    have = f"{need['have']:,} of the {need['needed']:,} mature units planned for each arm"
+    have = f"{need['have']:,} of {need['needed']:,} mature units planned for each arm"
     if need["days_left"] is None:
         return f"It has {have}, and at least one arm got no new ones in the last 14 days."
     left = "1 day is" if need["days_left"] == 1 else f"{need['days_left']:,} days are"
