@@ -3,6 +3,8 @@
 An answer is *current* while nothing has been stored since and it is at most `LIFE` old: what becomes old enough to
 count meanwhile is not in it. Up to `MANY` events `get` gives only what is current and of the same minute. A larger
 store shows at once what it has, its age with it (`as_of`), for at most `SHOWN`, and another thread makes it anew.
+
+What is learned of a history, and goes into many answers, is remembered by other rules: `memory.py`.
 """
 
 import time
@@ -13,8 +15,12 @@ from threading import Lock
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+import structlog
+
 from dropoff.store.base import Store
 from dropoff.store.sql import PHYSICAL
+
+log = structlog.get_logger()
 
 LIFE = timedelta(minutes=10)
 SHOWN = timedelta(hours=1)
@@ -80,6 +86,10 @@ class Remembered:
         def renew() -> None:
             try:
                 self.ask(store, key, now, make)
+            except Exception as error:  # whoever asks has the last answer meanwhile, so nobody else would say it
+                log.warning(
+                    "an answer could not be made anew, trying again", question=str(key)[:200], error=repr(error)
+                )
             finally:
                 self._renewed.discard(which)
 
