@@ -158,7 +158,7 @@ class Evaluator:
     def _of_group(self, group: Sequence[Rule], now: datetime, events: int) -> Turn:
         readings, took = timed(self._reader, group, now)
         if readings is not None:
-            self._reader.keep(group, now, readings)
+            self._reader.keep(group, now, events, readings)
         for rule in group:
             self._of_rule(rule, None if readings is None else readings[rule.name], now)
         return Turn(now, took, events)
@@ -227,7 +227,7 @@ class Alerts:
         self._memory = Memory(control)
 
     def check(self, now: datetime, rules: Sequence[Rule] | None = None) -> list[Alert]:
-        """Every rule as it stands at `now`: what the evaluator would find, or of a large store has found a moment ago.
+        """Every rule as it stands at `now`: what the evaluator would find, or found a moment ago (`Reader.lately`).
 
         Nothing is written or told.
 

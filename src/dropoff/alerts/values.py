@@ -46,6 +46,15 @@ class Reading(NamedTuple):
     judged: Judged
 
 
+class Found(NamedTuple):
+    """What the evaluator read for a group of rules: when, of how many events."""
+
+    rules: tuple[Rule, ...]
+    at: datetime
+    events: int
+    readings: dict[str, list[Reading]]
+
+
 class Facts(NamedTuple):
     """What is known of the project: when its data begin, and which stages it records."""
 
@@ -74,7 +83,7 @@ class Reader:
         self._maturity_days = maturity
         self._young = Young(maturity or {})
         self._kept = Kept()
-        self._found: dict[str, tuple[tuple[Rule, ...], datetime, dict[str, list[Reading]]]] = {}
+        self._found: dict[str, Found] = {}
 
     def over(self, store: Store) -> "Reader":
         """The same over another store: what was known in the past."""
@@ -117,15 +126,17 @@ class Reader:
             found = {m.name: {cell.segment: sums_of(m, s) for cell, s in measured[m.name].items()} for m in metrics}
         return {rule.name: self._readings(rule, found[rule.metric], window, now) for rule in group}
 
-    def keep(self, group: Sequence[Rule], now: datetime, readings: dict[str, list[Reading]]) -> None:
-        """Keep what the evaluator read, for `lately`."""
-        self._found[group[0].name] = tuple(group), now, readings
+    def keep(self, group: Sequence[Rule], now: datetime, events: int, readings: dict[str, list[Reading]]) -> None:
+        """Keep what the evaluator read of so many events, for `lately`."""
+        self._found[group[0].name] = Found(tuple(group), now, events, readings)
 
     def lately(self, group: Sequence[Rule], now: datetime) -> dict[str, list[Reading]] | None:
-        """What the evaluator in this process found a moment ago, of a store in which looking again takes long."""
-        rules, at, readings = self._found.get(group[0].name, ((), now, {}))
-        is_its = rules == tuple(group) and timedelta(0) <= now - at <= LATELY
-        return readings if is_its and self.events() >= MANY else None
+        """What the evaluator in this process found a moment ago, if nothing has come since or the store is large."""
+        found = self._found.get(group[0].name)
+        if found is None or found.rules != tuple(group) or not timedelta(0) <= now - found.at <= LATELY:
+            return None
+        events = self.events()
+        return found.readings if events >= MANY or events == found.events else None
 
     def _readings(self, rule: Rule, found: Mapping[str, Sums], window: Window, now: datetime) -> list[Reading]:
         metric = self.registry[rule.metric]

@@ -276,9 +276,10 @@ def _around(rule: Any, now: datetime) -> dict[str, list[str]]:
     """The trend of a rule's metric: a week by the hour; of a rule with a window of days, five weeks by the day."""
     by_hour = rule.window < _HOURS
     begin = now - (timedelta(days=7) if by_hour else timedelta(days=35))
+    end = now.replace(second=0, microsecond=0) + timedelta(minutes=1)  # so that who looks again asks the same
     return {
         "metric": [rule.metric], "interval": ["hour" if by_hour else "day"],
-        "from": [begin.replace(minute=0, second=0, microsecond=0).isoformat()], "to": [now.isoformat()],
+        "from": [begin.replace(minute=0, second=0, microsecond=0).isoformat()], "to": [end.isoformat()],
     }  # fmt: skip
 
 
