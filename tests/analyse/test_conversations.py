@@ -239,6 +239,20 @@ def test_a_message_is_there_once_whatever_ids_other_systems_give(asked):
     assert [message["content"] for message in shown["messages"]] == ["Hi"]
 
 
+def test_transcripts_are_what_was_said_in_each(asked):
+    said = sent("Hi", event_id="1"), received("No", at=1, intent="objection_price", event_id="2")
+    other = started(conversation_id="d"), sent("Hello", conversation_id="d", event_id="1", message_id="m")
+    deal = event("deal_won", at=9, conversation_id=None, contact_id="p", event_id="1")
+    analytics = asked(started(contact_id="p"), *said, *other, deal)
+    found = analytics.transcripts(["d", "c", "nobody"])
+    for name in ("c", "d"):
+        whole = analytics.conversation(name)["messages"]
+        assert found.pop(name) == [
+            {key: one[key] for key in ("position", "sender", "intent", "content")} for one in whole
+        ]
+    assert found == {"nobody": []}
+
+
 def test_a_contact_event_stands_in_its_conversation(asked):
     deal = event("deal_won", at=9, conversation_id=None, contact_id="p")
     found = asked(started(contact_id="p"), deal).conversation("c")

@@ -1,6 +1,6 @@
 """Every question by name: what page, API and command line call, with the parameters of a URL."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -364,13 +364,16 @@ class Analytics:
         project = behind.Project(self._planned, self._young, self._wording)
         return behind.parse(store, query, params, chosen, project)
 
-    def conversation(
-        self, conversation_id: str, params: Params = MappingProxyType({}), *, alike: bool = True
-    ) -> dict[str, Any]:
-        """One conversation with its messages, its events, and the two that began most like it (`alike`)."""
+    def conversation(self, conversation_id: str, params: Params = MappingProxyType({})) -> dict[str, Any]:
+        """One conversation with its messages, its events, and the two that began most like it."""
         check_parameters("conversation", params)
         store, query = self._asked(params)
-        return conversations.show(store, conversation_id, query, alike=alike)
+        return conversations.show(store, conversation_id, query, alike=True)
+
+    def transcripts(self, ids: Collection[str], params: Params = MappingProxyType({})) -> dict[str, list[dict]]:
+        """What was said in a few conversations, by id: empty of one that is not there."""
+        check_parameters("conversation", params)
+        return conversations.transcripts(self._asked(params)[0], ids)
 
     def sample(self, params: Params) -> dict[str, Any]:
         """A few conversations to read: successful and failed ones, unlike one another."""

@@ -16,7 +16,7 @@ from dropoff.dashboard.files import OF_ONE, csv_file, slug
 from dropoff.dashboard.frame import Analytics, query
 from dropoff.dashboard.rendering import render
 from dropoff.dashboard.sides import Side, around
-from dropoff.errors import InvalidInput, NotFound
+from dropoff.errors import InvalidInput
 from dropoff.query import Params
 
 LAST = 3
@@ -73,10 +73,7 @@ def sides(analytics: Analytics, conversation: Mapping, params: Params, known: Pa
     other = conversation["neighbours"][name]
     if other is None:
         return []
-    try:
-        messages = analytics.conversation(other["id"], known, alike=False)["messages"]
-    except NotFound:  # it was retracted meanwhile
-        messages = []
+    messages = analytics.transcripts([other["id"]], known)[other["id"]]
     here = around(conversation["messages"], other["position"])
     this = Side("This conversation", _ended(conversation), conversation["id"], here, [])
     return [this, Side(GROUPS[name], _ended(other), other["id"], around(messages, other["position"]), [])]

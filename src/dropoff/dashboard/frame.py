@@ -5,7 +5,7 @@ those of the API. Only the form differs: people pick an inclusive last day, `unt
 address with the exclusive `to`, so that `to` means one thing everywhere.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
@@ -105,8 +105,12 @@ class Analytics(Protocol):
         """One page of conversations: period, as_of, definition, conversations, total, next."""
         ...
 
-    def conversation(self, key: str, params: Params, /, *, alike: bool = True) -> dict:
-        """All facts of one conversation with its messages and events; `alike`: and the two that began most like it."""
+    def conversation(self, key: str, params: Params, /) -> dict:
+        """All facts of one conversation with its messages and events, and the two that began most like it."""
+        ...
+
+    def transcripts(self, ids: Collection[str], params: Params, /) -> dict[str, list[dict]]:
+        """What was said in a few conversations, by id: position, sender, intent, content; empty of unknown ones."""
         ...
 
     def filters(self) -> dict:

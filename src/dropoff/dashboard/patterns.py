@@ -16,7 +16,6 @@ from dropoff.dashboard.formats import label, number, percent, points
 from dropoff.dashboard.frame import Analytics, query, question
 from dropoff.dashboard.sides import Side, around
 from dropoff.dashboard.words import STAGES
-from dropoff.errors import NotFound
 from dropoff.query import COMMON, Params
 
 _PATHS = ("success", "cut", "groups", "steps", "repeats")
@@ -116,19 +115,16 @@ def sides(analytics: Analytics, row: Mapping, params: Params) -> list[Side]:
         order = (first, "failed" if first == "successful" else "successful")
         examples = [(one, outcome) for outcome in order for one in row["examples"][way][outcome]]
         if examples:
-            found.append(_side(analytics, name, examples, params))
-    return found
-
-
-def _side(analytics: Analytics, name: str, examples: Sequence[tuple[Mapping, str]], params: Params) -> Side:
-    example, outcome = examples[0]
+            found.append((name, examples))
     known = {key: texts for key, texts in params.items() if key in ("timezone", "as_of")}
-    try:
-        messages = analytics.conversation(example["id"], known, alike=False)["messages"]
-    except NotFound:  # it was retracted meanwhile
-        messages = []
-    at = example["position"] or 0
-    return Side(name, outcome, example["id"], around(messages, at), [(one["id"], why) for one, why in examples[1:]])
+    said = analytics.transcripts([examples[0][0]["id"] for _, examples in found], known) if found else {}
+    return [_side(name, examples, said) for name, examples in found]
+
+
+def _side(name: str, examples: Sequence[tuple[Mapping, str]], said: Mapping[str, Sequence[Mapping]]) -> Side:
+    example, outcome = examples[0]
+    shown = around(said[example["id"]], example["position"] or 0)
+    return Side(name, outcome, example["id"], shown, [(one["id"], why) for one, why in examples[1:]])
 
 
 class Cell(NamedTuple):

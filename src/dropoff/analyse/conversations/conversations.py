@@ -277,6 +277,29 @@ def show(store: Store, conversation_id: str, query: Query, *, alike: bool = Fals
     } | ({"neighbours": neighbours.nearest(store, query, found[0])} if alike else {})
 
 
+def transcripts(store: Store, ids: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+    """What was said in each of a few conversations: `position`, `sender`, `intent`, `content` of its messages.
+
+    Nothing of one that is not there.
+    """
+    clause = select.Clause(store.dialect)
+    # The keys as such: through a join every event would be looked at.
+    keys, wanted = ", ".join(clause.add(key_of(one)) for one in ids), ", ".join(map(clause.add, ids))
+    found = store.select(
+        f"""SELECT m.conversation_id AS id, m.position AS position, m.sender AS sender, m.intent AS intent,
+              e.content AS content
+            FROM (SELECT * FROM {PHYSICAL["messages"]} WHERE key IN ({keys}) AND conversation_id IN ({wanted})) m
+            LEFT JOIN (SELECT conversation_id, id, {clause.sql.content} AS content FROM {PHYSICAL["events"]}
+              WHERE key IN ({keys}) AND conversation_id IN ({wanted})) e
+            ON e.conversation_id = m.conversation_id AND e.id = m.event_id ORDER BY position""",
+        clause.parameters,
+    )
+    said: dict[str, list[dict[str, Any]]] = {one: [] for one in ids}
+    for row in found.dicts():
+        said[row.pop("id")].append(row)
+    return said
+
+
 def _messages(store: Store, conversation_id: str) -> list[dict[str, Any]]:
     clause = select.Clause(store.dialect)
     found = store.select(
