@@ -7,7 +7,7 @@ WORKERS ?= 3
 # More options of `make demo`, like DEMO="--port 0 --data DIR".
 DEMO ?=
 
-.PHONY: demo test check format bench long build docs pictures setup system lock clean
+.PHONY: demo test check format bench bench-large long build docs pictures setup system lock clean
 
 demo: setup                ## open a running dashboard on 20,000 generated conversations
 	$(BIN)/dropoff demo --data demo-data $(DEMO)
@@ -30,6 +30,9 @@ long: setup system         ## long simulations, soaks and hundreds of kills
 
 bench: setup               ## ratios against named peers, all in one run; renews docs/benchmarks.md
 	$(BIN)/python -m bench --page docs/benchmarks.md
+
+bench-large: setup         ## the same of a store of 100 million events
+	$(BIN)/python -m bench --only large --page docs/benchmarks.md
 
 build: setup               ## the wheels: dropoff and dropoff-client
 	rm -rf dist

@@ -36,11 +36,8 @@ def measure(plan: Plan, timeline: Timeline, folder: Path) -> Iterator[Row]:
         seed(place, timeline)
         grow(place / "store.duckdb", number)
     fresh = [payload_of(part) for part in parts(timeline.copy(0xFFFFFF)[: BATCH * BATCHES], APPENDED)]
-    (few, before), (many, after) = _next_batches(small, fresh), _next_batches(large, fresh)
-    yield Row(
-        f"queue → store, {many:,} events stored", "µs CPU/event", median(after), median(before),
-        median(after) / median(before), f"{few:,} stored", "≤ 1.5 ×", f"batches of {BATCH:,}",
-    )  # fmt: skip
+    (few, before), (many, after) = next_batches(small, fresh), next_batches(large, fresh)
+    yield cost_row(few, before, many, after)
     yield from _questions(large)
 
 
@@ -75,12 +72,20 @@ def _copied(column: tables.Column, number: int, events: int) -> str:
     return f"{name} || '~{number}'" if name in _IDS else f'"{name}"'
 
 
-def _next_batches(folder: Path, payloads: Sequence[tuple[bytes, int]]) -> tuple[int, list[float]]:
+def next_batches(folder: Path, payloads: Sequence[tuple[bytes, int]]) -> tuple[int, list[float]]:
     """How many events are stored, and the CPU microseconds an event of each further batch."""
     store = DuckStore(folder / "store.duckdb")
     stored = store.next_seq()
     store.close()
     return stored, _drain(folder, payloads)[1:]
+
+
+def cost_row(few: int, before: Sequence[float], many: int, after: Sequence[float]) -> Row:
+    """What further events cost where `many` are stored beside where `few` are."""
+    return Row(
+        f"queue → store, {many:,} events stored", "µs CPU/event", median(after), median(before),
+        median(after) / median(before), f"{few:,} stored", "≤ 1.5 ×", f"batches of {BATCH:,}",
+    )  # fmt: skip
 
 
 def _drain(folder: Path, payloads: Sequence[tuple[bytes, int]]) -> list[float]:

@@ -15,12 +15,13 @@ class Plan(NamedTuple):
     single_events: int
     small_batch_events: int
     grown_events: int
+    large_events: int
 
 
 FULL = Plan(conversations=20_000, copies=2, rounds=3, batched_events=100_000, single_events=15_000,
-            small_batch_events=100_000, grown_events=20_000_000)  # fmt: skip
+            small_batch_events=100_000, grown_events=20_000_000, large_events=100_000_000)  # fmt: skip
 QUICK = Plan(conversations=2_000, copies=2, rounds=1, batched_events=20_000, single_events=2_000,
-             small_batch_events=20_000, grown_events=1_000_000)  # fmt: skip
+             small_batch_events=20_000, grown_events=1_000_000, large_events=1_000_000)  # fmt: skip
 
 
 class Row(NamedTuple):
