@@ -188,9 +188,11 @@ def _recorded(store: Store, funnel: Funnel) -> list[bool]:
     if funnel.mode == "any":  # a step is then the first, second, … of whichever
         return [True] * len(funnel.steps)
     types = dict.fromkeys(step.event for step in funnel.steps)
-    listed = ", ".join(map(store.dialect.literal, types))
-    rows = store.select(f"SELECT DISTINCT event_type FROM {PHYSICAL['events']} WHERE event_type IN ({listed})").rows
-    known = {ANY_EVENT, *(row[0] for row in rows)}
+    # Each type by itself: an engine stops at the first row of it.
+    found = f"EXISTS (SELECT 1 FROM {PHYSICAL['events']} WHERE event_type = {{}})"
+    asked = ", ".join(found.format(store.dialect.literal(name)) for name in types)
+    given = store.select(f"SELECT {asked}").rows[0]
+    known = {ANY_EVENT, *(name for name, has_any in zip(types, given, strict=True) if has_any)}
     return [step.event in known for step in funnel.steps]
 
 

@@ -6,6 +6,8 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+import numpy as np
+
 from dropoff.analyse import select
 from dropoff.analyse.answers import Matured, Number, Projected, instant, ratio, share
 from dropoff.analyse.stats import wilson
@@ -166,13 +168,17 @@ def count(store: Store, query: Query) -> dict[str, Counts]:
     """Conversations by stage, for each value of the query's `by` (one value, '', without it)."""
     clause = select.Clause(store.dialect)
     rows = select.conversations(query, clause)
-    reached = ", ".join(f"count(*) FILTER (WHERE level >= {i})" for i in range(len(STAGES)))
-    recorded = ", ".join(f"count({column})" for column in STAGES.values())
-    found = store.select(f"SELECT segment, {reached}, {recorded} FROM {rows} GROUP BY 1", clause.parameters)
-    n = len(STAGES)
-    return {
-        value: {stage: (counts[i], counts[n + i]) for i, stage in enumerate(STAGES)} for value, *counts in found.rows
-    }
+    # Grouped by which of the stages have an event: a count of each stage would be an expression for each row.
+    given = " + ".join(
+        f"CASE WHEN {column} IS NULL THEN 0 ELSE {1 << i} END" for i, column in enumerate(STAGES.values())
+    )
+    found = store.select(f"SELECT segment, {given} AS given, count(*) FROM {rows} GROUP BY 1, 2", clause.parameters)
+    totals = {value: np.zeros((len(STAGES), 2), int) for value, _, _ in found.rows}
+    for value, bits, many in found.rows:
+        own = [bits >> i & 1 for i in range(len(STAGES))]
+        reached = [i == 0 or bits >> i > 0 for i in range(len(STAGES))]
+        totals[value] += many * np.array([reached, own]).T
+    return {value: dict(zip(STAGES, map(tuple, pairs.tolist()), strict=True)) for value, pairs in totals.items()}
 
 
 def count_test(store: Store, query: Query) -> int:
