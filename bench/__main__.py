@@ -1,6 +1,6 @@
 """Dropoff against named peers, all in one run on one machine: trust the ratios more than the numbers.
 
-python -m bench [--quick] [--only ingest|worker|grown|stores|funnels|patterns|pages|sizing|import|star|large]
+python -m bench [--quick] [--only ingest|fresh|worker|grown|stores|funnels|patterns|pages|sizing|import|star|large]
                 [--json FILE] [--page docs/benchmarks.md]
 """
 
@@ -21,13 +21,14 @@ import polars
 from rich.console import Console
 from rich.table import Table
 
-from bench import funnels, grown, imports, ingest, large, pages, patterns, sizing, stores, worker
+from bench import fresh, funnels, grown, imports, ingest, large, pages, patterns, sizing, stores, worker
 from bench.data import Timeline
 from bench.page import COLUMNS, cells, renewed
 from bench.rows import FULL, QUICK, Row
 
 PARTS: dict[str, Callable[..., Iterable[Row]]] = {
     "ingest": ingest.measure,
+    "fresh": fresh.measure,
     "worker": worker.measure,
     "grown": grown.measure,
     "stores": stores.measure,
