@@ -68,6 +68,11 @@ def test_conditions_join_by_dimension():
     assert found == (Where("channel", ("sms", "chat")), Where("source", ("a=b",)))
 
 
+def test_a_channel_is_found_however_it_is_written():
+    found = parse_where(["channel=E-Mail", "channel=web-chat", "channel=(none)", "channel=--", "source=Web-Site"])
+    assert found == (Where("channel", ("email", "web_chat", "(none)", "--")), Where("source", ("Web-Site",)))
+
+
 def test_every_dimension_can_be_asked_for():
     assert {w.dimension for w in parse_where([f"{name}=x" for name in DIMENSIONS])} == set(DIMENSIONS)
 

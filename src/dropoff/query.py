@@ -1,11 +1,13 @@
 """A question as a frozen value: which period, which conversations, split by what. Parsed once, for every surface."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from dropoff.errors import InvalidInput, did_you_mean
+from dropoff.errors import InvalidEvent, InvalidInput, did_you_mean
+from dropoff.events import channel_of
 from dropoff.periods import Period, parse_period
 
 COLUMNS = (
@@ -119,8 +121,18 @@ def parse_where(texts: Sequence[str], of: str = "where") -> tuple[Where, ...]:
         name, sign, value = text.partition("=")
         if not sign:
             raise InvalidInput(of, text, "like 'channel=sms'")
-        values.setdefault(dimension(of, name.strip()), []).append(value.strip())
+        name = dimension(of, name.strip())
+        values.setdefault(name, []).append(_spelled(name, value.strip()))
     return tuple(Where(name, tuple(found)) for name, found in values.items())
+
+
+def _spelled(name: str, value: str) -> str:
+    """The value as events have it: `E-Mail` finds the channel `email`."""
+    if name != "channel" or value == NONE:
+        return value
+    with suppress(InvalidEvent):
+        return channel_of(value)
+    return value
 
 
 def parse_segments(texts: Sequence[str]) -> tuple[Segment, ...]:
