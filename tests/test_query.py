@@ -70,7 +70,7 @@ def test_conditions_join_by_dimension():
 
 def test_a_channel_is_found_however_it_is_written():
     found = parse_where(["channel=E-Mail", "channel=web-chat", "channel=(none)", "channel=--", "source=Web-Site"])
-    assert found == (Where("channel", ("email", "web_chat", "(none)", "--")), Where("source", ("Web-Site",)))
+    assert found == (Where("channel", ("email", "chat", "(none)", "--")), Where("source", ("Web-Site",)))
 
 
 def test_every_dimension_can_be_asked_for():
