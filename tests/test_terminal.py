@@ -238,14 +238,14 @@ def test_alerts_in_words():
     alerts = {"as_of": "2026-11-29T10:20:00Z", "alerts": [ALERT], "timezone": ZONE}
     check = printed("alerts", alerts, 200)
     assert "2026-11-29 11:20, times in Europe/Berlin" in check
-    assert "conversations_started anomaly, chance below 0.00001, in 4 hours" in check
+    assert "conversations_started on an anomaly of a chance below 0.00001 in 4 hours" in check
     assert check.rstrip().endswith("2026-11-29 11:15")
     few = ALERT | {
         "name": "few", "metric": "escalation_rate", "condition": "exceeds", "threshold": 0.3, "window": "30m",
         "value": 1.0, "denominator": 1.3, "min_n": 30, "n": 1.3, "state": "insufficient", "since": None,
     }  # fmt: skip
     check = printed("alerts", alerts | {"alerts": [few, few | {"name": "much", "denominator": 40.0}]}, 200)
-    assert re.search(r"^few +insufficient +– +1 +escalation_rate exceeds 0.3 in 30 minutes", check, re.MULTILINE)
+    assert re.search(r"^few +insufficient +– +1 +escalation_rate above 0.3 in 30 minutes", check, re.MULTILINE)
     assert re.search(r"^much +insufficient +1 +1 +", check, re.MULTILINE)
 
 

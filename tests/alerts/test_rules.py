@@ -50,7 +50,7 @@ def test_the_missions_rules_are_taken_as_they_are(tmp_path, form):
     file = tmp_path / "rules.json"
     file.write_text(text)
     found = read(file)
-    assert [rule.text for rule in found] == [
+    assert [rule.name for rule in found] == [
         "response_rate drops_below 0.5 in 1_hour",
         "fallback_rate exceeds 0.2 in 4_hours",
         "sentiment_average drops_below -0.2 in 1_hour",

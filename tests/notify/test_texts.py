@@ -50,8 +50,8 @@ def test_conditions_in_words():
 
     assert head("drops_below", 0.5) == "Response rate: 40.0% (alert below 50.0%)"
     assert head("changes_by", 0.3) == "Response rate: 40.0% (alert on a change of more than 30%)"
-    assert head("anomaly", 0.001) == "Response rate: 40.0% (alert where chance alone gives less than 0.001)"
-    assert head("anomaly", 1e-05) == "Response rate: 40.0% (alert where chance alone gives less than 0.00001)"
+    assert head("anomaly", 0.001) == "Response rate: 40.0% (alert on an anomaly of a chance below 0.001)"
+    assert head("anomaly", 1e-05) == "Response rate: 40.0% (alert on an anomaly of a chance below 0.00001)"
     assert head("exceeds", 12_345.6, "messages_per_conversation").endswith("0.4 (alert above 12,346)")
     assert head("drops_below", -0.2, "sentiment_average") == "Sentiment average: 0.4 (alert below -0.2)"
     assert head("exceeds", 90, "response_time") == "Response time: 0:00:00 (alert above 0:01:30)"

@@ -77,11 +77,6 @@ class Rule:
         """Whether it compares with what was."""
         return self.condition in OF_HISTORY
 
-    @property
-    def text(self) -> str:
-        """The rule in the words of the mission."""
-        return f"{self.metric} {self.condition} {decimal(self.threshold)} in {self.written}"
-
     def to_dict(self) -> dict[str, Any]:
         """What every answer says of it."""
         return {
@@ -180,7 +175,7 @@ def _complete(given: dict[str, Any], refuse: Callable[[str, str], InvalidInput])
 
 def _made_up(rule: Rule) -> str:
     """The name of a rule that has none: all that makes it another alert than others."""
-    parts = [rule.text]
+    parts = [written_out(rule.to_dict())]
     if rule.of_history and rule.direction != "both":
         parts.append(rule.direction)
     if rule.by is not None:
@@ -225,6 +220,14 @@ def _check_registered(rule: Rule, metric: Metric, refuse: Callable[[str, str], I
         raise refuse("threshold", "a share, 0 to 1")
     if rule.no_data == "alert" and metric.unit == "count":
         raise refuse("no_data", "ok or keep: a count of nothing is 0 (use drops_below 1)")
+
+
+def written_out(rule: Mapping[str, Any]) -> str:
+    """A rule, as `to_dict` says it, in the words of its keys: `fallback_rate exceeds 0.2 in 4_hours`.
+
+    It is the name of a rule that has none, by which states and silences are kept: no text to be changed.
+    """
+    return f"{rule['metric']} {rule['condition']} {decimal(rule['threshold'])} in {rule['window']}"
 
 
 def funnel_of(metric: str) -> tuple[str, str | None]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from starlette.requests import Request
@@ -23,6 +24,7 @@ from dropoff.errors import DropoffError, InvalidInput, Unavailable
 from dropoff.metrics import decimal
 from dropoff.notify.base import Notice
 from dropoff.notify.outbox import Mark, Outbox
+from dropoff.notify.texts import fires
 from dropoff.query import Params
 
 PATH = "/alerts"
@@ -47,7 +49,7 @@ class Alerts(Protocol):
 
     @property
     def rules(self) -> Sequence[Any]:
-        """Each with a `name`, a `metric`, a `window`, and a `text` that says it in words."""
+        """Each with a `name`, a `metric`, a `condition`, a `threshold` and a `window`."""
         ...
 
     def check(self, now: datetime) -> Sequence[Any]:
@@ -205,14 +207,12 @@ def _fired(one: Mapping[str, Any], firing: Mapping[str, Any], units: Mapping[str
 
 
 def condition(alert: Mapping[str, Any], unit: str) -> str:
-    """The rule of an alert in words: `above 20.0 % in 4_hours`."""
-    threshold = alert["threshold"]
-    said = {
-        "exceeds": f"above {formats.measure({'value': threshold, 'unit': unit})}",
-        "drops_below": f"below {formats.measure({'value': threshold, 'unit': unit})}",
-        "changes_by": f"a change of more than {formats.percent(threshold, 0)}",
-        "anomaly": "an anomaly",
-    }[alert["condition"]]
+    """When an alert fires: `above 20.0 % in 4 hours`."""
+
+    def number(value: float) -> str:
+        return formats.measure({"value": value, "unit": unit})
+
+    said = fires(alert["condition"], alert["threshold"], number, partial(formats.percent, digits=0))
     return f"{said} in {formats.window(alert['window'])}"
 
 

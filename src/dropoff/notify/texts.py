@@ -18,11 +18,11 @@ ALERTS = "/alerts"
 """The page of all of them."""
 
 _HEADS = {"fired": "firing", "resolved": "resolved", "repeated": "still firing"}
-_CONDITIONS = {
-    "drops_below": "alert below {}",
-    "exceeds": "alert above {}",
-    "changes_by": "alert on a change of more than {}",
-    "anomaly": "alert where chance alone gives less than {}",
+_FIRES = {
+    "drops_below": "below {}",
+    "exceeds": "above {}",
+    "changes_by": "on a change of more than {}",
+    "anomaly": "on an anomaly of a chance below {}",
 }
 _INERT = str.maketrans({
     "<": "‹", ">": "›", "@": "＠", "`": "ˋ", "*": "∗", "~": "∼", "[": "［", "]": "］", "|": "¦", "&": "＆",
@@ -41,6 +41,14 @@ def text(notices: Sequence[Notice], base: str, zone: ZoneInfo) -> Text:
         parts.append(f"And {len(notices) - MOST_SEGMENTS} more segments, on the page.")
     links = f"The metric around it: {_url(base, first.link)}\nAll alerts: {_url(base, ALERTS)}"
     return Text(subject[:200], "\n\n".join([*parts, links]))
+
+
+def fires(
+    condition: str, threshold: float, number: Callable[[float], str], share: Callable[[float], str] = "{:.0%}".format
+) -> str:
+    """When a rule fires, for every place that says it: `above 20.0 %`. `number` writes a value of its metric."""
+    in_words = {"changes_by": share, "anomaly": decimal}.get(condition, number)
+    return _FIRES[condition].format(in_words(threshold))
 
 
 def made(now: datetime, base: str, zone: ZoneInfo) -> Message:
@@ -66,7 +74,8 @@ def _told(notice: Notice, base: str, zone: ZoneInfo) -> list[str]:
         return f"{moment.astimezone(zone):%Y-%m-%d %H:%M}"
 
     head = f"{_name(notice.metric)}{f' for {inert(notice.segment)}' if notice.segment else ''}"
-    lines = [f"{head}: {_measured(notice)} ({_limit(notice)})"]
+    limit = fires(notice.condition, notice.threshold, _number(notice.metric))
+    lines = [f"{head}: {_measured(notice)} (alert {limit})"]
     if notice.value is not None:
         lines.append(f"Counted over {notice.n:,}{_between(notice)}.")
     lines.append(f"Window: {at(notice.window[0])} to {at(notice.window[1])}, {zone.key}.")
@@ -82,14 +91,6 @@ def _told(notice: Notice, base: str, zone: ZoneInfo) -> list[str]:
 
 def _measured(notice: Notice) -> str:
     return "no value" if notice.value is None else _number(notice.metric)(notice.value)
-
-
-def _limit(notice: Notice) -> str:
-    pattern = _CONDITIONS.get(notice.condition)
-    if pattern is None:
-        return f"{inert(notice.condition)} {decimal(notice.threshold)}"
-    in_words = {"changes_by": "{:.0%}".format, "anomaly": decimal}.get(notice.condition, _number(notice.metric))
-    return pattern.format(in_words(notice.threshold))
 
 
 def _between(notice: Notice) -> str:

@@ -1,10 +1,14 @@
 """Alerts in a terminal."""
 
+from functools import partial
+
 from rich.console import Console
 from rich.text import Text
 
+from dropoff.alerts.rules import written_out
 from dropoff.dashboard import formats
 from dropoff.metrics import decimal
+from dropoff.notify.texts import fires
 from dropoff.terminal.tables import Answer, head_line, plain, table, zone_line, zone_of
 
 
@@ -21,8 +25,7 @@ def alerts(answer: Answer, console: Console) -> None:
 
 
 def _alert(one: Answer, zone: str) -> list[object]:
-    own = f"{one['metric']} {one['condition']} {decimal(one['threshold'])} in {one['window']}"
-    rule = "" if one["name"] == own else _rule_text(one)
+    rule = "" if one["name"] == written_out(one) else _rule(one)
     n, since = formats.number(round(one["n"])), formats.instant(one["since"], zone) if one["since"] else ""
     value = formats.NONE if formats.says_little(one) else _alert_value(one)
     return [_alert_name(one), one["state"], value, n, rule, one["severity"], since]
@@ -36,11 +39,9 @@ def _alert_value(one: Answer) -> str:
     return "–" if one["value"] is None else decimal(one["value"], 4)
 
 
-def _rule_text(one: Answer) -> str:
-    window, limit = formats.window(one["window"]), decimal(one["threshold"])
-    if one["condition"] == "anomaly":
-        return f"{one['metric']} anomaly, chance below {limit}, in {window}"
-    return f"{one['metric']} {one['condition'].replace('_', ' ')} {limit} in {window}"
+def _rule(one: Answer) -> str:
+    said = fires(one["condition"], one["threshold"], decimal, partial(formats.percent, digits=0))
+    return f"{one['metric']} {said} in {formats.window(one['window'])}"
 
 
 def _part(share: float | None) -> str:
