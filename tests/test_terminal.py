@@ -245,8 +245,10 @@ def test_alerts_in_words():
         "value": 1.0, "denominator": 1.3, "min_n": 30, "n": 1.3, "state": "insufficient", "since": None,
     }  # fmt: skip
     check = printed("alerts", alerts | {"alerts": [few, few | {"name": "much", "denominator": 40.0}]}, 200)
-    assert re.search(r"^few +insufficient +– +1 +escalation_rate above 0.3 in 30 minutes", check, re.MULTILINE)
-    assert re.search(r"^much +insufficient +1 +1 +", check, re.MULTILINE)
+    assert re.search(
+        r"^few +insufficient +– +1, needs 30 +escalation_rate above 0.3 in 30 minutes", check, re.MULTILINE
+    )
+    assert re.search(r"^much +insufficient +1 +1, needs 30 +", check, re.MULTILINE)
 
 
 def test_experiments_without_a_period_are_of_all_time():

@@ -32,6 +32,8 @@ def test_a_file_says_what_and_which_days_and_nothing_else():
     params = {"metric": ["win_rate"], "by": ['property:"x"/../é\r\n'], "where": ["channel=sms"]}
     name = files.file_name("/segments", params, {"period": PERIOD})
     assert name == "dropoff_segments_win_rate_property_x_2024-01-01_2024-01-31"
+    name = files.file_name("/experiments", {}, {"period": PERIOD | {"from": "1901-01-01T00:00:00+00:00"}})
+    assert name == "dropoff_experiments_until_2024-01-31"
 
 
 def test_a_chart_that_the_page_does_not_have_is_refused():

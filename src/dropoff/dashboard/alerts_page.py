@@ -133,7 +133,7 @@ def shown(alert: Mapping[str, Any], units: Mapping[str, str], zone: str) -> dict
         "says": condition(alert, unit),
         "shown": NONE if formats.says_little(alert) else formats.measure({"value": alert["value"], "unit": unit}),
         "between": NONE if formats.says_little(alert) else span(alert["interval"], unit, signs=False),
-        "over": formats.number(alert["n"]) + ("" if alert["state"] != "insufficient" else f" of {alert['min_n']}"),
+        "over": formats.standing_behind(alert),
         "usually": formats.measure({"value": alert["usual"], "unit": unit}),
         "began": instant(alert["since"], zone) if alert["since"] else NONE,
         "called": STATES[alert["state"]],

@@ -9,7 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 from dropoff.dashboard import spreadsheet
-from dropoff.dashboard.formats import day, last_day
+from dropoff.dashboard.formats import first_day, last_day
 from dropoff.errors import InvalidInput
 
 Answer = Mapping[str, Any]
@@ -72,11 +72,10 @@ def csv_file(path: str, name: str, answer: Answer, file: str) -> Response:
 
 
 def file_name(path: str, params: Mapping[str, Sequence[str]], answer: Answer) -> str:
-    """What is shown, and of which days: `dropoff_trends_win_rate_2026-10-30_2026-11-28`."""
+    """What is shown, and of which days: `dropoff_trends_win_rate_2026-10-30_2026-11-28`, of all time `…_until_…`."""
     period = answer["period"]
     said = [path.strip("/") or "funnel", *(params.get(name, [""])[0] for name in ("name", "metric", "by", "stage"))]
-    days = [day(period["from"], period["timezone"]), last_day(period["to"], period["timezone"])]
-    return slug("dropoff", *said, *days)
+    return slug("dropoff", *said, first_day(period) or "until", last_day(period["to"], period["timezone"]))
 
 
 def slug(*texts: str) -> str:

@@ -240,6 +240,12 @@ def says_little(alert: Mapping) -> bool:
     return n is not None and alert["state"] != "firing" and n < max(alert["min_n"], 1)
 
 
+def standing_behind(alert: Mapping) -> str:
+    """How many stand behind the value of an alert, and of too few, how many it takes: `1, needs 30`."""
+    n = number(round(alert["n"]))
+    return f"{n}, needs {number(alert['min_n'])}" if alert["state"] == "insufficient" else n
+
+
 def duration(seconds: float | None) -> str:
     """The two largest units: `0.4 s`, `42 s`, `3 min 20 s`, `2 h`, `3 d 4 h`."""
     if seconds is None:

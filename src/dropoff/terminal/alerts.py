@@ -26,7 +26,7 @@ def alerts(answer: Answer, console: Console) -> None:
 
 def _alert(one: Answer, zone: str) -> list[object]:
     rule = "" if one["name"] == written_out(one) else _rule(one)
-    n, since = formats.number(round(one["n"])), formats.instant(one["since"], zone) if one["since"] else ""
+    n, since = formats.standing_behind(one), formats.instant(one["since"], zone) if one["since"] else ""
     value = formats.NONE if formats.says_little(one) else _alert_value(one)
     return [_alert_name(one), one["state"], value, n, rule, one["severity"], since]
 
