@@ -40,7 +40,13 @@ class Events(NamedTuple):
     distinct: bool = False
 
 
-Aggregate = str | Total | Events
+class Contacts(NamedTuple):
+    """How many distinct contacts have a conversation that satisfies `where`; one without a contact counts by itself."""
+
+    where: str = "true"
+
+
+Aggregate = str | Total | Events | Contacts
 """What a metric adds up. A text is SQL that every engine takes."""
 
 CLOCKS = {"cohort": "by the start of the conversation", "activity": "by the time of the event"}
@@ -134,12 +140,11 @@ _ALL = (
     _count("outbound_conversations", "conversations", "direction = 'outbound'", "started by the bot", ""),
     Metric(
         "leads", "count", "cohort", "up", "conversations", "distinct contacts (else conversations) that started",
-        "count(DISTINCT coalesce('p' || contact_id, 'c' || id))", additive=False,
+        Contacts(), additive=False,
     ),
     Metric(
         "qualified_leads", "count", "cohort", "up", "conversations", "distinct contacts that reached qualified",
-        "count(DISTINCT coalesce('p' || contact_id, 'c' || id)) FILTER (WHERE level >= 2)", additive=False,
-        matures="qualified",
+        Contacts("level >= 2"), additive=False, matures="qualified",
     ),
     Metric(
         "messages_per_conversation", "ratio", "cohort", "", "conversations", "messages / conversations",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dropoff.metrics import Aggregate, Condition, Events, Total
+from dropoff.metrics import Aggregate, Condition, Contacts, Events, Total
 from dropoff.store.sql import Dialect, number
 
 
@@ -15,6 +15,8 @@ def written(sql: Dialect, aggregate: Aggregate) -> str:
             what = "DISTINCT conversation_id" if distinct else "*"
             all_of = [f"event_type = {sql.literal(event_type)}", *(holds(sql, one) for one in conditions)]
             return f"count({what}) FILTER (WHERE {' AND '.join(all_of)})"
+        case Contacts(where):
+            return f"count(DISTINCT coalesce('p' || contact_id, 'c' || id)) FILTER (WHERE {where})"
         case str():
             return aggregate
 

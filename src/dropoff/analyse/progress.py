@@ -21,7 +21,7 @@ from dropoff.analyse.segments.readings import Aged, can_be_cut, share_within, wi
 from dropoff.analyse.segments.segments import compare, kind_of
 from dropoff.analyse.stats import Comparison, family
 from dropoff.analyse.young import Waits, at_minute
-from dropoff.metrics import Metric
+from dropoff.metrics import Contacts, Metric
 from dropoff.periods import MICROSECOND, Period
 from dropoff.query import Query
 from dropoff.store.base import Store
@@ -177,11 +177,12 @@ def _count(now: float, before: float, days: Sequence[volumes.Day]) -> Change:
 
 
 def _young_count(store: Store, query: Query, metric: Metric, waits: Waits) -> Change:
-    """A count of those that came to a stage: what began long enough ago, and came to it within as long."""
+    """A count of contacts that came to a stage: what began long enough ago, and came to it within as long."""
     wait = metrics.wait_of(metric, waits)
     follow = followed(query, wait.micros if wait else 0)
     until = min(at_minute(query).now - follow * MICROSECOND, query.period.end)
-    aged = replace(metric, numerator=f"{metric.numerator[:-1]} AND {within(metric.matures, follow)})")  # pyright: ignore[reportIndexIssue] - SQL that ends with its condition
+    # Who came to the stage so soon has come to it: this narrows what the metric counts.
+    aged = replace(metric, numerator=Contacts(within(metric.matures, follow)))
     before = spans(query).before
     if until <= query.period.start:
         return Change(None, None, None, None, None, follow, until)
