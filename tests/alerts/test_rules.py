@@ -80,7 +80,7 @@ def test_rules_of_toml(tmp_path):
         (('name = "slow"', 'naem = "slow"'), 5, "naem == 'slow', must be left out: the keys are name,"),
         (('by = "bot_version"', 'by = "color"'), 17, "by == 'color', must be one of channel"),
         (('for = "10m"', 'for = "8d"'), 18, "for == '8d', must be at most 7 days"),
-        (("threshold = 30\n", ""), 4, "threshold == None, must be given"),
+        (("threshold = 30\n", ""), 4, "threshold is missing: it must be given"),
         (("threshold = 30", "threshold = 30\nschedule = 'never'"), 9, "schedule == 'never', must be like 'mon-fri"),
         (('where = ["channel=sms"', 'where = ["channel"'), 16, "where == ['channel', 'channel=chat'], must be like"),
     ],

@@ -3,28 +3,33 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from dropoff.errors import InvalidInput
-from dropoff.tomltext import no_toml
+from dropoff.errors import InvalidInput, Missing
+from dropoff.tomltext import line_of, no_toml
 
 
-class Place:
-    """Where rules were written: a file and, for each rule, the lines of its keys."""
+class Place(NamedTuple):
+    """Where rules were written: a file and, for a rule and a key of it ("": all of it), the line."""
 
-    def __init__(self, file: str, lines: Sequence[Mapping[str, int]] = ()) -> None:
-        self._file = file
-        self._lines = lines
+    file: str
+    line: Callable[[int, str], int | None] = lambda *_: None
 
     def refusal(self, number: int, key: str, value: object, rule: str) -> InvalidInput:
         """The refusal of a key of rule `number`, counted from 0."""
-        lines = self._lines[number] if number < len(self._lines) else {}
-        line = lines.get(key, lines.get(""))
-        where = self._file if line is None else f"{self._file}:{line}"
-        return InvalidInput(f"{where}: alerts[{number}]" + (f".{key}" if key else ""), value, rule)
+        return InvalidInput(self._name(number, key), value, rule)
+
+    def missing(self, number: int, key: str) -> Missing:
+        """The refusal of rule `number` for a key that it has to have."""
+        return Missing(self._name(number, key), "given")
+
+    def _name(self, number: int, key: str) -> str:
+        line = self.line(number, key)
+        where = self.file if line is None else f"{self.file}:{line}"
+        return f"{where}: alerts[{number}]" + (f".{key}" if key else "")
 
 
 def written(path: Path) -> tuple[list[Any], Place]:
@@ -44,7 +49,7 @@ def of_toml(text: str, file: str) -> tuple[list[Any], Place]:
         found = tomllib.loads(text).get("alerts", [])
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise no_toml(file, error, text) from None
-    return found, Place(file, list(_lines_of_toml(text)))
+    return found, Place(file, lambda number, key: line_of(text, ["alerts", str(number), *([key] if key else [])]))
 
 
 def of_json(text: str, file: str) -> tuple[list[Any], Place]:
@@ -52,7 +57,13 @@ def of_json(text: str, file: str) -> tuple[list[Any], Place]:
     found = _parsed(text, file)
     if isinstance(found, dict):
         found = found.get("alerts", [found])
-    return found, Place(file, list(_lines_of_json(text)))
+    lines = _lines_of_json(text)
+
+    def line(number: int, key: str) -> int | None:
+        keys = lines[number] if number < len(lines) else {}
+        return keys.get(key, keys.get(""))
+
+    return found, Place(file, line)
 
 
 def _parsed(text: str, file: str) -> Any:
@@ -66,30 +77,11 @@ def _parsed(text: str, file: str) -> Any:
         raise InvalidInput(file, said, "JSON, or TOML in a file .toml") from None
 
 
-_TABLE = re.compile(r"\s*\[\[?[\w .-]+\]\]?\s*(#.*)?$")
-_OURS = re.compile(r"\s*\[\[\s*alerts\s*\]\]")
-_ASSIGNMENT = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
-
-
-def _lines_of_toml(text: str) -> Iterator[dict[str, int]]:
-    """For each `[[alerts]]` the lines, from 1, of its keys; under "" that of the header."""
-    current: dict[str, int] | None = None
-    for number, line in enumerate(text.splitlines(), 1):
-        if _TABLE.match(line):
-            if current is not None:
-                yield current
-            current = {"": number} if _OURS.match(line) else None
-        elif current is not None and (found := _ASSIGNMENT.match(line)):
-            current.setdefault(found[1], number)
-    if current is not None:
-        yield current
-
-
 _TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|[{}\[\]:]')
 
 
 def _lines_of_json(text: str) -> list[dict[str, int]]:
-    """The same for each object, in the order in which they begin, without the one around them."""
+    """Of each object in order the lines (from 1) of its keys and under "" its own; not of the one around all."""
     found: list[dict[str, int]] = []
     open_ones: list[dict[str, int]] = []
     last, at, line = "", 0, 1

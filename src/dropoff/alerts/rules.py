@@ -141,9 +141,9 @@ def _rule(
             given[_KEYS[key].field] = _KEYS[key].parse(value)
         except InvalidInput as error:
             raise refuse(key, error.rule) from None
-    for key in ("metric", "condition", "window"):
-        if key not in given and not (key == "window" and "written" in given):
-            raise refuse(key, "given")
+    for key in ("metric", "condition", "window", "threshold"):
+        if key not in table and (key, given.get("condition")) != ("threshold", "anomaly"):
+            raise place.missing(number, key)
     made = _complete(given, refuse)
     _check_metric(made, registry, funnels, refuse)
     return made
@@ -155,11 +155,7 @@ def _complete(given: dict[str, Any], refuse: Callable[[str, str], InvalidInput])
     window = _duration(given["written"])
     if not SHORTEST <= window <= LONGEST or window % SHORTEST:
         raise refuse("window", "5 minutes to 31 days, whole steps of 5 minutes")
-    if "threshold" not in given:
-        if condition != "anomaly":
-            raise refuse("threshold", "given")
-        given["threshold"] = TAIL
-    threshold = given["threshold"]
+    threshold = given.setdefault("threshold", TAIL)
     if condition == "anomaly" and not 0 < threshold < 0.5:
         raise refuse("threshold", "the chance below which a value is an anomaly, above 0 and below 0.5")
     if condition == "changes_by" and threshold <= 0:
