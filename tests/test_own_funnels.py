@@ -189,7 +189,7 @@ def test_contacts_have_no_list(surfaces: Surfaces):
     ("method", "params", "body", "refusal"),
     [
         ("GET", {"name": "slow"}, None, "name == 'slow', must be one of sales, mission, fast"),
-        ("GET", {"definition": "{}"}, None, "definition.steps == None, must be given"),
+        ("GET", {"definition": "{}"}, None, "definition.steps is missing: it must be given"),
         ("GET", {"definition": "{}", "name": "fast"}, None, "name == 'fast', must be left out where a definition is"),
         ("GET", {"definitions": "{}"}, None, "parameter == 'definitions', must be one of from, to,"),
         ("GET", {"interval": "day"}, None, "interval == 'day', must be left out: only a funnel of your own"),

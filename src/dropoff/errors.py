@@ -40,7 +40,7 @@ class Missing(InvalidInput):
     """`name is missing: it must be rule`."""
 
     def __init__(self, name: str, rule: str) -> None:
-        super().__init__(name, None, rule, f"{name} is missing: it must be {rule}")
+        super().__init__(name, None, rule, _missing(name, rule))
 
     def renamed(self, name: str) -> "InvalidInput":
         """The same of a thing that has another name from outside."""
@@ -78,8 +78,7 @@ class InvalidEvent(InvalidInput):
     """One event is refused. `reason` is one of `dropoff.events.REASONS`."""
 
     def __init__(self, reason: str, field: str, value: object, rule: str) -> None:
-        said = f"{field} is missing: it must be {rule}" if reason == "missing_id" else None
-        super().__init__(field, value, rule, said)
+        super().__init__(field, value, rule, _missing(field, rule) if value is None else None)
         self.reason = reason
         self.field = field
 
@@ -106,6 +105,10 @@ class NewerSchema(DropoffError):
 
 class Conflict(DropoffError):
     """Somebody else changed the value since it was read."""
+
+
+def _missing(name: str, rule: str) -> str:
+    return f"{name} is missing: it must be {rule}"
 
 
 def _short(value: object, limit: int = 80) -> str:

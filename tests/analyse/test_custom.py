@@ -160,8 +160,8 @@ COUNT = '[metrics.own]\ndescription = "ours"\nunit = "count"\n'
 @pytest.mark.parametrize(
     ("text", "refusal"),
     [
-        (COUNT, "metrics.own.numerator == None, must be given"),
-        ('[metrics.own]\nunit = "count"\nnumerator = { event = "x" }', "own.description == None, must be given"),
+        (COUNT, "metrics.own.numerator is missing: it must be given"),
+        ('[metrics.own]\nunit = "count"\nnumerator = { event = "x" }', "own.description is missing: it must be given"),
         (COUNT + 'numerator = { event = "x" }\ndenominator = { event = "y" }', "own.denominator == 'y', must be left"),
         (COUNT.replace("count", "share") + 'numerator = { event = "x" }', "must be given: a share has one"),
         (COUNT.replace("count", "money") + 'numerator = { event = "x" }', "own.unit == 'money', must be 'count'"),

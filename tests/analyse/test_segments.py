@@ -322,7 +322,7 @@ def test_moves_that_offset_one_another_are_shown(asked):
         ("segments", {"segment": ["A: channel=sms", "A: channel=fax"]}, "must be the name of one segment"),
         ("segments", {"by": "channel", "units": "some"}, "units == 'some', must be one of auto, matured, all"),
         ("segments", {"by": "channel", "compare": "next"}, "compare == 'next', must be previous"),
-        ("segments", {"by": "channel", "compare_from": "2023-01-01"}, "compare_to == None, must be given with"),
+        ("segments", {"by": "channel", "compare_from": "2023-01-01"}, "compare_to is missing: it must be given with"),
         ("explain", {"compare_from": "2024-02-01", "compare_to": "2024-04-01"}, "must be a period that has nothing in"),
         ("explain", {"follow": "0d"}, "follow == '0d', must be longer than nothing"),
         ("explain", {"by": "objection"}, "by == 'objection', must be a dimension of which a conversation has one"),

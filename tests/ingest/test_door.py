@@ -164,7 +164,7 @@ BAD: list[tuple[str, bytes, str, str, str, str]] = [
     ("no object", b"17", "wrong_type", "event", "17", "an object"),
     ("wrong type", b'{"event_type":"x","conversation_id":17}', "wrong_type", "conversation_id", "17", "a text"),
     ("wrong list", b'{"event_type":["x"],"conversation_id":"c"}', "wrong_type", "event_type", "x", "a text"),
-    ("no type", b'{"conversation_id":"c"}', "missing_event_type", "event_type", "None", "given"),
+    ("no type", b'{"conversation_id":"c"}', "missing_event_type", "event_type", "is missing", "given"),
     ("no id", b'{"event_type":"x"}', "missing_id", "conversation_id", "is missing", "contact_id"),
     ("empty id", b'{"event_type":"x","conversation_id":""}', "out_of_range", "conversation_id", "''", "1 to 256"),
     (

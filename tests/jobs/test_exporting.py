@@ -324,5 +324,7 @@ def test_parquet_whose_facts_are_not_ours_is_read_without_them(tmp_path: Path, f
 
 def test_other_parquet_needs_one(tmp_path: Path):
     pl.DataFrame({"event": ["sale"], "at": [1]}).write_parquet(tmp_path / "own.parquet")
-    with pytest.raises(InvalidInput, match="mapping == None, must be given for a parquet file without the columns"):
+    with pytest.raises(
+        InvalidInput, match="mapping is missing: it must be given for a parquet file without the columns"
+    ):
         open_source(tmp_path / "own.parquet")

@@ -31,11 +31,11 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (
             '[metrics.texts]\nunit = "count"\nnumerator = { event = "x" }',
-            "{file}:1: metrics.texts.description == None, must be given",
+            "{file}:1: metrics.texts.description is missing: it must be given",
         ),
         (
             '[metrics.texts]\ndescription = "x"\nunit = "count"\n[metrics.texts.numerator]\nevnt = "x"',
-            "{file}:4: metrics.texts.numerator.event == None, must be given",
+            "{file}:4: metrics.texts.numerator.event is missing: it must be given",
         ),
         (
             '[funnels.own]\nsteps = [\n  {event = "a"},\n  {event = "b", within = "soon"},\n]',

@@ -326,7 +326,10 @@ def test_fields_of_the_whole_mapping_yield_to_those_of_an_event(imported: Import
             one().replace('conversation_id = "c"', ""),
             r"events\[0\].fields == \[\], must be given, with conversation_id",
         ),
-        (one().replace('timestamp = "2024-01-15T10:00:00Z"', ""), r"events\[0\].timestamp == None, must be given"),
+        (
+            one().replace('timestamp = "2024-01-15T10:00:00Z"', ""),
+            r"events\[0\].timestamp is missing: it must be given",
+        ),
         (one('a = "{b"'), r"events\[0\].properties.a == '{b', must be a text with '{column}'"),
         (one('a = "{}"'), r"events\[0\].properties.a == '{}', must be a text with"),
         (one('a = "{#item.x}"'), "== '#item.x', must be used only where"),

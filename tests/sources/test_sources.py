@@ -88,7 +88,7 @@ def test_an_empty_file_has_no_events(imported: Import):
     ("name", "content", "words"),
     [
         ("in.xlsx", b"", "in.xlsx.*must be named .ndjson"),
-        ("in.csv", b"a,b\n", "mapping == None, must be given for a csv file"),
+        ("in.csv", b"a,b\n", "mapping is missing: it must be given for a csv file"),
         ("in.json", b"[1, 2", "must be a JSON array"),
         ("in.json", "[]".encode("utf-16"), "must be UTF-8"),
         ("in.ndjson", gzip.compress(EVENT % 1)[:-9], "must be a complete gzip file"),

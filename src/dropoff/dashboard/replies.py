@@ -15,6 +15,7 @@ from dropoff.errors import (
     Conflict,
     DropoffError,
     InvalidInput,
+    Missing,
     NewerSchema,
     NotFound,
     Unauthorized,
@@ -55,12 +56,13 @@ def refuse(_: Request, error: Exception) -> Response:
     return as_json({"code": found[1], "message": str(error)}, found[0], headers)
 
 
-_WRONG = {"extra_forbidden": "left out: there is no such key", "missing": "given", "string_type": "a string"}
+_WRONG = {"extra_forbidden": "left out: there is no such key", "string_type": "a string"}
 
 
 def _of_body(error: RequestValidationError) -> InvalidInput:
     """A body of another shape, as every other mistake."""
     first = error.errors()[0]
     name = path_of(first["loc"][1:]) or "body"
-    given = None if first["type"] == "missing" else first["input"]
-    return InvalidInput(name, given, _WRONG.get(first["type"], "a JSON object"))
+    if first["type"] == "missing":
+        return Missing(name, "given")
+    return InvalidInput(name, first["input"], _WRONG.get(first["type"], "a JSON object"))

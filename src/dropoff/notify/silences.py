@@ -15,7 +15,7 @@ import msgspec
 
 from dropoff.control.base import Control
 from dropoff.control.whole import check_whole
-from dropoff.errors import InvalidInput, NotFound
+from dropoff.errors import InvalidInput, Missing, NotFound
 from dropoff.periods import parse_duration, parse_instant
 
 LONGEST = timedelta(days=366)
@@ -62,7 +62,7 @@ def silence(
 ) -> Silence:
     """Make a silence. Raises `InvalidInput` without rule and segment, and for an end that is past or a year away."""
     if rule is None and segment is None:
-        raise InvalidInput("rule", None, "given, or a segment")
+        raise Missing("rule", "given, or a segment")
     if not now < until <= now + LONGEST:
         raise InvalidInput("until", until.isoformat(), "later than now, and within 366 days")
     check_whole(segment=segment, comment=comment, by=by)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from dropoff.errors import InvalidEvent, InvalidInput
+from dropoff.errors import InvalidEvent, InvalidInput, Missing
 from dropoff.events import MAX_NAME_LENGTH, event_type_of
 from dropoff.metrics import METRICS, Condition
 
@@ -69,7 +69,7 @@ class CustomMetric(BaseModel):
         if self.unit == "count" and self.denominator is not None:
             raise InvalidInput("denominator", self.denominator.event, "left out: a count has none")
         if self.unit != "count" and self.denominator is None:
-            raise InvalidInput("denominator", None, f"given: a {self.unit} has one")
+            raise Missing("denominator", f"given: a {self.unit} has one")
         return self
 
 

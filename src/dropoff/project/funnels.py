@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec import Struct, field
 
-from dropoff.errors import InvalidEvent, InvalidInput, did_you_mean
+from dropoff.errors import InvalidEvent, InvalidInput, Missing, did_you_mean
 from dropoff.events import MAX_NAME_LENGTH, event_type_of
 from dropoff.periods import MICROSECOND, parse_duration
 from dropoff.project.custom import NAME, Condition, conditions
@@ -342,7 +342,7 @@ def _refusal(given: object, message: str, name: str) -> InvalidInput:
         rule = f"one of {', '.join(known)}{did_you_mean(wrong[2], known, '; ')}"
         return InvalidInput(f"{name}{path}.{wrong[2]}", value, rule)
     if wrong:
-        return InvalidInput(f"{name}{path}.{wrong[2]}", None, "given")
+        return Missing(f"{name}{path}.{wrong[2]}", "given")
     last = [part[0] for part in _PART.findall(path) if part[0]]
     inside = path.endswith("]")
     rule = _RULES.get(last[-1]) if last and (not inside or last[-1] == "between") else None

@@ -17,7 +17,7 @@ from typing import Annotated, Any, NamedTuple, Protocol, TypeVar
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from dropoff.errors import InvalidInput
+from dropoff.errors import InvalidInput, Missing
 
 T = TypeVar("T")
 MOST_PHRASES = 1000
@@ -158,7 +158,7 @@ def load(name: str, rules: LabelRules) -> Labeller:
     """
     if name == "rules":
         if not (rules.intents or rules.sentiment.positive or rules.sentiment.negative):
-            raise InvalidInput("labels", None, "given in dropoff.toml, with words for an intent or a sentiment")
+            raise Missing("labels", "given in dropoff.toml, with words for an intent or a sentiment")
         return Rules(rules)
     if name == "vader":
         return Vader()

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from dropoff.errors import InvalidInput, Unknown, path_of
+from dropoff.errors import InvalidInput, Missing, Unknown, path_of
 from dropoff.events import channel_of
 from dropoff.metrics import HORIZON, MOST_DAYS, STEP_DAYS
 from dropoff.periods import parse_zone
@@ -252,7 +252,7 @@ def _refusal(error: Any) -> InvalidInput:
         return Unknown("setting", where[-1], _fields(where[:-1]), name, given)
     name = _in_file(error, where) + path
     if error["type"] == "missing":
-        return InvalidInput(name, None, "given")
+        return Missing(name, "given")
     return InvalidInput(name, given, error["msg"].removeprefix("Value error, ").removeprefix("Input should be "))
 
 

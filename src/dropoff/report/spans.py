@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from dropoff.analyse.metrics import period_before
 from dropoff.dashboard.addresses import end_of_link
-from dropoff.errors import InvalidInput
+from dropoff.errors import InvalidInput, Missing
 from dropoff.periods import Period, in_our_age, midnight, parse_period
 from dropoff.query import Params, one
 from dropoff.report.value import Kind
@@ -34,7 +34,7 @@ def spans(kind: Kind, params: Params, now: datetime, zone: ZoneInfo) -> Spans:
     """What `from` and `to` say, else the last whole week or month before `now`. Raises `InvalidInput`."""
     start, end = one(params, "from"), one(params, "to")
     if (start is None) != (end is None):
-        raise InvalidInput("to" if end is None else "from", None, "given with the other end")
+        raise Missing("to" if end is None else "from", "given with the other end")
     if start is not None and end is not None:
         period = parse_period(start, end, zone.key)
         return _of(period, zone)

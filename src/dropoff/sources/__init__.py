@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dropoff.errors import InvalidInput
+from dropoff.errors import InvalidInput, Missing
 from dropoff.sources import native
 from dropoff.sources.base import Chunk, Opened, Refused, Source, open_bytes, unpacking
 from dropoff.sources.columns import of_records, of_table
@@ -36,7 +36,7 @@ def open_source(path: Path, format: str = "auto", mapping: MappingFile | None = 
     """
     kind = _format(path, format)
     if mapping is None and kind == "csv":
-        raise InvalidInput("mapping", None, "given for a csv file (docs/import.md)")
+        raise Missing("mapping", "given for a csv file (docs/import.md)")
     opened = open_bytes(path)
     try:
         with unpacking(path):
@@ -98,7 +98,7 @@ def _parquet(path: Path, opened: Opened, mapping: MappingFile | None) -> Source:
         row, table.columns = native.table_row, [name for name in native.COLUMNS if name in table.header]
     else:
         rule = "given for a parquet file without the columns event_type and conversation_id or contact_id"
-        raise InvalidInput("mapping", None, f"{rule} (docs/import.md)")
+        raise Missing("mapping", f"{rule} (docs/import.md)")
     source = _source(path, "parquet", "row", opened, mapped(table, row))
     source.tell = lambda: round(source.size * table.done)
     return source

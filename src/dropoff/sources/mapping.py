@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dropoff.errors import InvalidEvent, InvalidInput, Unknown
+from dropoff.errors import InvalidEvent, InvalidInput, Missing, Unknown
 from dropoff.events import MAX_ID_LENGTH, Envelope, event_type_of
 from dropoff.periods import parse_zone
 from dropoff.sources.columns import Columns, Getter, Scope, text_of
@@ -210,7 +210,7 @@ def _timestamp(where: str, event: Mapping[str, Any], top: Mapping[str, Any], set
     if isinstance(event.get("when"), str):
         return moment(f"{where}.when", f"{{{event['when']}}}", settings, nested=nested)
     if "timestamp" not in top:
-        raise InvalidInput(f"{where}.timestamp", None, "given, here, above all events, or by 'when'")
+        raise Missing(f"{where}.timestamp", "given, here, above all events, or by 'when'")
     return moment(f"{name}: timestamp", top["timestamp"], settings)
 
 

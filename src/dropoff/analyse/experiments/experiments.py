@@ -18,7 +18,7 @@ from dropoff.analyse.experiments.plans import HORIZONS, horizon_of
 from dropoff.analyse.experiments.trials import Arm, Context, Trial, ends
 from dropoff.analyse.maturity import DAY
 from dropoff.analyse.young import Young
-from dropoff.errors import InvalidInput, NotFound
+from dropoff.errors import InvalidInput, Missing, NotFound
 from dropoff.periods import Period, midnight, to_micros
 from dropoff.project.experiments import GOALS, GUARDRAILS, Experiment, Goal, stage_of
 from dropoff.query import Params, Query, one
@@ -49,9 +49,9 @@ def parse_behind(params: Params) -> tuple[str, str, str | None] | None:
     if name is None and variant is None and goal is None:
         return None
     if name is None:
-        raise InvalidInput("experiment", None, "given where a variant or a goal is")
+        raise Missing("experiment", "given where a variant or a goal is")
     if variant is None:
-        raise InvalidInput("variant", None, "given where an experiment is")
+        raise Missing("variant", "given where an experiment is")
     for key in ("stage", "within", "dropped"):
         if (text := one(params, key)) is not None:
             raise InvalidInput(key, text, "left out where an experiment is given")

@@ -5,7 +5,7 @@ from math import ceil
 from typing import Any
 
 from dropoff.analyse.experiments import power
-from dropoff.errors import InvalidInput
+from dropoff.errors import Missing
 from dropoff.project.experiments import PLANNED
 from dropoff.query import Params, choice, number, one, whole_number
 
@@ -52,7 +52,7 @@ def answer(params: Params) -> dict[str, Any]:
 
 def _needed(params: Params, name: str) -> float:
     if one(params, name) is None:
-        raise InvalidInput(name, None, "given: a number")
+        raise Missing(name, "given: a number")
     return number(params, name, 0, -1, 1)
 
 

@@ -19,7 +19,7 @@ from dropoff.analyse.messages.ranks import Judged, is_enough, judge, q_values_of
 from dropoff.analyse.messages.table import MEASURES, WITHIN, Measure, Row, Sums, Table, named, table
 from dropoff.analyse.stats import SIGNIFICANT
 from dropoff.analyse.young import Step, Waits, Young, at_minute
-from dropoff.errors import InvalidInput
+from dropoff.errors import InvalidInput, Missing
 from dropoff.periods import to_micros
 from dropoff.project.wording import Rule
 from dropoff.query import Params, Query, choice, one, whole_number
@@ -77,7 +77,7 @@ def parse_behind(params: Params) -> Behind | None:
         return None
     if message is None or position is None:
         missing = "position" if message is not None else "message"
-        raise InvalidInput(missing, None, "given: what is meant is a message at a position")
+        raise Missing(missing, "given: what is meant is a message at a position")
     return Behind(message, position, intent)
 
 

@@ -16,7 +16,7 @@ from dropoff.analyse.segments.readings import Aged, at_one_age, can_be_cut
 from dropoff.analyse.segments.segments import compare, found_of, kind_of, where_of
 from dropoff.analyse.stats import NOBODY, Clustered, Interval, Share, by_t, family, kitagawa
 from dropoff.analyse.young import Young, at_minute
-from dropoff.errors import InvalidInput
+from dropoff.errors import InvalidInput, Missing
 from dropoff.metrics import Metric
 from dropoff.periods import MICROSECOND, Period, parse_duration, parse_period
 from dropoff.query import DIMENSIONS, Params, Query, one
@@ -41,7 +41,7 @@ def parse_before(params: Params, period: Period) -> Period | None:
     if start is None and end is None:
         return metrics.period_before(period) if word else None
     if start is None or end is None:
-        raise InvalidInput("compare_to" if end is None else "compare_from", None, "given with the other end")
+        raise Missing("compare_to" if end is None else "compare_from", "given with the other end")
     other = parse_period(start, end, period.timezone)
     if other.start < period.end and period.start < other.end:
         raise InvalidInput("compare_from", start, "a period that has nothing in common with the other")
