@@ -308,7 +308,7 @@ JSONISH = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(["event_type", "conversation_id", "timestamp", "properties", "x"]), JSONISH))
 def test_any_dictionary_is_sent_as_json_or_refused(event: dict[str, Any]) -> None:
     bodies: list[bytes] = []

@@ -67,25 +67,25 @@ def same_both_ways(events: list[Dict]) -> None:
         assert [r.message for r in whole.rejections] == [r.message for one in apart for r in one.rejections]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(histories(8))
 def test_a_batch_is_read_as_its_events_one_by_one(events: list[Dict]):
     same_both_ways(events)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(_ODD_EVENTS)
 def test_an_odd_event_is_judged_alike_on_both_ways(event: Dict):
     same_both_ways([event])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(_ODD_EVENTS, max_size=4))
 def test_odd_batches_are_judged_event_by_event(events: list[Dict]):
     same_both_ways(events)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(histories(8))
 def test_the_line_format_gives_back_what_went_in(events: list[Dict]):
     found = read(events)
@@ -93,7 +93,7 @@ def test_the_line_format_gives_back_what_went_in(events: list[Dict]):
     assert encode(found.events).count(b"\n") == len(found.events)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.binary(max_size=60)
     | st.text(max_size=60).map(str.encode)

@@ -91,7 +91,7 @@ def tables_of(engine: str, *batches: list[Dict], plans: tuple[Plan, ...] = (NEW_
     return found
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow])
 @for_all(histories(outside=True), st.randoms(use_true_random=False))
 def test_any_history_ends_in_the_tables_of_the_clean_one(engine: str, history: list[Dict], random: Random):
     shuffled = random.sample([*history, *history], 2 * len(history))
@@ -141,7 +141,7 @@ def test_segments_stand_beside_the_whole(world: World):
     assert list(world.hourly("conversations_started").values()) == [2.0]
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow])
 @for_all(histories())
 def test_hours_and_days_add_up_to_the_period(engine: str, history: list[Dict]):
     with scratch() as place:

@@ -71,7 +71,7 @@ def naive(conversations, stage, zone, interval, now):
     return found
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     CONVERSATIONS, st.sampled_from(STAGES), st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kolkata"]),
     st.sampled_from(["day", "week", "month"]), st.sampled_from([7 * DAY, 14 * DAY, 15 * WEEK, 30 * WEEK]),

@@ -170,7 +170,7 @@ def renamed(history, number):
     ]
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     worlds=st.lists(histories(24, outside=True) | histories(24), min_size=6, max_size=12),
     steps=st.lists(st.sampled_from(STEPS), min_size=3, max_size=3, unique=True),

@@ -150,7 +150,7 @@ def counted(one):
     return one["units"], goals
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.lists(HISTORY, min_size=1, max_size=8), st.sampled_from([7 * DAY, 4 * DAY + 3, 20 * DAY]))
 def test_any_histories_are_what_a_naive_reading_gives(engine, histories, age):
     named = {f"x{i}": history for i, history in enumerate(histories)}

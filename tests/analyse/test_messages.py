@@ -106,7 +106,7 @@ def read_plainly(unit, talk):
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(_TALK, min_size=1, max_size=3))
 def test_what_followed_is_what_reading_each_conversation_says(talks):
     plain = [row for unit, talk in enumerate(talks) for row in read_plainly(unit, talk)]

@@ -148,7 +148,7 @@ def holds(long, short, *, contiguous):
 
 
 @pytest.mark.parametrize("contiguous", [False, True])
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(paths=PATHS, least=st.integers(1, 3), data=st.data())
 def test_supports_and_closed_sets_are_those_of_counting_by_hand(contiguous, paths, least, data):
     mine = mining.runs if contiguous else mining.subsequences
@@ -168,7 +168,7 @@ def test_supports_and_closed_sets_are_those_of_counting_by_hand(contiguous, path
     assert supports(mine(mining.sequences(shuffled), mining.at_least(least))) == found
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(paths=PATHS, data=st.data())
 def test_weights_by_stratum_and_group_are_those_of_each_path_by_itself(paths, data):
     n = len(paths)

@@ -61,7 +61,7 @@ CANDIDATES = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(CANDIDATES, max_size=6), st.randoms(use_true_random=False))
 def test_the_order_is_by_gain_and_too_small_ones_are_last(candidates, random):
     rows = ranked(candidates)
@@ -74,7 +74,7 @@ def test_the_order_is_by_gain_and_too_small_ones_are_last(candidates, random):
     assert len(rows) <= len(candidates)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(CANDIDATES)
 def test_a_larger_effect_never_takes_longer_and_more_volume_neither(one):
     row = must(one)

@@ -34,7 +34,7 @@ def read_plainly(talks):
     return {name: (n, won, sorted(before), dict(answers)) for name, (n, won, before, answers) in found.items()}
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(TALKS)
 def test_each_objection_is_what_reading_each_conversation_says(talks):
     made = of(units([path for path, _ in talks], [group for _, group in talks]), parse({}))

@@ -66,7 +66,7 @@ def test_nothing_stands_out(days):
     assert spans(days) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 300).flatmap(lambda n: st.integers(0, n).map(lambda x: Share(x, n))), max_size=30))
 def test_what_stands_out_does_so(parts):
     found = spans(parts)
@@ -292,7 +292,7 @@ def test_what_is_new_is_seen_at_once_and_what_waits_without_any_event(tmp_path):
 
 
 @given(st.lists(st.lists(st.integers(0, 300).map(str), min_size=2, max_size=40), max_size=12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_is_not_merged_is_larger_than_what_may_be(told):
     found = unmerged(told)
     assert all(len(ids) > MAX_COMPONENT for ids in found)

@@ -22,7 +22,7 @@ def asking(steps=(), **more):
     return parse({**({"steps": [",".join(steps)]} if steps else {}), **{key: [text] for key, text in more.items()}})
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     paths=st.lists(st.lists(st.sampled_from(ALL), max_size=8), min_size=1, max_size=6),
     steps=st.sets(st.sampled_from((*STEPS, *MORE_STEPS))),

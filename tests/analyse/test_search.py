@@ -107,7 +107,7 @@ def test_what_cannot_be_looked_for_is_refused(asked, params, refusal):
 LETTERS = st.text(st.sampled_from("aAäÄéÉeıİßσςΣйИ \"\\'[]^-.*+?(){}|$%_&~#\u0301\n\t€한国"), min_size=1, max_size=12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @over(st.lists(LETTERS, min_size=1, max_size=5), LETTERS)
 def test_a_term_is_found_where_its_folded_form_is_a_part_of_the_folded_text(texts, asked_for):
     try:

@@ -407,7 +407,7 @@ def test_the_sums_over_contacts_are_those_of_each_contact(engine, tmp_path, by):
     made.store.close()
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 10**6), size=st.integers(2, 25), name=st.sampled_from(QUOTIENTS),
     by=st.sampled_from(["channel", "direction", "objection", "month"]),

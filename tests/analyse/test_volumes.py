@@ -54,7 +54,7 @@ def test_of_too_few_nothing_is_said():
 COUNTS = st.lists(st.integers(0, 500), min_size=14, max_size=14)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(COUNTS, COUNTS)
 def test_the_periods_the_other_way_round_say_the_opposite(now, before):
     one = compare(sum(now), sum(before), days(now, before))

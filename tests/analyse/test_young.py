@@ -76,7 +76,7 @@ def interpreted(store, now, source, target, wait, recorded):
     return converted, n
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @each(histories(20), st.sampled_from([0.001, 0.004, 1, 3, 40, 300]), st.integers(0, 59))
 def test_matured_rates_are_what_every_row_says(engine, events, age, seconds):
     with TemporaryDirectory(prefix="dropoff-") as name:

@@ -355,7 +355,7 @@ EXAMPLES = {"sqlite": 40, "nats": 20, "kafka": 4}  # opening a queue elsewhere t
 
 
 def test_behaves_like_a_list(adapter: str):
-    @settings(max_examples=EXAMPLES[adapter], deadline=None)
+    @settings(max_examples=EXAMPLES[adapter])
     @given(STEPS)
     def check(steps: list[Step]) -> None:
         with TemporaryDirectory() as directory:

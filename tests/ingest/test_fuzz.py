@@ -108,7 +108,7 @@ def wild(draw: st.DrawFn) -> str:
 
 
 BATCHES = st.lists(wild(), min_size=1, max_size=2) | st.lists(wild(), min_size=1, max_size=25)
-CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+CALM = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 @settings(CALM, max_examples=30)

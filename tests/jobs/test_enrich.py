@@ -105,7 +105,7 @@ LATER = [
 ]
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow])
 @given(order=st.permutations(LATER))
 def test_the_label_of_the_bot_stands_in_any_order(order):
     for engine in (EMBEDDED, "chdb"):

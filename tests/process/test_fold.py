@@ -99,7 +99,7 @@ def normal(rows: list[Dict]) -> list[Dict]:
     return sorted((dict(sorted(row.items())) for row in rows), key=repr)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(histories(40))
 def test_the_fold_agrees_with_the_plain_interpreter(history: list[Dict]):
     rows = distinct(history).filter(pl.col("conversation_id").is_not_null())

@@ -80,7 +80,7 @@ def agree(history: list[Dict], at: float, engine: str) -> None:
 MOMENTS = st.sampled_from([0, *range(1, 9), 2999, 3000, 3001])
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(histories() | histories(outside=True), MOMENTS)
 def test_the_tables_are_those_of_the_earlier_events_alone(engine: str, history: list[Dict], at: float):
     agree(history, at, engine)
@@ -88,7 +88,7 @@ def test_the_tables_are_those_of_the_earlier_events_alone(engine: str, history: 
 
 @pytest.mark.long
 @pytest.mark.timeout(3000)
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(histories() | histories(outside=True), MOMENTS)
 def test_the_tables_are_those_of_the_earlier_events_alone_in_many_ways(engine: str, history: list[Dict], at: float):
     agree(history, at, engine)

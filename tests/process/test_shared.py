@@ -196,7 +196,7 @@ def raced(history: list[Dict], random: Random, deaths: int = 0) -> dict[str, lis
     return found
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
 @given(histories(12) | histories(12, outside=True), st.randoms(use_true_random=False), st.integers(0, 3))
 def test_two_workers_end_in_the_tables_of_a_clean_run(history: list[Dict], random: Random, deaths: int):
     assert raced(history, random, deaths) == clean(history)
@@ -204,7 +204,7 @@ def test_two_workers_end_in_the_tables_of_a_clean_run(history: list[Dict], rando
 
 @pytest.mark.long
 @pytest.mark.timeout(3000)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(histories() | histories(outside=True), st.randoms(use_true_random=False), st.integers(0, 4))
 def test_two_workers_end_in_the_tables_of_a_clean_run_in_many_ways(history: list[Dict], random: Random, deaths: int):
     assert raced(history, random, deaths) == clean(history)

@@ -130,7 +130,7 @@ def test_what_is_dropped_is_counted_for_its_import():
     assert again.dropped == {("import-7", "duplicate"): 2}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(histories(), st.randoms(use_true_random=False), st.integers(0, 24))
 def test_what_stays_does_not_depend_on_order_or_on_what_was_stored_first(history: list[Dict], random, cut: int):
     copies = [*history, *random.sample(history, len(history) // 2)]

@@ -46,7 +46,7 @@ from worlds import (
 WAYS = given(histories() | histories(outside=True), st.randoms(use_true_random=False), st.booleans())
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @WAYS
 def test_order_duplication_splits_and_restarts_do_not_matter(history: list[Dict], random: Random, apart: bool):
     """The central invariant: one batch in order gives the tables that any other way gives."""
@@ -55,7 +55,7 @@ def test_order_duplication_splits_and_restarts_do_not_matter(history: list[Dict]
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 @WAYS
 def test_order_duplication_splits_and_restarts_do_not_matter_in_many_ways(
     history: list[Dict], random: Random, apart: bool
@@ -71,7 +71,7 @@ def check_another_way(history: list[Dict], random: Random, apart: bool) -> None:
     assert_facts_match(expected)
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow])
 @given(histories() | histories(outside=True), st.randoms(use_true_random=False))
 def test_the_tables_of_another_engine_are_the_same(history: list[Dict], random: Random):
     assert outcome(*other_way(history, random), engine="chdb") == outcome([history])

@@ -111,7 +111,7 @@ HOURS = st.integers(0, 24 * 800)
 ZONES = st.sampled_from(["UTC", NEW_YORK, "Asia/Kathmandu", "Pacific/Apia"])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(HOURS, HOURS, HOURS, ZONES, st.sampled_from(["day", "week", "month"]))
 def test_parts_of_a_period_want_what_the_period_wants(a, b, c, zone, per):
     """Cut anywhere, in any zone, the parts add up; and no span wants less than nothing."""

@@ -175,7 +175,7 @@ def test_refused_events_are_kept_for_30_days(store: DuckStore):
 # Spans
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 4)), min_size=1, max_size=8), max_size=12),
     st.sets(st.integers(0, 14), max_size=6),
