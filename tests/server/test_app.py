@@ -1,10 +1,13 @@
+import asyncio
 import gzip
 import json
 import os
 import time
 from concurrent.futures import Future
+from threading import Event
 
 import pytest
+from httpx import ASGITransport, AsyncClient
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import is_typeddict
 
@@ -238,6 +241,27 @@ def test_while_the_control_state_is_away_known_keys_count_and_logins_wait(client
     assert_refused(unknown.get("/api/v1/funnel", token=admin), 503, "unavailable")
     ready = unknown.get("/readyz")
     assert (ready.status_code, ready.json()["missing"]) == (503, {"control": "the broker is away"})
+
+
+def test_while_the_control_state_is_busy_only_who_asks_it_waits(client, monkeypatch):
+    write, admin = client.create("bot", "write"), client.create("boss", "admin")
+    cookie = f"{access.COOKIE}={login(client, admin).cookies[access.COOKIE]}"
+    client.now += 10
+    control, free = client.engine.control, Event()
+    for method in ("list", "get"):
+        ask = getattr(control, method)
+        monkeypatch.setattr(control, method, lambda key, ask=ask: free.wait(5) and ask(key))
+
+    async def meanwhile():
+        async with AsyncClient(transport=ASGITransport(client.app), base_url=f"http://{HOST}") as http:
+            page = asyncio.create_task(http.get("/", headers={"cookie": cookie}))
+            await asyncio.sleep(0.05)
+            taken = await http.post("/v1/events", json=START, headers={"authorization": f"Bearer {write}"})
+            waits = not page.done()
+            free.set()
+            return taken.status_code, waits, (await page).status_code
+
+    assert asyncio.run(meanwhile()) == (202, True, 200)
 
 
 def test_keys_are_kept_as_hashes(client):

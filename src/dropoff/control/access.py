@@ -82,6 +82,11 @@ class Access:
         self._known = False
 
     @property
+    def in_memory(self) -> bool:
+        """Whether a key is checked without asking the control state, which takes as long as that is busy."""
+        return self._clock() - self._loaded <= _RELOAD_SECONDS
+
+    @property
     def open(self) -> bool:
         """No key is configured, and none is needed."""
         return self._may_be_open and not self._by_hash()
@@ -110,10 +115,6 @@ class Access:
         self._control.put(_session(session), json.dumps({"until": now + SESSION_SECONDS}).encode(), 0)
         return session
 
-    def logout(self, session: str) -> None:
-        """End a session."""
-        self._control.delete(_session(session))
-
     def _allows(self, authorization: str | None, kind: str) -> bool:
         if self.open:
             return True
@@ -126,15 +127,21 @@ class Access:
         return found is not None and json.loads(found.value)["until"] > self._clock()
 
     def _by_hash(self) -> dict[str, str]:
-        with self._lock:
-            if self._clock() - self._loaded > _RELOAD_SECONDS:
-                # While the control state is away, what was known last counts.
-                with suppress(Unavailable) if self._known else nullcontext():
-                    entries = self._control.list(_KEYS)
-                    self._keys = {k.removeprefix(_KEYS): json.loads(e.value)["kind"] for k, e in entries.items()}
-                    self._known = True
-                self._loaded = self._clock()
-            return self._keys
+        # While one asks the control state, and while that is away, what was known last counts.
+        if not self.in_memory and self._lock.acquire(blocking=not self._known):
+            try:
+                if not self.in_memory:
+                    with suppress(Unavailable) if self._known else nullcontext():
+                        self._load()
+                    self._loaded = self._clock()
+            finally:
+                self._lock.release()
+        return self._keys
+
+    def _load(self) -> None:
+        entries = self._control.list(_KEYS)
+        self._keys = {k.removeprefix(_KEYS): json.loads(e.value)["kind"] for k, e in entries.items()}
+        self._known = True
 
 
 def run_of(local: str) -> str:

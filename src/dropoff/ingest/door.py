@@ -74,7 +74,7 @@ class Door:
         if scope["method"] != "POST":
             raise Refusal(405, "method_not_allowed", f"{scope['method']} /v1/events, must be POST")
         headers = dict(scope["headers"])
-        if not self._may_write(headers.get(b"authorization", b"").decode("latin-1")):
+        if not await self._may_write(headers.get(b"authorization", b"").decode("latin-1")):
             REJECTED.labels("unauthorized").inc()
             raise Refusal(401, "unauthorized", "send a write key: 'Authorization: Bearer dw_…' (dropoff keys create)")
         ndjson = _is_ndjson(headers.get(b"content-type", b"").decode("latin-1"))
@@ -88,9 +88,11 @@ class Door:
         await self._append(intake, receipt)
         return _answer(intake)
 
-    def _may_write(self, authorization: str) -> bool:
+    async def _may_write(self, authorization: str) -> bool:
         try:
-            return self._access.may_write(authorization)
+            if self._access.in_memory:
+                return self._access.may_write(authorization)
+            return await asyncio.to_thread(self._access.may_write, authorization)
         except Unavailable as error:
             raise Refusal(503, "unavailable", f"nothing was taken, send it again: {error}") from None
 

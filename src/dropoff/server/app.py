@@ -142,7 +142,7 @@ def _login(reader: Access) -> Route:
         form = await request.form()
         goal = safe_path(str(form.get("next", "/")))
         try:
-            session = reader.login(str(form.get("token", "")).strip())
+            session = await run_in_threadpool(reader.login, str(form.get("token", "")).strip())
         except Unauthorized as error:
             return login_page(request, str(error), goal)
         response = RedirectResponse(goal, 303)

@@ -1,5 +1,6 @@
 """What stands in front of every request: known hosts, no foreign origin, and who may read."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,10 +46,8 @@ class Guard:
         if scope["type"] != "http":
             await self._site(scope, receive, send)
             return
-        try:
-            refusal = self._refusal(scope)
-        except DropoffError as error:  # the control state is away
-            refusal = problem(Request(scope), error)
+        headers = dict(scope["headers"])
+        refusal = self._foreign(scope, headers) or await self._locked(scope, headers)
         if refusal is not None:
             await refusal(scope, receive, send)
         elif scope["path"] == "/v1/events" and self._door is not None:
@@ -56,17 +55,24 @@ class Guard:
         else:
             await self._site(scope, receive, send)
 
-    def _refusal(self, scope: Any) -> Response | None:
-        headers = dict(scope["headers"])
+    def _foreign(self, scope: Any, headers: dict[bytes, bytes]) -> Response | None:
         host = headers.get(b"host", b"").decode("latin-1")
         if self._hosts is not None and _name(host) not in self._hosts:
             return _error(400, "unknown_host", f"Host == {host!r}, must be one of {', '.join(sorted(self._hosts))}")
         origin = headers.get(b"origin")
         if origin is not None and scope["method"] not in ("GET", "HEAD") and not _same(origin, host):
             return _error(403, "foreign_origin", f"Origin == {origin.decode('latin-1')!r}, must be this server's own")
+        return None
+
+    async def _locked(self, scope: Any, headers: dict[bytes, bytes]) -> Response | None:
         path = scope["path"]
-        if path == "/v1/events" or path.startswith(self.OPEN) or self._reads(scope, headers):
+        if path == "/v1/events" or path.startswith(self.OPEN):
             return None
+        try:
+            if await asyncio.to_thread(self._reads, scope, headers):  # a login is looked up in the control state
+                return None
+        except DropoffError as error:  # which is away
+            return problem(Request(scope), error)
         if path.startswith(_FOR_PROGRAMS):
             refusal = _error(401, "unauthorized", "send the admin token: 'Authorization: Bearer da_…'")
             refusal.headers["www-authenticate"] = "Bearer"
