@@ -9,6 +9,7 @@ import pytest
 
 from brokers import KAFKA_ADDRESS, kafka_queue, name_of
 from dropoff.errors import Unavailable
+from dropoff.queue import kafka as kafka_module
 from dropoff.queue.kafka import KafkaQueue
 
 
@@ -50,6 +51,25 @@ def test_what_was_closed_sets_nothing_aside(queue: KafkaQueue):
     queue.close()
     with pytest.raises(Unavailable, match="closed"):
         queue.dead_letter(b"a", "odd")
+
+
+def test_a_queue_that_could_not_be_opened_closes_its_consumer(
+    kafka: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import confluent_kafka
+
+    closed = []
+
+    class Watched(confluent_kafka.Consumer):
+        def close(self) -> None:
+            closed.append(self)
+            super().close()
+
+    monkeypatch.setattr(confluent_kafka, "Consumer", Watched)
+    monkeypatch.setattr(kafka_module, "_producer", lambda _: {"no.such.setting": 1})
+    with pytest.raises(Unavailable, match="No such configuration"):
+        kafka_queue(tmp_path)
+    assert len(closed) == 1
 
 
 def test_positions_that_cannot_be_saved_do_not_keep_it_open(queue: KafkaQueue, monkeypatch: pytest.MonkeyPatch):

@@ -227,6 +227,17 @@ def test_the_file_has_one_connection(queue: SqliteQueue, path: Path):
     assert put(queue, b"a") == 1
 
 
+def test_a_queue_that_could_not_be_opened_leaves_its_file_free(path: Path, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object) -> None:
+        raise Unavailable("no disk")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite._Log, "oldest", broken)
+        with pytest.raises(Unavailable, match="no disk"):
+            SqliteQueue(path)
+    SqliteQueue(path).close()
+
+
 def test_only_the_owner_may_read_it(queue: SqliteQueue, path: Path):
     put(queue, b"a")
     files = list(path.parent.iterdir())

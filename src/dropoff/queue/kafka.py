@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -98,12 +98,13 @@ class KafkaQueue:
         self._backlog = 0
         self._watch: threading.Thread | None = None
         self._ended = threading.Event()
-        with self._told():
-            self._make(replicas, max(retention, LEAST_RETENTION))
-            self._producer = Producer(self._common | _producer(patience))
-            self._consumer = Consumer(self._common | _CONSUMER)
         self._poller = threading.Thread(target=self._poll, name="kafka", daemon=True)
-        self._poller.start()
+        with self._told(), ExitStack() as opened:
+            self._make(replicas, max(retention, LEAST_RETENTION))
+            self._consumer = opened.enter_context(closing(Consumer(self._common | _CONSUMER)))
+            self._producer = Producer(self._common | _producer(patience))
+            self._poller.start()
+            opened.pop_all()
 
     def append(self, payload: bytes, events: int, partition: int = 0) -> Future[int]:
         """Append one payload that stands for `events` events; never waits for Kafka.

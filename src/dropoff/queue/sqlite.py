@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -115,22 +116,24 @@ class SqliteQueue:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._group_bytes, self._retention, self._clock = group_bytes, retention, clock
-        self._log = _Log(Path(path))
         # Lock order: the file's lock, then this one. Never any I/O while holding this one: `append` takes it.
         lock = threading.Lock()
         self._work, self._arrived = threading.Condition(lock), threading.Condition(lock)
         self._pending: deque[_Append] = deque()
         self._closed = False
-        self._last, self._committed = self._log.last_offset(), self._log.position()
-        self._stored = self._cursor = self._loaded = self._committed
         self._unread: deque[_Entry] = deque()
         self._unread_events = 0
         self._handed: deque[_Mark] = deque()
-        self._events, self._bytes = self._log.totals(self._committed)
-        self._oldest = self._log.oldest(self._committed)
         self._trim_due = self._position_due = time.monotonic()
         self._writer = threading.Thread(target=self._run, name="queue-writer", daemon=True)
-        self._writer.start()
+        with ExitStack() as opened:
+            self._log = opened.enter_context(closing(_Log(Path(path))))
+            self._last, self._committed = self._log.last_offset(), self._log.position()
+            self._stored = self._cursor = self._loaded = self._committed
+            self._events, self._bytes = self._log.totals(self._committed)
+            self._oldest = self._log.oldest(self._committed)
+            self._writer.start()
+            opened.pop_all()
 
     def append(self, payload: bytes, events: int, partition: int = 0) -> Future[int]:
         """Append one payload that stands for `events` events; never waits for the disk.
