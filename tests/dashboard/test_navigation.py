@@ -1,5 +1,4 @@
-from dropoff.dashboard.navigation import navigation
-from dropoff.dashboard.words import NAVIGATION
+from dropoff.dashboard.navigation import NAVIGATION, navigation
 
 KNOWN = {"/", "/dropoffs", "/trends", "/conversations", "/alerts", "/healthz"}
 

@@ -1,7 +1,7 @@
 """The JSON API, `/api/v1`: the same questions, parameters and numbers as page and command line."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,7 +15,6 @@ from dropoff.dashboard import parameters as of
 from dropoff.dashboard import shapes, spreadsheet
 from dropoff.dashboard.openapi import describe_what_is_no_model
 from dropoff.dashboard.replies import OR_LOST, REFUSALS, as_json, refuse
-from dropoff.dashboard.reports_page import ReportFile
 from dropoff.errors import DropoffError, InvalidInput
 from dropoff.query import Params, one
 
@@ -107,6 +106,30 @@ OF_ALERTS = (
     ),
 )  # fmt: skip
 """What is asked about alerts, by path."""
+
+
+class ReportFile(Protocol):
+    """A report as a file, and the content security policy with which it may be shown."""
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        ...
+
+    @property
+    def media_type(self) -> str:
+        """What it is."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """What is in it."""
+        ...
+
+    @property
+    def policy(self) -> str:
+        """The policy."""
+        ...
 
 
 def api(

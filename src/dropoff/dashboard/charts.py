@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from dropoff.dashboard.formats import cut, number, visible
+from dropoff.dashboard.running import Bin
 
 _MUTED = {"color": "var(--muted)", "fontSize": 12, "hideOverlap": True}
 _ZERO = {
@@ -16,6 +17,7 @@ _ZERO = {
 HOLLOW = {"color": "var(--page)", "borderColor": "var(--line-strong)", "borderWidth": 2}
 """The style of a point that says little: cut, young, or of too few."""
 _MARK = 20  # characters of the text at a mark: the page has all of them
+MOST_DOTS = 92  # points; above, dots would hide the line, so only those that need care keep theirs
 NARROW = 560  # pixels: below, the numbers beside the bars are cut to what fits a phone
 
 
@@ -83,14 +85,6 @@ def line_series(name: str, data: Sequence[dict], color: int = 1, **more: Any) ->
         "type": "line", "name": name, "data": data, "showAllSymbol": True, "symbol": "circle", "symbolSize": 8,
         "lineStyle": of_color | {"width": 2}, "itemStyle": of_color,
     } | more  # fmt: skip
-
-
-class Bin(NamedTuple):
-    """How many took as long as `name` says; `start` stands below its bar."""
-
-    name: str
-    start: str
-    n: int
 
 
 def histogram(of: str, bins: Sequence[Bin]) -> dict:

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from dropoff.dashboard import formats
 from dropoff.dashboard.addresses import ends
-from dropoff.dashboard.charts import Bin, inert, line_series, marks, over_time, short
-from dropoff.dashboard.trends import MOST_DOTS
+from dropoff.dashboard.charts import MOST_DOTS, inert, line_series, marks, over_time, short
+from dropoff.dashboard.running import Bin
 from dropoff.project.funnels import UNTIMED
 
 Link = Callable[..., str]

@@ -8,12 +8,11 @@ from starlette.responses import Response
 
 from dropoff.dashboard import formats, words
 from dropoff.dashboard.addresses import common, ends, url
-from dropoff.dashboard.charts import HOLLOW, histogram, inert, line_series, marks, over_time, short
+from dropoff.dashboard.charts import HOLLOW, MOST_DOTS, histogram, inert, line_series, marks, over_time, short
 from dropoff.dashboard.frame import Analytics, query, question
 from dropoff.dashboard.funnel_chart import funnel_chart
 from dropoff.dashboard.health import lines
 from dropoff.dashboard.running import PARTS, Part, bins, narrowed, said, value_of, when
-from dropoff.dashboard.trends import MOST_DOTS
 from dropoff.query import COMMON, Params
 
 _PARAMETERS = (*COMMON, "interval")

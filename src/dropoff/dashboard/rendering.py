@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dropoff.dashboard import differences, formats, utterances, words
 from dropoff.dashboard.addresses import common, conversation_url, form_day, url
-from dropoff.dashboard.navigation import navigation
+from dropoff.dashboard.navigation import NAVIGATION, navigation
 from dropoff.query import DIMENSIONS, MULTIPLE
 
 HERE = Path(__file__).parent
@@ -51,7 +51,7 @@ def render(template: str, request: Request, status: int = 200, /, **context: Any
 def _known(request: Request) -> set[str]:
     """The paths of the pages of this server; before it has been asked for one of them: of all."""
     if "app" not in request.scope:
-        return {page.path for group in words.NAVIGATION for page in group.pages}
+        return {page.path for group in NAVIGATION for page in group.pages}
     return {route.path for route in request.app.routes if isinstance(route, Route)}
 
 

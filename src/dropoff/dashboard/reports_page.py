@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from dropoff.dashboard import formats
 from dropoff.dashboard.addresses import url
+from dropoff.dashboard.api import ReportFile
 from dropoff.dashboard.rendering import render
 from dropoff.query import Params
 
@@ -19,30 +20,6 @@ STATES = {
     "waiting": "To be tried again", "sending": "Being sent", "sent": "Sent", "failed": "Failed",
     "interrupted": "Interrupted, not tried again",
 }  # fmt: skip
-
-
-class ReportFile(Protocol):
-    """A report as a file, and the content security policy with which it may be shown."""
-
-    @property
-    def name(self) -> str:
-        """The name of the file."""
-        ...
-
-    @property
-    def media_type(self) -> str:
-        """What it is."""
-        ...
-
-    @property
-    def body(self) -> bytes:
-        """What is in it."""
-        ...
-
-    @property
-    def policy(self) -> str:
-        """The policy."""
-        ...
 
 
 class Shelf(NamedTuple):

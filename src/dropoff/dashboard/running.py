@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from dropoff.dashboard import formats
 from dropoff.dashboard.addresses import ends, url
-from dropoff.dashboard.charts import Bin
 from dropoff.query import Params
 
 
@@ -88,6 +87,14 @@ def parts_said(answer: Mapping) -> Iterator[tuple[Part, str]]:
 def narrowed(span: Mapping, answer: Mapping, params: Params) -> str:
     """This page of a part of the period alone."""
     return url("/operations", params, **ends(span, answer["period"]["timezone"]))
+
+
+class Bin(NamedTuple):
+    """How many took as long as `name` says; `start` stands below its bar."""
+
+    name: str
+    start: str
+    n: int
 
 
 def bins(answer: Mapping) -> list[Bin]:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from dropoff.dashboard import formats
 from dropoff.dashboard.addresses import common, ends, url
-from dropoff.dashboard.charts import HOLLOW, inert, line_series, marks, over_time, short
+from dropoff.dashboard.charts import HOLLOW, MOST_DOTS, inert, line_series, marks, over_time, short
 from dropoff.dashboard.formats import bucket, label, visible
 from dropoff.dashboard.frame import Analytics, query, question
 from dropoff.query import COMMON, Params
@@ -19,7 +19,6 @@ _DEFAULTS: Params = {"metric": ["response_rate"], "interval": ["day"]}
 Link = Callable[[str, str], str]
 """From the two ends of a bucket to the address of the conversations that began in it."""
 
-MOST_DOTS = 92  # points; above, dots would hide the line, so only those that need care keep theirs
 _SCALES = (("d", 86400), ("h", 3600), ("min", 60))
 
 
