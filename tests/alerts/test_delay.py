@@ -27,7 +27,7 @@ def stream(random, hours, rate, per_hour=120, falls_at=NEVER, falls_to=0.3):
 
 
 def curve_of(timed, now, wait=DAY):
-    return learn(maturity.follow(timed.entered, timed.converted, [], now), now, wait)
+    return learn(maturity.follow(timed.entered, timed.converted, [], now), wait)
 
 
 def sums_at(timed, curve, now):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dropoff.analyse import maturity
 from dropoff.analyse.answers import Matured, share
-from dropoff.analyse.maturity import DAY, NEVER, Entries, History, Maturity
+from dropoff.analyse.maturity import DAY, NEVER, Entries, Maturity
 from dropoff.analyse.stats import Z95, wilson
 from dropoff.errors import InvalidInput
 from dropoff.metrics import STEP_DAYS
@@ -20,19 +20,25 @@ OPEN, WON, OUT, LOST = range(4)
 NOW = 20_000 * DAY
 
 
+def aged(ages, durations, ends):
+    """Entries of these ages: how long each was followed, and how it ended."""
+    ages, durations, over = np.array(ages, np.int64), np.array(durations, np.int64), np.array(ends) != OPEN
+    return Entries(np.sort(ages), ages[over], durations[over], np.array(ends, np.int8)[over])
+
+
 def entries(*rows):
     """From (how long followed, how it ended); those still open or not, all entered that long before now."""
-    durations, ends = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
-    return Entries(NOW - durations, durations, ends.astype(np.int8))
+    durations, ends = zip(*rows, strict=True)
+    return aged(durations, durations, ends)
 
 
 def together(*parts: Entries) -> Entries:
-    entered, durations, ends = zip(*parts, strict=True)
-    return Entries(np.concatenate(entered), np.concatenate(durations), np.concatenate(ends))
+    ages, ended_ages, durations, ends = zip(*parts, strict=True)
+    return Entries(np.sort(np.concatenate(ages)), *map(np.concatenate, (ended_ages, durations, ends)))
 
 
 def curve(found: Entries, kind=WON):
-    return maturity.incidence(maturity.table(found.durations, found.ends, kind))
+    return maturity.incidence(maturity.table(found, kind))
 
 
 # Ten entries: at 2 a win, an opt-out and an open one together; at 5 two wins and an open one; at 4 only an open one.
@@ -40,7 +46,7 @@ HAND = entries((1, WON), (2, WON), (2, OUT), (2, OPEN), (3, OUT), (4, OPEN), (5,
 
 
 def test_aalen_johansen_by_hand():
-    rows = maturity.table(HAND.durations, HAND.ends)
+    rows = maturity.table(HAND)
     assert [list(column) for column in rows] == [[1, 2, 3, 5, 7], [10, 9, 6, 4, 1], [1, 1, 0, 2, 0], [1, 2, 1, 2, 1]]
 
     won, out, lost = (curve(HAND, kind) for kind in (WON, OUT, LOST))
@@ -161,14 +167,14 @@ def test_without_censoring_it_is_the_plain_share(rows):
 
 
 def test_nobody_at_all():
-    nobody = Entries(np.array([], np.int64), np.array([], np.int64), np.array([], np.int8))
-    past = maturity.history(nobody, NOW)
+    nobody = aged([], [], [])
+    past = maturity.history(nobody)
     assert len(curve(nobody).value) == 0
     assert (past.horizon, past.followed) == (0, 0)
     assert maturity.learned(past, 7) == Maturity(7 * DAY, "default", 0)
     assert (past.oldest, maturity.beyond(past, DAY).value.max()) == (0, 0)
     rest = maturity.beyond(past, 30 * DAY)
-    number = maturity.rate(share(0, 0), nobody, rest, NOW, Maturity(DAY, "configured"))
+    number = maturity.rate(share(0, 0), nobody, rest, Maturity(DAY, "configured"))
     assert (number.value, number.interval, number.projected) == (None, None, None)
     assert number.matured == Matured(None, 0, None, 1.0, "configured")
 
@@ -190,18 +196,19 @@ def test_an_entry_is_followed_until_its_first_end_or_now():
         ],
         now=NOW,
     )
+    assert list(found.ages // DAY) == [2, 10, 10, 10, 10, 10], "the last two had not entered"
     # won · the second kind of ending first · won after an opt-out · both endings at once: the first kind ·
-    # won at now: not known yet · won before it entered; the last two had not entered
-    assert list(found.durations // DAY) == [6, 3, 7, 5, 10, 0]
-    assert list(found.ends) == [WON, LOST, WON, OUT, OPEN, WON]
-    assert list((found.entered - NOW) // DAY) == [-10, -10, -10, -10, -10, -2]
+    # won before it entered; won at now is not known yet
+    assert list(found.durations // DAY) == [6, 3, 7, 5, 0]
+    assert list(found.ends) == [WON, LOST, WON, OUT, WON]
+    assert list(found.ended_ages // DAY) == [10, 10, 10, 10, 2]
 
 
 def test_as_of_an_earlier_day_it_is_what_was_known_then():
     entered, converted, out = instants(-10, -9, -3), instants(-4, None, -1), instants(-6, -2, None)
     then = maturity.follow(entered, converted, [out], NOW - 5 * DAY)
-    assert list(then.ends) == [OUT, OPEN]
-    assert list(then.durations // DAY) == [4, 4]
+    assert list(then.ages // DAY) == [4, 5]
+    assert (list(then.ends), list(then.durations // DAY)) == ([OUT], [4])
 
 
 def test_columns_of_unequal_length_are_refused():
@@ -212,41 +219,37 @@ def test_columns_of_unequal_length_are_refused():
 # --- maturity times
 
 
-def history(found: Entries) -> History:
-    return maturity.history(found, NOW)
-
-
 def test_the_horizon_is_the_largest_age_with_30_at_risk_up_to_180_days():
     ages = [day * DAY for day in range(100)]
-    assert history(entries(*((age, OPEN) for age in ages))).horizon == 70 * DAY
-    assert history(entries(*((age, OPEN) for age in ages[:29]))).horizon == 0
-    assert history(entries(*((3 * age, OPEN) for age in ages))).horizon == 180 * DAY
+    assert maturity.history(entries(*((age, OPEN) for age in ages))).horizon == 70 * DAY
+    assert maturity.history(entries(*((age, OPEN) for age in ages[:29]))).horizon == 0
+    assert maturity.history(entries(*((3 * age, OPEN) for age in ages))).horizon == 180 * DAY
 
 
 def test_history_reaches_back_12_months():
     found = entries(*[(365 * DAY, OPEN)] * 40, *[(366 * DAY, OPEN)] * 40, *[(365 * DAY + 1, OPEN)] * 40)
-    assert history(found).table.at_risk.sum() == 0
-    found = Entries(found.entered, np.full(120, DAY), np.full(120, WON, np.int8))
-    assert history(found).table.converted.sum() == 40
+    assert maturity.history(found).table.at_risk.sum() == 0
+    found = aged(found.ages, [DAY] * 120, [WON] * 120)
+    assert maturity.history(found).table.converted.sum() == 40
 
 
 def test_a_maturity_time_is_learned_from_50_conversions():
     # 50 conversions, one a day from day 1; open for 100 days: 45 of 50 by day 45.
     won = [(day * DAY, WON) for day in range(1, 51)]
     still = [(100 * DAY, OPEN)] * 150
-    assert maturity.learned(history(entries(*won, *still)), 14) == Maturity(45 * DAY, "learned", 50)
-    assert maturity.learned(history(entries(*won[:-1], *still)), 14) == Maturity(14 * DAY, "default", 49)
+    assert maturity.learned(maturity.history(entries(*won, *still)), 14) == Maturity(45 * DAY, "learned", 50)
+    assert maturity.learned(maturity.history(entries(*won[:-1], *still)), 14) == Maturity(14 * DAY, "default", 49)
     # What lies beyond the horizon (here 20 days: 30 at risk there) is neither counted nor waited for.
     late = [(30 * DAY, WON)] * 10
     found = entries(*[(DAY, WON)] * 46, *[(20 * DAY, WON)] * 10, *[(20 * DAY, OPEN)] * 15, *late)
-    assert history(found).horizon == 20 * DAY
-    assert maturity.learned(history(found), 14) == Maturity(20 * DAY, "learned", 56)
+    assert maturity.history(found).horizon == 20 * DAY
+    assert maturity.learned(maturity.history(found), 14) == Maturity(20 * DAY, "learned", 56)
 
 
 def test_a_learned_maturity_time_is_that_of_the_truth():
     rng = np.random.default_rng(1)
     found = simulated(rng, 60_000, 0.2, oldest=300)
-    past = history(found)
+    past = maturity.history(found)
     truth = next(day for day in np.arange(0, 180, 0.01) if by(day) >= 0.9 * by(180))
     assert past.horizon == 180 * DAY
     assert maturity.learned(past, 1).days == pytest.approx(truth, rel=0.05)
@@ -265,20 +268,20 @@ def test_maturity_times_add_up_along_a_chain():
 
 
 def test_matured_counts_only_those_old_enough_and_what_they_did_in_time():
-    cohort = Entries(
-        NOW - np.array([9, 9, 9, 7, 7, 6, 6]) * DAY,
+    cohort = aged(
+        np.array([9, 9, 9, 7, 7, 6, 6]) * DAY,
         np.array([1, 8, 2, 7, 7, 1, 6]) * DAY,
-        np.array([WON, WON, OUT, OPEN, WON, WON, OPEN], np.int8),
+        [WON, WON, OUT, OPEN, WON, WON, OPEN],
     )
-    found = maturity.matured(cohort, NOW, Maturity(7 * DAY, "configured"))
+    found = maturity.matured(cohort, Maturity(7 * DAY, "configured"))
     assert (found.value, found.n, found.interval) == (2 / 5, 5, wilson(2, 5))
 
 
 def test_a_cohort_followed_to_the_horizon_borrows_nothing():
     rng = np.random.default_rng(2)
     old = simulated(rng, 20, 0.6, oldest=20, youngest=10)
-    past = history(entries(*[(10 * DAY, OPEN)] * 40))
-    found = maturity.projected(old, maturity.beyond(past, 10 * DAY), NOW, least=1)
+    past = maturity.history(entries(*[(10 * DAY, OPEN)] * 40))
+    found = maturity.projected(old, maturity.beyond(past, 10 * DAY), least=1)
     won = int(np.count_nonzero((old.ends == WON) & (old.durations <= 10 * DAY)))
     assert found is not None
     assert (found.value, found.n, found.borrowed) == (pytest.approx(won / 20), 20, 0)
@@ -287,18 +290,10 @@ def test_a_cohort_followed_to_the_horizon_borrows_nothing():
 
 def test_beyond_its_own_age_a_cohort_goes_on_like_the_earlier_ones():
     # Own: 40 aged 2 days, 10 of them won on the first. Earlier: 60 aged 9 days, of whom 1 in 3 won on day 5.
-    own = Entries(
-        np.full(40, NOW - 2 * DAY),
-        np.repeat([DAY, 2 * DAY], [10, 30]),
-        np.repeat(np.array([WON, OPEN], np.int8), [10, 30]),
-    )
-    earlier = Entries(
-        np.full(60, NOW - 9 * DAY),
-        np.repeat([5 * DAY, 9 * DAY], [20, 40]),
-        np.repeat(np.array([WON, OPEN], np.int8), [20, 40]),
-    )
-    past = history(together(own, earlier))
-    found = maturity.projected(own, maturity.beyond(past, 9 * DAY), NOW)
+    own = aged([2 * DAY] * 40, np.repeat([DAY, 2 * DAY], [10, 30]), np.repeat([WON, OPEN], [10, 30]))
+    earlier = aged([9 * DAY] * 60, np.repeat([5 * DAY, 9 * DAY], [20, 40]), np.repeat([WON, OPEN], [20, 40]))
+    past = maturity.history(together(own, earlier))
+    found = maturity.projected(own, maturity.beyond(past, 9 * DAY))
     assert found is not None
     assert found.value == pytest.approx(1 / 4 + 3 / 4 * 1 / 3)
     assert found.borrowed == pytest.approx(1 / 2)
@@ -307,8 +302,8 @@ def test_beyond_its_own_age_a_cohort_goes_on_like_the_earlier_ones():
     variance = 4 / 9 * 3 / 16 / 40 + 9 / 16 * 2 / 9 / 60
     low, high = maturity.bounds(np.array([0.5]), np.array([variance]))
     assert found.interval == (pytest.approx(low[0]), pytest.approx(high[0]))
-    assert maturity.projected(own, maturity.beyond(past, 9 * DAY + 1), NOW) is None, "nobody is that old"
-    own_age = maturity.projected(own, maturity.beyond(past, 2 * DAY), NOW)
+    assert maturity.projected(own, maturity.beyond(past, 9 * DAY + 1)) is None, "nobody is that old"
+    own_age = maturity.projected(own, maturity.beyond(past, 2 * DAY))
     assert own_age is not None
     assert (own_age.value, own_age.borrowed) == (pytest.approx(1 / 4), 0)
 
@@ -321,43 +316,43 @@ def test_beyond_its_own_age_a_cohort_goes_on_like_the_earlier_ones():
 def test_a_cohort_speaks_for_itself_up_to_its_own_age(n, old, own_age):
     # On day 5 all of the old ones convert, and of the earlier cohorts none does.
     ages = np.repeat([9, 1], [old, n - old]) * DAY
-    cohort = Entries(NOW - ages, np.minimum(ages, 5 * DAY), np.where(ages > DAY, WON, OPEN).astype(np.int8))
-    past = history(entries(*[(DAY // 2, WON)] * 50, *[(9 * DAY, OPEN)] * 50))
-    found = maturity.projected(cohort, maturity.beyond(past, 9 * DAY), NOW)
+    cohort = aged(ages, np.minimum(ages, 5 * DAY), np.where(ages > DAY, WON, OPEN))
+    past = maturity.history(entries(*[(DAY // 2, WON)] * 50, *[(9 * DAY, OPEN)] * 50))
+    found = maturity.projected(cohort, maturity.beyond(past, 9 * DAY))
     assert (found is not None) == (own_age == 9), "nobody converts between the first day and the ninth but they"
 
 
 def test_a_rate_is_projected_from_10_conversions():
     for won, least in ((9, 9), (10, 10)):
         found = entries(*[(DAY, WON)] * won, *[(30 * DAY, OPEN)] * 90)
-        shown = maturity.projected(found, maturity.beyond(history(found), DAY), NOW)
+        shown = maturity.projected(found, maturity.beyond(maturity.history(found), DAY))
         assert (shown is not None) == (won == 10)
-        assert maturity.projected(found, maturity.beyond(history(found), DAY), NOW, least) is not None
-        assert maturity.projected(found, maturity.beyond(history(found), DAY), NOW, least + 1) is None
+        assert maturity.projected(found, maturity.beyond(maturity.history(found), DAY), least) is not None
+        assert maturity.projected(found, maturity.beyond(maturity.history(found), DAY), least + 1) is None
 
 
 def test_where_all_have_ended_nothing_is_borrowed():
-    past = history(entries(*[(5 * DAY, WON)] * 50, *[(9 * DAY, OPEN)] * 50))
+    past = maturity.history(entries(*[(5 * DAY, WON)] * 50, *[(9 * DAY, OPEN)] * 50))
     everybody = entries(*[(DAY, WON)] * 12)
-    found = maturity.projected(everybody, maturity.beyond(past, 9 * DAY), NOW)
+    found = maturity.projected(everybody, maturity.beyond(past, 9 * DAY))
     assert found is not None
     assert (found.value, found.borrowed, found.conversions) == (1, 0, 12)
     assert found.interval == wilson(12, 12)
-    assert maturity.projected(entries(*[(DAY, OUT)] * 40), maturity.beyond(past, 9 * DAY), NOW) is None
+    assert maturity.projected(entries(*[(DAY, OUT)] * 40), maturity.beyond(past, 9 * DAY)) is None
 
 
 def naive_of(cohort: Entries):
-    return share(int(np.count_nonzero(cohort.ends == WON)), len(cohort.ends))
+    return share(int(np.count_nonzero(cohort.ends == WON)), len(cohort.ages))
 
 
 def test_three_numbers_side_by_side():
     found = simulated(np.random.default_rng(3), 4000, 0.2, oldest=90)
-    past, young = history(found), found.where(found.entered >= NOW - 20 * DAY)
+    past, young = maturity.history(found), found.younger(20 * DAY)
     naive = naive_of(young)
     rest = maturity.beyond(past, 30 * DAY)
-    number = maturity.rate(naive, young, rest, NOW, Maturity(12 * DAY, "configured"))
+    number = maturity.rate(naive, young, rest, Maturity(12 * DAY, "configured"))
     assert number == replace(naive, matured=number.matured, projected=number.projected)
-    assert number.matured == maturity.matured(young, NOW, Maturity(12 * DAY, "configured"))
+    assert number.matured == maturity.matured(young, Maturity(12 * DAY, "configured"))
     assert number.projected is not None
     assert number.projected.interval is not None
     low, high = number.projected.interval
@@ -396,8 +391,8 @@ def coverage(n, truth, runs, borrowing, seed):
     for _ in range(runs):
         cohort = simulated(rng, n, truth, oldest=10 if borrowing else 60)
         earlier = [simulated(rng, 2 * n, truth, oldest=60, youngest=10)] if borrowing else []
-        rest = maturity.beyond(history(together(cohort, *earlier)), HORIZON * DAY)
-        projected = maturity.projected(cohort, rest, NOW, least=1)
+        rest = maturity.beyond(maturity.history(together(cohort, *earlier)), HORIZON * DAY)
+        projected = maturity.projected(cohort, rest, least=1)
         assert projected is not None
         assert projected.interval is not None
         low, high = projected.interval
@@ -437,10 +432,10 @@ def test_a_constant_truth_is_flat_when_matured_and_falls_when_naive():
     rng = np.random.default_rng(6)
     weeks = [simulated(rng, 2000, 0.2, 7 * age + 7, 7 * age) for age in reversed(range(20))]
     found = together(*weeks)
-    past = history(found)
+    past = maturity.history(found)
     wait = maturity.learned(past, 1)
     rest = maturity.beyond(past, HORIZON * DAY)
-    numbers = [maturity.rate(naive_of(week), week, rest, NOW, wait) for week in weeks]
+    numbers = [maturity.rate(naive_of(week), week, rest, wait) for week in weeks]
 
     naive = [(number.numerator, number.denominator) for number in numbers]
     old = [number.matured for number in numbers if number.matured and number.matured.n >= 500]

@@ -114,15 +114,16 @@ def test_matured_rates_are_what_every_row_says(engine, events, age, seconds):
 def test_both_parts_together_are_one_table(earlier, own):
     def entries(rows):
         durations, ends = (np.array(column) for column in zip(*rows, strict=True))
-        return maturity.Entries(-durations * DAY, durations * DAY, ends.astype(np.int8))
+        durations, over = durations * DAY, ends > 0
+        return maturity.Entries(np.sort(durations), durations[over], durations[over], ends[over].astype(np.int8))
 
-    past, cohort, horizon = maturity.history(entries(earlier), 0), entries(own), 20 * DAY
+    past, cohort, horizon = maturity.history(entries(earlier)), entries(own), 20 * DAY
     rest = maturity.beyond(past, horizon)
-    found = maturity.projected(cohort, rest, 0, least=1)
+    found = maturity.projected(cohort, rest, least=1)
     if found is None:
         return
-    age = min(int((-cohort.entered).min()), horizon)
-    rows = maturity.table(cohort.durations, cohort.ends).between(-1, age)
+    age = min(int(cohort.ages[0]), horizon)
+    rows = maturity.table(cohort).between(-1, age)
     if (rows.ended < rows.at_risk).all():
         age = int(rest.cuts[np.searchsorted(rest.cuts, age, "right") - 1])
         rows = rows.between(-1, age)

@@ -80,9 +80,9 @@ def shipped(wait: int) -> Curve:
     return Curve(ages, 1 - 0.1 ** (ages / max(wait, 1)), learned=False)
 
 
-def learn(entries: Entries, now: int, wait: int) -> Curve:
+def learn(entries: Entries, wait: int) -> Curve:
     """G from entries of the last 12 months; with fewer than 50 conversions the shipped curve of `wait`."""
-    past = maturity.history(entries, now)
+    past = maturity.history(entries)
     rows = past.table.between(-1, past.horizon)
     if int(rows.converted.sum()) < LEARNED_FROM:
         return shipped(wait)
@@ -123,9 +123,10 @@ def history(store: Store, query: Query, metrics: Sequence[Metric], recorded: Set
     staged = [metric for metric in metrics if metric.stages]
     if staged:
         instants = young.read(store, whole, since, query.now).get("", young.NOBODY)
+        known = young.Known(instants, now)
         for metric in staged:
             step = _step(metric)
-            entries = instants.entries(step, now, when_due=young.waits_for_date(step, recorded))
+            entries = known.entries(step, when_due=young.waits_for_date(step, recorded))
             found[metric.name] = Before(_of_stages(metric, instants, recorded), entries)
     for metric in metrics:
         if not metric.stages:

@@ -21,7 +21,7 @@ from dropoff.analyse.metrics import measure, wait_of
 from dropoff.analyse.remembered import MANY
 from dropoff.analyse.young import Young, at_minute
 from dropoff.metrics import Metric, Unit
-from dropoff.periods import MICROSECOND, Period, to_micros
+from dropoff.periods import MICROSECOND, Period
 from dropoff.project.funnels import Funnel
 from dropoff.query import NO_TEST_RULES, Query, TestTraffic
 from dropoff.store.base import Store
@@ -254,8 +254,7 @@ class Reader:
         def read() -> dict[str, Curve]:
             query = self._query(rules[0], Window(now - _WEEK, now), now)
             found = delay.history(self.store, query, [self.registry[n] for n in metrics], self.facts(now).recorded)
-            at = to_micros(now)
-            return {name: delay.learn(found[name].entries, at, self._maturity(name, now)) for name in metrics}
+            return {name: delay.learn(found[name].entries, self._maturity(name, now)) for name in metrics}
 
         return self._kept.get(("curves", tuple(metrics), rules[0].where), _CURVE, now, read)
 

@@ -58,14 +58,13 @@ class Instants(NamedTuple):
     due: Ints
     ended: Ints
 
-    def entries(self, step: Step, now: int, *, when_due: bool) -> Entries:
-        """The entries into a step before `now`; `when_due`: the clock waits for the meeting's date."""
-        source, target = (self.reached[_NAMES.index(stage)] for stage in step)
-        there = np.flatnonzero(source < now)
-        entered, due = source[there], self.due[there]
-        if when_due:
-            entered = np.where(due < NEVER, np.maximum(due, entered), entered)
-        return maturity.follow(entered, target[there], [self.ended[there]], now)
+    def entered(self, stage: str, places: Ints, *, when_due: bool) -> Ints:
+        """When those at these places entered a stage; `when_due`: the clock waits for the meeting's date."""
+        entered = self.reached[_NAMES.index(stage)][places]
+        if not when_due:
+            return entered
+        due = self.due[places]
+        return np.where(due < NEVER, np.maximum(due, entered), entered)
 
     def cut(self, starts: Sequence[int]) -> Iterator["Instants"]:
         """Those that started in each of the buckets that begin at these ascending instants."""
@@ -81,6 +80,37 @@ class Instants(NamedTuple):
         return Instants(
             self.started[places], tuple(times[places] for times in self.reached), self.due[places], self.ended[places]
         )
+
+
+class Known:
+    """What was known of conversations just before `now`: who had come to which stage, and who had ended.
+
+    From stage to stage fewer are looked at. Not for several threads at once.
+    """
+
+    def __init__(self, instants: Instants, now: int) -> None:
+        self._instants, self._now = instants, now
+        there = np.arange(len(instants.started))
+        self._there = [there := there[reached[there] < now] for reached in instants.reached]
+        self._ended = np.flatnonzero(instants.ended < now)
+        self._ages: dict[tuple[str, bool], Ints] = {}
+
+    def entries(self, step: Step, *, when_due: bool) -> Entries:
+        """The entries into a step; `when_due`: the clock waits for the meeting's date."""
+        source, target = (self._instants.reached[_NAMES.index(stage)] for stage in step)
+        gone = self._ended[(source[self._ended] < self._now) & (target[self._ended] >= self._now)]
+        over = np.concatenate((self._there[_NAMES.index(step.target)], gone))
+        return maturity.follow(
+            self._instants.entered(step.source, over, when_due=when_due), target[over], [self._instants.ended[over]],
+            self._now, self._ages_of(step.source, when_due),
+        )  # fmt: skip
+
+    def _ages_of(self, stage: str, when_due: bool) -> Ints:
+        """Of all entries into a stage, for every step from it."""
+        if (stage, when_due) not in self._ages:
+            entered = self._instants.entered(stage, self._there[_NAMES.index(stage)], when_due=when_due)
+            self._ages[stage, when_due] = maturity.ages_of(entered, self._now)
+        return self._ages[stage, when_due]
 
 
 def read(store: Store, query: Query, since: datetime, until: datetime, *, started: bool = True) -> dict[str, Instants]:
@@ -196,19 +226,17 @@ class Population:
 class Cohort:
     """The conversations behind one cell, and what is known of others like them."""
 
-    instants: Instants
+    known: Known
     waits: Waits
     rests: Mapping[Step, Rest]
-    now: int
     _known: dict[Step, Number] = field(default_factory=dict)
 
     def beside(self, naive: Number, source: str, target: str) -> Number:
         """The naive rate from one stage to another with the matured and the projected one. The naive one stays."""
         step = Step(source, target)
         if step not in self._known:
-            entries = self.instants.entries(step, self.now, when_due=waits_for_date(step, self.waits.recorded))
-            rest = self.rests.get(step)
-            self._known[step] = maturity.rate(naive, entries, rest, self.now, self.waits.of(step))
+            entries = self.known.entries(step, when_due=waits_for_date(step, self.waits.recorded))
+            self._known[step] = maturity.rate(naive, entries, self.rests.get(step), self.waits.of(step))
         return replace(naive, matured=self._known[step].matured, projected=self._known[step].projected)
 
 
@@ -269,10 +297,9 @@ class Young:
         learned: dict[Step, Maturity] = {}
         rests: dict[str, dict[Step, Rest]] = {}
         for segment, instants in found.items():
-            rests[segment] = {}
+            rests[segment], known = {}, Known(instants, now)
             for step in _steps(recorded):
-                entries = instants.entries(step, now, when_due=waits_for_date(step, recorded))
-                past = maturity.history(entries, now)
+                past = maturity.history(known.entries(step, when_due=waits_for_date(step, recorded)))
                 if query.by is None:
                     learned[step] = maturity.learned(past, _default_days(step))
                 if horizon := horizons.get(step, 0) if query.by is not None else self._horizon(past):
@@ -296,7 +323,7 @@ class Cohorts:
     def of(self, segment: str = "", bucket: int | None = None) -> Cohort:
         """The cohort of a cell; of nobody where there is none."""
         instants = self._cells.get((segment, bucket), NOBODY)
-        return Cohort(instants, self.waits, self._rests.get(segment, {}), self._now)
+        return Cohort(Known(instants, self._now), self.waits, self._rests.get(segment, {}))
 
 
 def at_minute(query: Query) -> Query:
