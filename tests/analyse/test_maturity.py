@@ -1,7 +1,6 @@
 """Incidence of conversion by age: exact tables, an independent reference, invariants, and simulations of the truth."""
 
 import math
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -174,9 +173,9 @@ def test_nobody_at_all():
     assert maturity.learned(past, 7) == Maturity(7 * DAY, "default", 0)
     assert (past.oldest, maturity.beyond(past, DAY).value.max()) == (0, 0)
     rest = maturity.beyond(past, 30 * DAY)
-    number = maturity.rate(share(0, 0), nobody, rest, Maturity(DAY, "configured"))
-    assert (number.value, number.interval, number.projected) == (None, None, None)
-    assert number.matured == Matured(None, 0, None, 1.0, "configured")
+    outlook = maturity.outlook(nobody, rest, Maturity(DAY, "configured"))
+    assert outlook.projected is None
+    assert outlook.matured == Matured(None, 0, None, 1.0, "configured")
 
 
 # --- from instants
@@ -350,14 +349,13 @@ def test_three_numbers_side_by_side():
     past, young = maturity.history(found), found.younger(20 * DAY)
     naive = naive_of(young)
     rest = maturity.beyond(past, 30 * DAY)
-    number = maturity.rate(naive, young, rest, Maturity(12 * DAY, "configured"))
-    assert number == replace(naive, matured=number.matured, projected=number.projected)
-    assert number.matured == maturity.matured(young, Maturity(12 * DAY, "configured"))
-    assert number.projected is not None
-    assert number.projected.interval is not None
-    low, high = number.projected.interval
-    assert number.value is not None
-    assert number.value < low < 0.2 < high
+    matured, projected = maturity.outlook(young, rest, Maturity(12 * DAY, "configured"))
+    assert matured == maturity.matured(young, Maturity(12 * DAY, "configured"))
+    assert projected is not None
+    assert projected.interval is not None
+    low, high = projected.interval
+    assert naive.value is not None
+    assert naive.value < low < 0.2 < high
 
 
 # --- simulations with a known truth
@@ -435,19 +433,18 @@ def test_a_constant_truth_is_flat_when_matured_and_falls_when_naive():
     past = maturity.history(found)
     wait = maturity.learned(past, 1)
     rest = maturity.beyond(past, HORIZON * DAY)
-    numbers = [maturity.rate(naive_of(week), week, rest, wait) for week in weeks]
-
-    naive = [(number.numerator, number.denominator) for number in numbers]
-    old = [number.matured for number in numbers if number.matured and number.matured.n >= 500]
+    naive = [naive_of(week) for week in weeks]
+    matured, projected = zip(*(maturity.outlook(week, rest, wait) for week in weeks), strict=True)
+    old = [each for each in matured if each.n >= 500]
     flat, freedom = homogeneity([m.value * m.n for m in old if m.value], [m.n for m in old])
     assert len(old) >= 16
     assert flat < freedom + 3 * math.sqrt(2 * freedom)
-    falling, freedom = homogeneity(*zip(*naive, strict=True))
+    falling, freedom = homogeneity([number.numerator for number in naive], [number.denominator for number in naive])
     assert falling > 10 * freedom
-    last = [number.value or 0 for number in numbers[-3:]]
+    last = [number.value or 0 for number in naive[-3:]]
     assert last == sorted(last, reverse=True)
     assert last[-1] < 0.1
     # and every projected one sees the truth that the youngest hide
-    projected = [number.projected.value for number in numbers if number.projected]
+    projected = [each.value for each in projected if each]
     assert len(projected) == len(weeks)
     assert projected == pytest.approx([0.2] * len(weeks), abs=0.05)

@@ -11,7 +11,7 @@ from hypothesis import given as each
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from dropoff.analyse import maturity
+from dropoff.analyse import maturity, remembered, young
 from dropoff.analyse.analytics import Analytics
 from dropoff.analyse.maturity import DAY, Table
 from dropoff.analyse.stats import wilson
@@ -223,6 +223,37 @@ def test_nothing_is_claimed_of_stages_that_are_never_recorded(tmp_path, engine):
     by_stage = {s["stage"]: s for s in answer["stages"]}
     assert by_stage["qualified"]["rate_from_start"]["matured"] is None
     assert by_stage["booked"]["rate_from_previous"]["matured"]["value"] == 0.5
+    store.close()
+
+
+# --- where it takes long
+
+
+@pytest.mark.parametrize("events", [remembered.MANY, remembered.MANY - 2])
+def test_of_a_large_store_a_cohort_that_takes_long_is_the_last_one(tmp_path, monkeypatch, events):
+    store = given(*conversation("a", (received, 5)), *conversation("b"), directory=tmp_path)
+    now, held, cohorts, read = days_later(2), events, [], young.read
+
+    def counted(store, query, since, until, **which):
+        cohorts.extend([since] * (since == query.period.start))
+        return read(store, query, since, until, **which)
+
+    monkeypatch.setattr(young, "read", counted)
+    monkeypatch.setattr(remembered, "version", lambda _: (held,))
+    monkeypatch.setattr(remembered, "PATIENCE", timedelta(-1))
+    analytics = Analytics(store, "UTC", lambda: now)
+
+    def shown():
+        rate = analytics.funnel(WEEK)["numbers"]["response_rate"]
+        assert (rate["value"], rate["matured"]["value"], rate["matured"]["n"]) == (0.5, 0.5, 2)
+        return len(cohorts)
+
+    is_large = events == remembered.MANY
+    assert [shown(), shown()] == [1, 1], "nothing has come"
+    held += 1
+    assert shown() == (1 if is_large else 2)
+    now += remembered.SHOWN + timedelta(seconds=1)
+    assert shown() == (2 if is_large else 3), "nobody is shown what is older than an hour"
     store.close()
 
 

@@ -126,7 +126,7 @@ def history(store: Store, query: Query, metrics: Sequence[Metric], recorded: Set
         known = young.Known(instants, now)
         for metric in staged:
             step = _step(metric)
-            entries = known.entries(step, when_due=young.waits_for_date(step, recorded))
+            entries = known.entries(step, recorded)
             found[metric.name] = Before(_of_stages(metric, instants, recorded), entries)
     for metric in metrics:
         if not metric.stages:

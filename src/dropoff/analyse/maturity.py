@@ -13,14 +13,14 @@ order, once for all steps from one stage, and only those that have ended are loo
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isnan
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dropoff.analyse.answers import Matured, Number, Projected, Source, divide
+from dropoff.analyse.answers import Matured, Projected, Source, divide
 from dropoff.analyse.stats import Z95, wilson
 from dropoff.errors import InvalidInput
 from dropoff.events import MICROS
@@ -67,6 +67,9 @@ class Entries(NamedTuple):
         """Those of at most this age."""
         ages, chosen = self.ages[: np.searchsorted(self.ages, age, "right")], self.ended_ages <= age
         return Entries(ages, self.ended_ages[chosen], self.durations[chosen], self.ends[chosen])
+
+
+NO_ENTRIES = Entries(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int8))
 
 
 class Table(NamedTuple):
@@ -128,6 +131,13 @@ class Rest(NamedTuple):
     def horizon(self) -> int:
         """The age for which a rate is projected."""
         return int(self.cuts[-1])
+
+
+class Outlook(NamedTuple):
+    """What stands beside the naive rate of a cohort."""
+
+    matured: Matured
+    projected: Projected | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +360,6 @@ def projected(cohort: Entries, rest: Rest, least: int = PROJECTED_FROM) -> Proje
     return Projected(min(total, 1.0), n, interval, horizon / DAY, 1 - own / total, conversions)
 
 
-def rate(naive: Number, cohort: Entries, rest: Rest | None, maturity: Maturity) -> Number:
-    """The naive rate of a cohort with the matured and the projected one beside it; `rest`: None where there is none."""
-    future = None if rest is None else projected(cohort, rest)
-    return replace(naive, matured=matured(cohort, maturity), projected=future)
+def outlook(cohort: Entries, rest: Rest | None, maturity: Maturity) -> Outlook:
+    """What the rate of a cohort comes to; `rest`: None where there is none."""
+    return Outlook(matured(cohort, maturity), None if rest is None else projected(cohort, rest))

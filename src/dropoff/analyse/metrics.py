@@ -57,7 +57,7 @@ def answer(store: Store, query: Query, metrics: Sequence[Metric], young: Young |
     With `young` the rates between stages are matured and projected, too.
     """
     recorded = _recorded(store, metrics)
-    cohorts = young.cohorts(store, query, recorded) if young and recorded is not None else None
+    cohorts = young.cohorts(store, query, recorded, steps(metrics)) if young and recorded is not None else None
     return {
         "period": query.period.to_dict(),
         "as_of": instant(query.now),
@@ -109,6 +109,11 @@ def _empty(metric: Metric) -> list[tuple[Cell, Sums]]:
 def nothing_of(metric: Metric) -> Sums:
     """The sums of no rows."""
     return Sums(Decimal(0), None if metric.denominator is None else Decimal(0))
+
+
+def steps(metrics: Sequence[Metric]) -> list[Step]:
+    """Of the rates between stages which stage leads to which."""
+    return [Step(source, target) for target, source in (metric.stages for metric in metrics if metric.stages)]
 
 
 def _recorded(store: Store, metrics: Sequence[Metric]) -> set[str] | None:

@@ -51,7 +51,8 @@ def _over_time(
 ) -> dict[str, list[dict[str, Any]]]:
     """`total` and `points` of a period."""
     begins = [to_micros(start) for _, start, _ in metrics.cuts(query.period, interval)]
-    cohorts = young.cohorts(store, query, waits.recorded, begins) if metric.stages else None
+    steps = metrics.steps([metric])
+    cohorts = young.over_time(store, query, waits.recorded, steps, begins) if steps else None
     return {
         "total": metrics.rows_of(store, query, [metric], waits.recorded, cohorts),
         "points": _points(store, query, metric, interval, waits, cohorts),

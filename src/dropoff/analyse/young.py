@@ -16,7 +16,7 @@ to an hour before it where they take long to read (`memory.py`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from types import MappingProxyType
@@ -27,8 +27,22 @@ import polars as pl
 
 from dropoff.analyse import maturity, select
 from dropoff.analyse.answers import Number
-from dropoff.analyse.maturity import DAY, LONGEST, MATURE, MEMORY, NEVER, Entries, History, Ints, Maturity, Rest
+from dropoff.analyse.maturity import (
+    DAY,
+    LONGEST,
+    MATURE,
+    MEMORY,
+    NEVER,
+    NO_ENTRIES,
+    Entries,
+    History,
+    Ints,
+    Maturity,
+    Outlook,
+    Rest,
+)
 from dropoff.analyse.memory import Memory
+from dropoff.analyse.remembered import Remembered
 from dropoff.metrics import HORIZON, STEP_DAYS
 from dropoff.periods import MICROSECOND, to_micros
 from dropoff.query import Query
@@ -95,8 +109,9 @@ class Known:
         self._ended = np.flatnonzero(instants.ended < now)
         self._ages: dict[tuple[str, bool], Ints] = {}
 
-    def entries(self, step: Step, *, when_due: bool) -> Entries:
-        """The entries into a step; `when_due`: the clock waits for the meeting's date."""
+    def entries(self, step: Step, recorded: Set[str]) -> Entries:
+        """The entries into a step of a project that records these stages."""
+        when_due = waits_for_date(step, recorded)
         source, target = (self._instants.reached[_NAMES.index(stage)] for stage in step)
         gone = self._ended[(source[self._ended] < self._now) & (target[self._ended] >= self._now)]
         over = np.concatenate((self._there[_NAMES.index(step.target)], gone))
@@ -206,7 +221,7 @@ def _before(stage: str, recorded: Set[str]) -> Step:
     return Step(next(s for s in reversed(_NAMES[: _NAMES.index(stage)]) if s in recorded), stage)
 
 
-def _steps(recorded: Set[str]) -> list[Step]:
+def steps(recorded: Set[str]) -> list[Step]:
     """All steps of which there are rates."""
     known = [stage for stage in _NAMES[1:] if stage in recorded]
     found = [_before(stage, recorded) for stage in known] + [Step(_NAMES[0], stage) for stage in known]
@@ -222,26 +237,34 @@ class Population:
     lead: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Cohort:
-    """The conversations behind one cell, and what is known of others like them."""
+    """What the rates of the conversations behind one cell come to."""
 
-    known: Known
     waits: Waits
-    rests: Mapping[Step, Rest]
-    _known: dict[Step, Number] = field(default_factory=dict)
+    outlooks: Mapping[Step, Outlook]
 
     def beside(self, naive: Number, source: str, target: str) -> Number:
         """The naive rate from one stage to another with the matured and the projected one. The naive one stays."""
         step = Step(source, target)
-        if step not in self._known:
-            entries = self.known.entries(step, when_due=waits_for_date(step, self.waits.recorded))
-            self._known[step] = maturity.rate(naive, entries, self.rests.get(step), self.waits.of(step))
-        return replace(naive, matured=self._known[step].matured, projected=self._known[step].projected)
+        found = self.outlooks.get(step) or maturity.outlook(NO_ENTRIES, None, self.waits.of(step))
+        return replace(naive, matured=found.matured, projected=found.projected)
+
+
+@dataclass(frozen=True, slots=True)
+class Cohorts:
+    """The cohorts of an answer by segment and bucket; that of all buckets stands under None."""
+
+    waits: Waits
+    _cells: Mapping[tuple[str, int | None], Mapping[Step, Outlook]]
+
+    def of(self, segment: str = "", bucket: int | None = None) -> Cohort:
+        """The cohort of a cell; of nobody where there is none."""
+        return Cohort(self.waits, self._cells.get((segment, bucket), {}))
 
 
 class Young:
-    """Matured and projected rates; histories are remembered.
+    """Matured and projected rates; histories are remembered, and what takes long to make of them.
 
     `settings`: days by stage, and `horizon`, as in `[maturity]` of `dropoff.toml`. Called by any thread.
     """
@@ -249,6 +272,7 @@ class Young:
     def __init__(self, settings: Mapping[str, float] = MappingProxyType({})) -> None:
         self._settings = settings
         self._memory = Memory[Population]()
+        self._kept = Remembered()
 
     def waits(self, store: Store, query: Query, recorded: Set[str]) -> Waits:
         """M of every stage, for the project as a whole: the query says which time is now and what is test traffic."""
@@ -263,18 +287,28 @@ class Young:
             return Maturity(round(days * DAY), "configured", conversions)
         return learned or Maturity(round(_default_days(_before(stage, recorded)) * DAY), "default")
 
-    def cohorts(self, store: Store, query: Query, recorded: Set[str], starts: Sequence[int] = ()) -> "Cohorts":
-        """The cohorts of a query: one for each segment, and in it for each bucket that begins at one of `starts`."""
+    def cohorts(self, store: Store, query: Query, recorded: Set[str], rates: Sequence[Step]) -> Cohorts:
+        """The cohort of each segment of a query; kept as answers are, where it takes long (`remembered.py`)."""
+        key = (replace(query, now=query.period.start), frozenset(recorded), tuple(rates))  # whenever it is asked
+        return self._kept.get(store, key, query.now, lambda: self.over_time(store, query, recorded, rates)).answer
+
+    def over_time(
+        self, store: Store, query: Query, recorded: Set[str], rates: Sequence[Step], starts: Sequence[int] = ()
+    ) -> Cohorts:
+        """The same made anew, and in each segment the cohort of each bucket that begins at one of `starts`."""
         query = at_minute(query)
         waits, population = self.waits(store, query, recorded), self._population(store, query, recorded)
-        found = read(store, query, query.period.start, query.period.end)
-        cells: dict[tuple[str, int | None], Instants] = {}
-        for segment, instants in found.items():
-            cells[segment, None] = instants
-            cells |= {(segment, bucket): part for bucket, part in enumerate(instants.cut(starts))}
-        # A week or a month is a cohort itself: it goes on like the others, not like itself.
-        rests = {segment: population.rests.get("" if query.by in _CALENDAR else segment, {}) for segment in found}
-        return Cohorts(cells, waits, rests, to_micros(query.now))
+        cells: dict[tuple[str, int | None], dict[Step, Outlook]] = {}
+        for segment, instants in read(store, query, query.period.start, query.period.end).items():
+            # A week or a month is a cohort itself: it goes on like the others, not like itself.
+            rests = population.rests.get("" if query.by in _CALENDAR else segment, {})
+            for bucket, part in [(None, instants), *enumerate(instants.cut(starts))]:
+                known = Known(part, to_micros(query.now))
+                cells[segment, bucket] = {
+                    step: maturity.outlook(known.entries(step, recorded), rests.get(step), waits.of(step))
+                    for step in rates
+                }
+        return Cohorts(waits, cells)
 
     def _population(self, store: Store, query: Query, recorded: Set[str]) -> Population:
         """What is remembered of the query's population, or what the store says now."""
@@ -298,8 +332,8 @@ class Young:
         rests: dict[str, dict[Step, Rest]] = {}
         for segment, instants in found.items():
             rests[segment], known = {}, Known(instants, now)
-            for step in _steps(recorded):
-                past = maturity.history(known.entries(step, when_due=waits_for_date(step, recorded)))
+            for step in steps(recorded):
+                past = maturity.history(known.entries(step, recorded))
                 if query.by is None:
                     learned[step] = maturity.learned(past, _default_days(step))
                 if horizon := horizons.get(step, 0) if query.by is not None else self._horizon(past):
@@ -309,21 +343,6 @@ class Young:
     def _horizon(self, past: History) -> int:
         """The age for which rates are projected, in whole days; 0 where there is no history of a day."""
         return round(self._settings[HORIZON] * DAY) if HORIZON in self._settings else past.oldest // DAY * DAY
-
-
-@dataclass(frozen=True, slots=True)
-class Cohorts:
-    """The cohorts of an answer by segment and bucket; that of all buckets stands under None."""
-
-    _cells: Mapping[tuple[str, int | None], Instants]
-    waits: Waits
-    _rests: Mapping[str, Mapping[Step, Rest]]
-    _now: int
-
-    def of(self, segment: str = "", bucket: int | None = None) -> Cohort:
-        """The cohort of a cell; of nobody where there is none."""
-        instants = self._cells.get((segment, bucket), NOBODY)
-        return Cohort(Known(instants, self._now), self.waits, self._rests.get(segment, {}))
 
 
 def at_minute(query: Query) -> Query:

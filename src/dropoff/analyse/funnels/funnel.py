@@ -11,7 +11,7 @@ import numpy as np
 from dropoff.analyse import select
 from dropoff.analyse.answers import Matured, Number, Projected, instant, ratio, share
 from dropoff.analyse.stats import wilson
-from dropoff.analyse.young import Young
+from dropoff.analyse.young import Young, steps
 from dropoff.errors import InvalidInput, did_you_mean
 from dropoff.metrics import RATES
 from dropoff.query import MULTIPLE, Query
@@ -137,14 +137,15 @@ def answer(
         whole = count(store, replace(query, by=None)).get("", dict.fromkeys(STAGES, (0, 0)))
     else:
         whole = {stage: _add([counts[stage] for counts in found.values()]) for stage in STAGES}
-    cohorts = reader.cohorts(store, replace(query, by=None), recorded) if reader else None
+    rates = steps(recorded)
+    cohorts = reader.cohorts(store, replace(query, by=None), recorded, rates) if reader else None
     body = describe(whole, recorded, definition, threshold, cohorts.of().beside if cohorts else _alone)
     if cohorts:
         head["maturity"] = cohorts.waits.to_dict()
     if query.by is None:
         return {**head, **body}
     by_value = sorted(found.items(), key=lambda item: (-item[1]["started"][0], item[0]))
-    split = reader.cohorts(store, query, recorded) if reader else None
+    split = reader.cohorts(store, query, recorded, rates) if reader else None
     segments = {
         value: describe(counts, recorded, definition, threshold, split.of(value).beside if split else _alone)
         for value, counts in by_value
