@@ -148,8 +148,8 @@ def read(store: Store, query: Query, since: datetime, until: datetime, *, starte
         WHERE {span}""",
         clause.parameters,
     )
-    if found["segment"].n_unique() == 1:  # nothing has to be copied
-        return {str(found["segment"][0]): _instants(found)}
+    if query.by is None and not query.segments:  # nothing has to be copied
+        return {"": _instants(found)} if len(found) else {}
     parts = found.partition_by("segment", as_dict=True)
     return {str(segment): _instants(part) for (segment,), part in parts.items()}
 
@@ -162,15 +162,18 @@ def due_dates(where: str = "true") -> str:
 
 
 def _instants(rows: pl.DataFrame) -> Instants:
-    columns = {name: rows[name].cast(pl.Datetime("us")).to_physical() for name in (*_NAMES, "due", "ended")}
-    times = {name: column.fill_null(NEVER).to_numpy() for name, column in columns.items()}
+    filled = rows.select(pl.col(*_NAMES, "due", "ended").cast(pl.Datetime("us")).to_physical().fill_null(NEVER))
+    times = {column.name: column.to_numpy() for column in filled}
     reached = [times[_NAMES[-1]]]
     for stage in reversed(_NAMES[:-1]):
         reached.append(np.minimum(times[stage], reached[-1]))
-    latest = times[_NAMES[0]]
-    for stage in _NAMES[1:]:
-        latest = np.where(times[stage] < NEVER, np.maximum(times[stage], latest), latest)
-    ended = np.where(times["ended"] < NEVER, np.maximum(times["ended"], latest), NEVER)
+    over = np.flatnonzero(times["ended"] < NEVER)
+    latest = times["ended"][over]
+    for stage in _NAMES:
+        came = times[stage][over]
+        latest = np.where(came < NEVER, np.maximum(came, latest), latest)
+    ended = np.full(len(rows), NEVER)
+    ended[over] = latest
     return Instants(times["started"], tuple(reversed(reached)), times["due"], ended)
 
 
