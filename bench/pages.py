@@ -17,7 +17,7 @@ from bench import grown
 from bench.data import Timeline
 from bench.processes import DROPOFF, Serving, run
 from bench.rows import Plan, Row
-from dropoff.dashboard.navigation import NAVIGATION
+from dropoff.dashboard.frame.navigation import NAVIGATION
 
 CHROMIUM = Path("/usr/bin/chromium")
 PATHS = [page.path for group in NAVIGATION for page in group.pages if page.path != "/api/docs"]

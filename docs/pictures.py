@@ -16,7 +16,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from dropoff.dashboard.navigation import NAVIGATION
+from dropoff.dashboard.frame.navigation import NAVIGATION
 
 CHROMIUM = "/usr/bin/chromium"
 FOLDER = Path(__file__).with_name("images")

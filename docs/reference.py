@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from dropoff.dashboard.api import api
-from dropoff.dashboard.desk import with_desk
-from dropoff.dashboard.filters import with_filters
+from dropoff.dashboard.api.api import api
+from dropoff.dashboard.api.desk import with_desk
+from dropoff.dashboard.api.filters import with_filters
 from dropoff.query import COMMON
 
 PAGE = Path(__file__).with_name("api.md")

@@ -19,10 +19,11 @@ from typer.testing import CliRunner
 from dropoff import cli
 from dropoff.alerts import backtest
 from dropoff.control.access import ADMIN, WRITE, create_key
-from dropoff.dashboard import alerts_page, formats
-from dropoff.dashboard.shapes import AlertsAnswer, BacktestAnswer, EpisodesAnswer
+from dropoff.dashboard.api.shapes import AlertsAnswer, BacktestAnswer, EpisodesAnswer
+from dropoff.dashboard.pages import alerts_page
 from dropoff.metrics import METRICS
 from dropoff.periods import parse_period
+from dropoff.phrases import formats
 from dropoff.project.settings import load
 from dropoff.server.engine import Engine
 from dropoff.server.remote import Remote

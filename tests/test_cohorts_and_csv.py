@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from dropoff.cli import app
-from dropoff.dashboard import formats
 from dropoff.errors import InvalidInput
+from dropoff.phrases import formats
 from servers import Server
 from sites import cells
 from worlds import booked, qualified, received, sent, started

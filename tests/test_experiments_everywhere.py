@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from dropoff.cli import app
-from dropoff.dashboard import formats
 from dropoff.demo import generate
 from dropoff.demo.planted import VARIANTS
+from dropoff.phrases import formats
 from servers import Server
 from sites import cells
 

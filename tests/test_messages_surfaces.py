@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from pydantic import TypeAdapter
 
-from dropoff.dashboard import formats, utterances
-from dropoff.dashboard.shapes import MessagesAnswer
+from dropoff.dashboard.api.shapes import MessagesAnswer
 from dropoff.demo import generate
+from dropoff.phrases import formats, utterances
 from dropoff.project.settings import load
 from dropoff.server.engine import Engine
 from sites import Site, command, options

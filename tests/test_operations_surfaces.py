@@ -10,10 +10,11 @@ import msgspec
 import pytest
 from pydantic import TypeAdapter
 
-from dropoff.dashboard import executive, formats, health, running
-from dropoff.dashboard.shapes import OperationsAnswer
+from dropoff.dashboard.api.shapes import OperationsAnswer
+from dropoff.dashboard.pages import executive
 from dropoff.demo import generate
 from dropoff.demo.planted import incident_window
+from dropoff.phrases import formats, health, running
 from dropoff.project.settings import load
 from dropoff.server.engine import Engine
 from sites import Site, command, options

@@ -15,10 +15,11 @@ from rich.console import Console
 
 from dropoff import terminal
 from dropoff.analyse.experiments import plans
-from dropoff.dashboard import advice, findings, formats, optimization
-from dropoff.dashboard.shapes import OptimizationAnswer
+from dropoff.dashboard.api.shapes import OptimizationAnswer
+from dropoff.dashboard.pages import optimization
 from dropoff.demo import generate
 from dropoff.demo.planted import DIVERGENCE, TIMEZONE
+from dropoff.phrases import advice, findings, formats
 from dropoff.project.settings import load
 from dropoff.server.engine import Engine
 from sites import Site, command, options

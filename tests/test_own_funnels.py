@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from dropoff.analyse.funnels.funnel import FUNNELS
 from dropoff.cli import app
-from dropoff.dashboard import formats
 from dropoff.errors import InvalidInput
+from dropoff.phrases import formats
 from dropoff.project.funnels import BUILT_IN, parse_file
 from dropoff.project.settings import load
 from dropoff.server.connect import Local

@@ -8,9 +8,9 @@ from html import unescape
 import msgspec
 import pytest
 
-from dropoff.dashboard import findings
 from dropoff.demo import generate
 from dropoff.demo.planted import DIVERGENCE, TIMEZONE
+from dropoff.phrases import findings
 from dropoff.project.settings import load
 from dropoff.server.engine import Engine
 from sites import Site, command, options

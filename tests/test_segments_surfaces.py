@@ -9,9 +9,9 @@ from math import isclose
 import msgspec
 import pytest
 
-from dropoff.dashboard import differences, formats
 from dropoff.demo import generate
 from dropoff.metrics import METRICS
+from dropoff.phrases import differences, formats
 from dropoff.project.settings import load
 from dropoff.server.engine import Engine
 from sites import Site, command, options

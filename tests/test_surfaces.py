@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from dropoff.cli import app as cli
-from dropoff.dashboard import formats, verdicts
 from dropoff.demo import generate
 from dropoff.metrics import METRICS
+from dropoff.phrases import formats, verdicts
 from dropoff.project.settings import load
 from dropoff.server.engine import Engine
 from sites import Site, options

@@ -10,7 +10,7 @@ from dropoff.analyse import next_tests, optimization
 from dropoff.analyse.answers import share
 from dropoff.analyse.experiments import decisions, plans
 from dropoff.analyse.next_tests import LONGEST, MONTH, Candidate, ranked, sized
-from dropoff.dashboard import advice
+from dropoff.phrases import advice
 
 ONE = Candidate("divergence", "prospect:objection_price", "bot:a", "bot:b", "booked", 140.0, 0.38, 0.19, 1.0, 600, 0.5)
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import pytest
 from playwright.sync_api import Page, expect
 
-from dropoff.dashboard import formats
-from dropoff.dashboard.alerts_page import STATES
+from dropoff.dashboard.pages.alerts_page import STATES
 from dropoff.metrics import METRICS
+from dropoff.phrases import formats
 from looks import assert_accessible, needs_axe, on_both_sizes
 from receiver import SECRET, Receiver, always, receiving
 from servers import PATIENCE, Server

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from dropoff.dashboard import formats
-from dropoff.dashboard.formats import visible
+from dropoff.phrases import formats
+from dropoff.phrases.formats import visible
 from looks import PHONE, assert_accessible, needs_axe, on_both_sizes, overflow
 
 

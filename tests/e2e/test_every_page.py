@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import expect
 
-from dropoff.dashboard.navigation import NAVIGATION
+from dropoff.dashboard.frame.navigation import NAVIGATION
 from dropoff.metrics import METRICS
 from looks import PHONE, overflow
 

@@ -3,7 +3,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import expect
 
-from dropoff.dashboard import formats
+from dropoff.phrases import formats
 
 
 def figure(text):

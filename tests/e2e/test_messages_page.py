@@ -1,6 +1,6 @@
 """The page of messages in a browser: by keyboard, on a phone, in both themes."""
 
-from dropoff.dashboard import formats
+from dropoff.phrases import formats
 from looks import assert_accessible, needs_axe, on_both_sizes
 
 PAGES = (

@@ -1,6 +1,6 @@
 """The page of operations in a browser: by keyboard to the conversations behind a count, on a phone, in both themes."""
 
-from dropoff.dashboard import formats
+from dropoff.phrases import formats
 from looks import assert_accessible, needs_axe, on_both_sizes
 
 PAGES = ("/operations", "/operations?from=2020-01-01&to=2020-02-01")

@@ -2,7 +2,7 @@
 
 import json
 
-from dropoff.dashboard import findings
+from dropoff.phrases import findings
 from looks import assert_accessible, needs_axe, on_both_sizes
 
 FROM = "from=2020-01-01&to=2030-01-01"

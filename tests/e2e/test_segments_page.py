@@ -2,7 +2,7 @@
 
 import json
 
-from dropoff.dashboard import formats
+from dropoff.phrases import formats
 from looks import assert_accessible, needs_axe, on_both_sizes
 
 PAGES = (

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from dropoff.dashboard.formats import visible
+from dropoff.phrases.formats import visible
 from dropoff.report import html, markdown, pdf
 from dropoff.report.markdown import escape
 from made_reports import report

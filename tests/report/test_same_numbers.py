@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dropoff import cli
-from dropoff.dashboard.reports_page import spans
+from dropoff.dashboard.pages.reports_page import spans
 from dropoff.demo import generate
 from dropoff.project.settings import load
 from dropoff.report.links import api_of, command_of, page_of

@@ -15,8 +15,8 @@ from asgi import request
 from dropoff.analyse.analytics import PARAMETERS
 from dropoff.control import access
 from dropoff.control.access import Access, create_key, revoke_key
-from dropoff.dashboard import shapes
-from dropoff.dashboard.rendering import CONTENT_SECURITY_POLICY
+from dropoff.dashboard.api import shapes
+from dropoff.dashboard.frame.rendering import CONTENT_SECURITY_POLICY
 from dropoff.errors import InvalidInput, Unavailable
 from dropoff.events import Receipt
 from dropoff.intake import read_events

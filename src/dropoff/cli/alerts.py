@@ -155,7 +155,7 @@ def _desk(data: Path | None) -> Any:
     """Silences and acknowledgements, which rest in the control state: no server is needed, none is in the way."""
     from dropoff.alerts.starters import configured
     from dropoff.analyse.custom import registry
-    from dropoff.dashboard.desk import Desk
+    from dropoff.dashboard.api.desk import Desk
 
     settings = settings_of(data=data)
     names = [rule.name for rule in configured(settings, registry(settings.metrics))]

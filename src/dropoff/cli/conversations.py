@@ -140,7 +140,7 @@ def list_filters(
 @contextmanager
 def _filters(data: Path | None) -> Any:
     """Saved filters, which rest in the control state, too."""
-    from dropoff.dashboard.filters import Filters
+    from dropoff.dashboard.api.filters import Filters
 
     with control_of(data) as control:
         yield Filters(control)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from dropoff.dashboard import formats
+from dropoff.phrases import formats
 from dropoff.query import Params
 from dropoff.report import learned, losses, monthly, numbers, talks
 from dropoff.report.spans import Spans, pinned

@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dropoff.dashboard.formats import visible
+from dropoff.phrases.formats import visible
 from dropoff.report.references import References
 from dropoff.report.value import Report
 

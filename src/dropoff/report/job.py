@@ -15,12 +15,12 @@ import structlog
 
 from dropoff.background import Background
 from dropoff.control.base import Control
-from dropoff.dashboard.addresses import url
 from dropoff.errors import Conflict, DropoffError, InvalidInput, Unavailable
 from dropoff.notify.base import Carrier, Letter, NotSent
 from dropoff.notify.outbox import GIVE_UP, backoff
 from dropoff.notify.texts import inert
 from dropoff.periods import Period
+from dropoff.phrases.addresses import url
 from dropoff.project.schedules import Schedule
 from dropoff.query import Params
 from dropoff.report.reports import File

@@ -6,11 +6,11 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from dropoff.analyse.stats import SIGNIFICANT
-from dropoff.dashboard import advice, findings, formats, running, utterances
-from dropoff.dashboard import words as names
-from dropoff.dashboard.addresses import common
 from dropoff.metrics import decimal
 from dropoff.periods import Period
+from dropoff.phrases import advice, findings, formats, running, utterances
+from dropoff.phrases import words as names
+from dropoff.phrases.addresses import common
 from dropoff.query import Params
 from dropoff.report.value import Answered, Ask, Block, Bullets, Run, Runs, Section, note, paragraph, table, words
 

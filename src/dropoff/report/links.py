@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
-from dropoff.dashboard.addresses import conversation_url, url
+from dropoff.phrases.addresses import conversation_url, url
 from dropoff.query import Params
 from dropoff.report.value import Source
 

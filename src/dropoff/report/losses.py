@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from dropoff.dashboard import formats
-from dropoff.dashboard import words as names
-from dropoff.dashboard.addresses import url
+from dropoff.phrases import formats
+from dropoff.phrases import words as names
+from dropoff.phrases.addresses import url
 from dropoff.query import Params
 from dropoff.report.value import Answered, Ask, Block, Bullets, Paragraph, Run, Runs, Section, note, table, words
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from dropoff.dashboard.formats import visible
+from dropoff.phrases.formats import visible
 from dropoff.report.references import References
 from dropoff.report.value import Block, Bullets, Paragraph, Report, Runs, Table, Talk
 

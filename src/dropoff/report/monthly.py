@@ -1,6 +1,6 @@
 """What only a monthly report holds: cohorts, and a review of the segments."""
 
-from dropoff.dashboard import differences, formats
+from dropoff.phrases import differences, formats
 from dropoff.query import Params
 from dropoff.report.value import Answered, Ask, Block, Bullets, Run, Section, note, paragraph, table, words
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dropoff.dashboard import formats, verdicts
-from dropoff.dashboard.addresses import common, url
+from dropoff.phrases import formats, verdicts
+from dropoff.phrases.addresses import common, url
 from dropoff.query import Params
 from dropoff.report.links import trend_page
 from dropoff.report.value import Answered, Ask, Block, Bullets, Run, Runs, Section, note, paragraph, table, words

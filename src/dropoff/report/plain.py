@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from dropoff.dashboard.formats import visible
+from dropoff.phrases.formats import visible
 from dropoff.report.links import api_of
 from dropoff.report.references import References
 from dropoff.report.value import Block, Bullets, Paragraph, Report, Run, Runs, Table, Talk

@@ -6,9 +6,9 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from dropoff.analyse.analytics import check_parameters, utc_now
-from dropoff.dashboard.addresses import end_of_link
 from dropoff.errors import InvalidInput
 from dropoff.periods import parse_instant, parse_zone
+from dropoff.phrases.addresses import end_of_link
 from dropoff.query import Params, one
 from dropoff.report import html, markdown, pdf, plain
 from dropoff.report.contents import contents

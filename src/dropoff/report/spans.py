@@ -5,9 +5,9 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from dropoff.analyse.metrics import period_before
-from dropoff.dashboard.addresses import end_of_link
 from dropoff.errors import InvalidInput, Missing
 from dropoff.periods import Period, in_our_age, midnight, parse_period
+from dropoff.phrases.addresses import end_of_link
 from dropoff.query import Params, one
 from dropoff.report.value import Kind
 

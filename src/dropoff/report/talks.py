@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dropoff.dashboard import formats
-from dropoff.dashboard.addresses import ONE
+from dropoff.phrases import formats
+from dropoff.phrases.addresses import ONE
 from dropoff.query import Params
 from dropoff.report.value import Answered, Ask, Block, Line, Run, Section, Source, Talk, note, paragraph, words
 

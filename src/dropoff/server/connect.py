@@ -10,7 +10,7 @@ import msgspec
 import polars as pl
 
 from dropoff.analyse.conversations.conversations import COLUMNS
-from dropoff.dashboard import spreadsheet
+from dropoff.dashboard.frame import spreadsheet
 from dropoff.errors import InvalidInput
 from dropoff.events import Receipt
 from dropoff.ingest.dead import dead, replay_dead

@@ -11,8 +11,8 @@ from starlette.responses import JSONResponse, Response
 
 from dropoff.control import access
 from dropoff.control.access import Access
-from dropoff.dashboard.frame import error_page
-from dropoff.dashboard.replies import refuse
+from dropoff.dashboard.api.replies import refuse
+from dropoff.dashboard.frame.frame import error_page
 from dropoff.errors import DropoffError, Unauthorized
 from dropoff.ingest.door import Door
 

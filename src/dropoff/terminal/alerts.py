@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.text import Text
 
 from dropoff.alerts.rules import written_out
-from dropoff.dashboard import formats
 from dropoff.metrics import decimal
 from dropoff.notify.texts import fires
+from dropoff.phrases import formats
 from dropoff.terminal.tables import Answer, head_line, plain, table, zone_line, zone_of
 
 

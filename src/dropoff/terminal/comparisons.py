@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
-from dropoff.dashboard import differences, findings, formats, utterances
+from dropoff.phrases import differences, findings, formats, utterances
 from dropoff.terminal.tables import Answer, head_line, plain, rate, table
 
 

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
-from dropoff.dashboard import advice, findings, formats, health, running, utterances, verdicts
+from dropoff.phrases import advice, findings, formats, health, running, utterances, verdicts
 from dropoff.terminal.funnels import drop_off_table
 from dropoff.terminal.metrics import annotations, measured
 from dropoff.terminal.tables import ROWS, Answer, head_line, plain, rate, sayings, table

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
-from dropoff.dashboard import formats, words
+from dropoff.phrases import formats, words
 from dropoff.terminal.metrics import annotations
 from dropoff.terminal.tables import ROWS, Answer, head_line, interval, plain, rate, table
 

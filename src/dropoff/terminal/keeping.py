@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
-from dropoff.dashboard import formats
+from dropoff.phrases import formats
 from dropoff.terminal.tables import Answer, lines, plain, table, zone_line, zone_of
 
 

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
-from dropoff.dashboard import formats
+from dropoff.phrases import formats
 from dropoff.terminal.tables import Answer, head_line, plain, table
 
 

@@ -11,8 +11,8 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from dropoff.dashboard import formats
-from dropoff.dashboard.formats import visible
+from dropoff.phrases import formats
+from dropoff.phrases.formats import visible
 
 Answer = Mapping[str, Any]
 

@@ -1,4 +1,4 @@
-// Draws every chart of a page. The options come complete from the server (dashboard/charts.py);
+// Draws every chart of a page. The options come complete from the server (dashboard/charts);
 // here they get the theme's colours, the size of their box, and links.
 import { BarChart, LineChart, SankeyChart, ScatterChart } from "echarts/charts";
 import { AriaComponent, GridComponent, MarkAreaComponent, MarkLineComponent, TooltipComponent } from "echarts/components";

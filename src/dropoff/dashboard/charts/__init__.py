@@ -1,0 +1,1 @@
+"""What is drawn on pages: options of ECharts and small lines as SVG, as pure functions of answers."""

@@ -1,0 +1,176 @@
+"""The page of trends: table rows, and a chart for each currency, as pure functions of the answer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dropoff.dashboard.charts.charts import HOLLOW, MOST_DOTS, inert, line_series, marks, over_time, short
+from dropoff.dashboard.frame.frame import Analytics, query, question
+from dropoff.phrases import formats
+from dropoff.phrases.addresses import common, ends, url
+from dropoff.phrases.formats import bucket, label, visible
+from dropoff.query import COMMON, Params
+
+_PARAMETERS = (*COMMON, "metric", "interval")
+_DEFAULTS: Params = {"metric": ["response_rate"], "interval": ["day"]}
+
+Link = Callable[[str, str], str]
+"""From the two ends of a bucket to the address of the conversations that began in it."""
+
+_SCALES = (("d", 86400), ("h", 3600), ("min", 60))
+
+
+def trends_page(analytics: Analytics, request: Request) -> Response:
+    """`/trends`: a metric over time."""
+    params = query(request, _PARAMETERS)
+    asked = {**_DEFAULTS, **params}
+
+    def show(answer: dict) -> dict[str, Any]:
+        zone = answer["period"]["timezone"]
+
+        def link(start: str, end: str) -> str:
+            return url("/conversations", common(params), **ends({"from": start, "to": end}, zone))
+
+        found = lines(answer, link)
+        charts = {currency: trend_chart(rows, answer) for currency, rows in found.items()}
+        return {"lines": found, "charts": charts, "totals": totals(answer)}
+
+    return question(
+        analytics, request, "trends.html", params, lambda: analytics.trend(asked), show,
+        asked=asked, metrics=analytics.definitions({})["metrics"],
+    )  # fmt: skip
+
+
+class Row(NamedTuple):
+    """A point, the one as far into the period before, and where its conversations are."""
+
+    name: str
+    point: Mapping
+    previous: Mapping | None
+    url: str | None
+
+
+def lines(answer: Mapping, link: Link) -> dict[str, list[Row]]:
+    """The rows of each line by currency ('' where there is none), the earliest first."""
+    zone, interval = answer["period"]["timezone"], answer["interval"]
+    before = _by_currency(answer["previous"]["points"])
+    linked = answer["definition"]["clock"] == "cohort"
+    return {
+        currency: [
+            Row(
+                bucket(point["from"], interval, zone),
+                point,
+                _at(before.get(currency, ()), place),
+                link(point["from"], point["to"]) if linked and point["value"] is not None else None,
+            )
+            for place, point in enumerate(points)
+        ]
+        for currency, points in _by_currency(answer["points"]).items()
+    }
+
+
+def totals(answer: Mapping) -> dict[str, dict[str, Any]]:
+    """The value of the whole period beside that of the period before, by currency."""
+    before = {row.get("currency") or "": row for row in answer["previous"]["total"]}
+    return {
+        currency: {"row": row, "previous": before.get(currency)}
+        for row in answer["total"]
+        for currency in [row.get("currency") or ""]
+    }
+
+
+def trend_chart(rows: Sequence[Row], answer: Mapping) -> dict:
+    """A line with its points, the period before as a dashed one, and a vertical line for all that is `marked`."""
+    unit = rows[0].point["unit"]
+    factor, suffix = scale(unit, [row.point["value"] for row in rows])
+    begins = [row.point["from"] for row in rows]
+    drawn = [_before(rows, factor), _now(rows, factor) | {"markLine": marks(marked(answer), begins)}]
+    top = 30 if marked(answer) else 10
+    frame = over_time(describe_trend(rows, answer), [row.name for row in rows], suffix, top)
+    return {"baseOption": frame | {"series": drawn}, "media": []}
+
+
+def describe_trend(rows: Sequence[Row], answer: Mapping) -> str:
+    """The chart in words, for those who do not see it."""
+    name, known = label(answer["definition"]["metric"]), [row for row in rows if row.point["value"] is not None]
+    if not known:
+        return f"Line chart of {name}: no values."
+    low, high = (pick(known, key=lambda row: row.point["value"]) for pick in (min, max))
+    ends = f"from {formats.measure(known[0].point)} to {formats.measure(known[-1].point)}"
+    return (
+        f"Line chart of {name} by {answer['interval']}, {len(rows)} points {ends}; lowest {low.name} with "
+        f"{formats.measure(low.point)}, highest {high.name} with {formats.measure(high.point)}. "
+        "The table below has the same numbers."
+    )
+
+
+def is_unsure(point: Mapping) -> bool:
+    """A bucket that is cut, not over or not old enough, or a rate of too few: shown hollow."""
+    n = formats.sample(point)
+    return point["partial"] or point["immature"] or (n is not None and formats.is_small(n))
+
+
+def _by_currency(points: Sequence[Mapping]) -> dict[str, list[Mapping]]:
+    found: dict[str, list[Mapping]] = {}
+    for point in points:
+        found.setdefault(point.get("currency") or "", []).append(point)
+    return found
+
+
+def _at(points: Sequence[Mapping], place: int) -> Mapping | None:
+    return points[place] if place < len(points) else None
+
+
+def scale(unit: str, values: Sequence[float | None]) -> tuple[float, str]:
+    """What the axis multiplies by, and its unit: seconds are shown in the unit that suits the largest."""
+    if unit == "share":
+        return 100, " %"
+    if unit != "seconds":
+        return 1, ""
+    most = max((value for value in values if value is not None), default=0)
+    name, size = next(((name, size) for name, size in _SCALES if most >= 2 * size), ("s", 1))
+    return 1 / size, f" {name}"
+
+
+def _now(rows: Sequence[Row], factor: float) -> dict:
+    return line_series("This period", [_item(row, factor, dots=len(rows) <= MOST_DOTS) for row in rows], z=3)
+
+
+def _item(row: Row, factor: float, *, dots: bool) -> dict:
+    point, value = row.point, row.point["value"]
+    if value is None:
+        return {"value": None}
+    unsure = is_unsure(point)
+    item: dict[str, Any] = {"value": short(value * factor), "tooltip": {"formatter": _told(row)}}
+    item |= {"itemStyle": HOLLOW} if unsure else {}
+    item |= {} if dots else {"symbolSize": 5 if unsure else 4}
+    return item | ({"url": row.url} if row.url else {})
+
+
+def _told(row: Row) -> str:
+    """The tooltip of a point."""
+    point = row.point
+    parts = [f"{row.name}: {formats.measure(point)}"]
+    parts += [formats.basis(point)] if formats.sample(point) is not None else []
+    parts += [f"95 %: {formats.interval(point['interval'])}"] if point["interval"] else []
+    parts += [formats.remarks(point)] if formats.remarks(point) else []
+    parts += [f"Before: {formats.measure(row.previous)}"] if row.previous else []
+    return inert("\n".join(parts))
+
+
+def _before(rows: Sequence[Row], factor: float) -> dict:
+    values = [row.previous["value"] if row.previous else None for row in rows]
+    return {
+        "type": "line", "name": "The period before", "symbol": "none", "silent": True, "z": 2,
+        "data": [None if value is None else short(value * factor) for value in values],
+        "lineStyle": {"color": "var(--line-strong)", "width": 1, "type": "dashed"},
+    }  # fmt: skip
+
+
+def marked(answer: Mapping) -> list[tuple[str, str]]:
+    """What has a vertical line: a version or a labeller where it was first seen, what the settings say happened."""
+    found = [(one["at"], visible(one["bot_version"])) for one in answer["deploys"]]
+    found += [(one["at"], f"labels: {visible(one['label_source'])}") for one in answer["labellers"]]
+    return found + [(one["at"], visible(one["text"])) for one in answer["annotations"]]
