@@ -69,6 +69,21 @@ def test_of_what_takes_long_the_old_is_given_and_the_new_is_learned_aside():
     assert (world.ask(), world.times) == (2, 2)  # learned once for both
 
 
+@pytest.mark.parametrize(("takes", "due"), [(5, 500), (100, OLD / 2)])
+def test_a_hundredth_of_the_time_is_spent_on_learning_aside(takes, due):
+    world = World(takes)
+    world.ask()
+    world.clock += due - 1
+    assert (world.ask(), world.ask()) == (1, 1)
+    world.memory._aside.submit(lambda: None).result(30)
+    assert world.times == 1
+    world.clock += 1
+    world.done.clear()
+    assert world.ask() == 1
+    world.wait()
+    assert world.ask() == 2
+
+
 @pytest.mark.parametrize(("clock", "later"), [(OLD, 0), (0, OLD + 1), (0, -OLD - 1)])
 def test_nothing_older_than_an_hour_is_given(clock, later):
     world = World(SLOW)

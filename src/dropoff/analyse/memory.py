@@ -1,8 +1,8 @@
 """What takes long to learn of a store is remembered, and learned anew beside those who ask for it.
 
-What was learned is fresh for a hundred times as long as that took, at most a minute: a hundredth of the time is spent
-on it. After that whoever asks waits for the new, if it takes no longer than `PATIENCE`. Where it does they get what is
-known, up to an hour old, while another thread learns; so only the first question about something waits for it.
+What was learned is fresh for a hundred times as long as that took, at most a minute. After that whoever asks waits for
+the new, if it takes no longer than `PATIENCE`. Where it does they get what is known, up to an hour old, and another
+thread learns, which spends a hundredth of the time on it; so only the first question about something waits for it.
 """
 
 import time
@@ -41,6 +41,10 @@ class _Known(Generic[Value]):
     def will_do(self, now: datetime, clock: float) -> bool:
         return self.took > PATIENCE and self._is_within(now, OLD, clock, OLD)
 
+    def is_due(self, clock: float) -> bool:
+        """Whether it is time to learn it anew: what takes very long, before it is too old."""
+        return clock >= self.at + min(self.took / _PART, OLD / 2)
+
     def _is_within(self, now: datetime, apart: float, clock: float, age: float) -> bool:
         return clock < self.at + age and abs(now - self.now) <= timedelta(seconds=apart)
 
@@ -62,7 +66,7 @@ class Memory(Generic[Value]):
             return known.value
         if known is None or not known.will_do(now, clock):
             return self._learned(store, key, now, learn)
-        if not known.is_renewed:
+        if known.is_due(clock) and not known.is_renewed:
             known.is_renewed = True
             self._aside.submit(self._renew, known, store, key, now, learn)
         return known.value
