@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import pairwise
@@ -283,21 +283,36 @@ def transcripts(store: Store, ids: Collection[str]) -> dict[str, list[dict[str, 
     Nothing of one that is not there.
     """
     clause = select.Clause(store.dialect)
-    # The keys as such: through a join every event would be looked at.
     keys, wanted = ", ".join(clause.add(key_of(one)) for one in ids), ", ".join(map(clause.add, ids))
-    found = store.select(
-        f"""SELECT m.conversation_id AS id, m.position AS position, m.sender AS sender, m.intent AS intent,
-              e.content AS content
-            FROM (SELECT * FROM {PHYSICAL["messages"]} WHERE key IN ({keys}) AND conversation_id IN ({wanted})) m
-            LEFT JOIN (SELECT conversation_id, id, {clause.sql.content} AS content FROM {PHYSICAL["events"]}
-              WHERE key IN ({keys}) AND conversation_id IN ({wanted})) e
-            ON e.conversation_id = m.conversation_id AND e.id = m.event_id ORDER BY position""",
+    rows = store.select(
+        f"""SELECT conversation_id AS id, event_id, timestamp, position, sender, intent FROM {PHYSICAL["messages"]}
+            WHERE key IN ({keys}) AND conversation_id IN ({wanted}) ORDER BY position""",
         clause.parameters,
-    )
+    ).dicts()
+    contents = _contents(store, rows) if rows else {}
     said: dict[str, list[dict[str, Any]]] = {one: [] for one in ids}
-    for row in found.dicts():
-        said[row.pop("id")].append(row)
+    for row in rows:
+        one = row.pop("id")
+        said[one].append(row | {"content": contents.get((one, row.pop("event_id"), row.pop("timestamp")))})
     return said
+
+
+def _contents(store: Store, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, datetime], str]:
+    """The texts of messages, by conversation, event and instant.
+
+    A part for each conversation: events lie in the order in which they came, so that a span of time is found at once.
+    """
+    clause, times = select.Clause(store.dialect), dict[str, list[datetime]]()
+    for row in rows:
+        times.setdefault(row["id"], []).append(row["timestamp"])
+    parts = [
+        f"""SELECT conversation_id, id, timestamp, {clause.sql.content} AS content FROM {PHYSICAL["events"]}
+            WHERE key = {clause.add(key_of(one))} AND conversation_id = {clause.add(one)}
+              AND timestamp BETWEEN {clause.add(min(of))} AND {clause.add(max(of))}"""
+        for one, of in times.items()
+    ]
+    found = store.select(" UNION ALL ".join(parts), clause.parameters)
+    return {(one, event, at): content for one, event, at, content in found.rows}
 
 
 def _messages(store: Store, conversation_id: str) -> list[dict[str, Any]]:
