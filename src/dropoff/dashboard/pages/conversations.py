@@ -31,7 +31,7 @@ def conversations_page(analytics: Analytics, filters: Filters, request: Request)
     """`/conversations`: the conversations behind a number, or those that are looked for; and the saved filters."""
     params = query(request, _PARAMETERS)
     kept = {name: texts for name, texts in params.items() if name not in ("limit", "after")}
-    refused = REFUSED.get(request.query_params.get("refused", ""))
+    not_saved = REFUSED.get(request.query_params.get("refused", ""))
 
     def show(answer: dict) -> dict[str, Any]:
         return {
@@ -39,7 +39,7 @@ def conversations_page(analytics: Analytics, filters: Filters, request: Request)
             "rows": [Row.of(row, params) for row in answer["conversations"]],
             "saved": [(each.name, url("/conversations", each.params), each.params == kept) for each in filters.all()],
             "kept": url("", kept).removeprefix("?"),
-            "refused": refused,
+            "not_saved": not_saved,
         }
 
     return question(
