@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 import msgspec
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -149,6 +150,38 @@ def test_units_are_done_in_parts_as_they_are_at_once(case, cuts):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dropoff.analyse.funnels.attempts.CHUNK", 5)
         assert rows(asked(funnel, *events, cuts=cuts), funnel) == rows(at_once, funnel)
+
+
+NUMBERS = {
+    "small": lambda i: i,
+    "alike but for the last bits": lambda i: 2**64 - 1 - i,
+    "spread": lambda i: i * 0x9E3779B97F4A7C15 % 2**64,
+}
+
+
+def numbered(events: list[dict[str, Any]], kind: str) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The events with numbers for their units, and which."""
+    known = sorted({event["unit"] for event in events})
+    numbers = {unit: NUMBERS[kind](i + 1) for i, unit in enumerate(known)}
+    unit = pl.Series("unit", [numbers[event["unit"]] for event in events], pl.UInt64)
+    return frame(events).with_columns(unit), numbers
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+@quick
+@given(cases, st.randoms(use_true_random=False))
+def test_units_may_be_numbers_and_be_chosen_by_them(kind, case, chance: random.Random):
+    funnel, events = case
+    events = events + [{**event, "unit": f"{event['unit']}{i}"} for event in events for i in range(3)]
+    given_events, numbers = numbered(chance.sample(events, len(events)), kind)
+    chosen = chance.sample(sorted(numbers), chance.randint(0, len(numbers)))
+    found = attempts(
+        given_events, funnel, (0, 99 * SECOND), units=np.sort(np.array([numbers[unit] for unit in chosen], np.uint64))
+    )
+    name = {number: unit for unit, number in numbers.items()}
+    named = found.with_columns(pl.Series("unit", [name[number] for number in found["unit"]], pl.String))
+    alone = [event for event in events if event["unit"] in chosen]
+    assert rows(named, funnel) == rows(asked(funnel, *alone), funnel)
 
 
 @quick

@@ -75,6 +75,13 @@ def test_filters_and_test_traffic(asked):
     assert counts(ask(analytics, funnel, threshold="0.5")) == [2, 2]
 
 
+def test_an_event_of_a_contact_without_a_conversation_is_of_no_unit(asked):
+    lonely = attended(at=70, conversation_id=None, contact_id="nobody")
+    analytics = asked(*WORLD, lonely)
+    assert counts(ask(analytics, definition("meeting_attended", "qualified"))) == [1, 0]
+    assert counts(ask(analytics, definition("meeting_attended", "qualified"), where="channel=sms")) == [1, 0]
+
+
 def test_the_period_holds_for_the_first_step_and_not_for_what_follows(asked):
     late = [started(), qualified(at=10), booked(at=3 * DAY)]
     analytics, first_day = asked(*late), {"from_": "2024-01-15", "to": "2024-01-16"}

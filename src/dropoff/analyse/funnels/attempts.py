@@ -19,10 +19,11 @@ attempt. Where one instant's events could fill several steps in several ways, wh
 units that have such an instant go one by one through `ties`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -31,8 +32,11 @@ from dropoff.analyse.funnels import ties
 from dropoff.errors import InvalidInput
 from dropoff.project.funnels import EVENT, UNTIMED, AtStep, Funnel
 
-CHUNK = 1_000_000
+CHUNK = 250_000
 """How many events are looked at together; more are cut by unit, so that memory stays bounded."""
+
+WORKERS = 2
+"""How many such chunks at a time: numpy lets go of the interpreter while it works."""
 
 FAR = 2**62
 """An instant after all others: that of what never happened."""
@@ -59,7 +63,11 @@ class _Found(NamedTuple):
 
 
 def attempts(
-    events: pl.DataFrame, funnel: Funnel, period: tuple[int, int], cuts: Sequence[int] | None = None
+    events: pl.DataFrame,
+    funnel: Funnel,
+    period: tuple[int, int],
+    cuts: Sequence[int] | None = None,
+    units: Array | None = None,
 ) -> pl.DataFrame:
     """What counts: a row per unit, or per attempt where every entry counts. The order of `events` does not matter.
 
@@ -67,19 +75,32 @@ def attempts(
     period's start to a window after its end: `unit` (any type), `at` (Int64, microseconds), `steps` (UInt32, bit i:
     satisfies step i); where the definition asks for it `exclusions` (UInt32, bit i: exclusion i), `held` (any type;
     null where it has none of the held properties), `value` (text; of the breakdown) and, in modes without order,
-    `started` (Int64: when the unit began). `period` is [from, to) in microseconds.
+    `started` (Int64: when the unit began). `period` is [from, to) in microseconds. With `units`, sorted, no
+    other unit counts; units are then UInt64.
 
     Gives `unit`; `value` with a breakdown, null for none; `bucket` with `cuts`, the ascending instants at which buckets
     begin (a unit then counts once in each); `entry`, the instant that lies in the period; `furthest`, the last required
     step that was reached, counted from 0; `at_0`, `at_1` … the instants of the steps, null where not filled.
     """
     _check(events, funnel)
-    found = [_of_part(part, funnel, period, cuts) for part in _parts(events)]
-    return pl.concat(found)
+    count = max(1, -(-events.height // CHUNK))
+    # By the last bits of the key: a number for each event would take as much memory as one of its columns.
+    part = pl.Series(_key(events["unit"]).to_numpy().view(np.uint16)[::4] % count)
+
+    def of_part(number: int) -> pl.DataFrame:
+        return _of_part(events.filter(part == number), funnel, period, cuts, units)
+
+    with ThreadPoolExecutor(WORKERS) as workers:
+        return pl.concat(workers.map(of_part, range(count)))
 
 
 def earlier(
-    found: pl.DataFrame, events: pl.DataFrame, funnel: Funnel, period: tuple[int, int], end: int
+    found: pl.DataFrame,
+    events: pl.DataFrame,
+    funnel: Funnel,
+    period: tuple[int, int],
+    end: int,
+    units: Array | None = None,
 ) -> pl.DataFrame:
     """`attempts` of the same events in a period that ends earlier, in any order; `found`: those of the whole period.
 
@@ -87,7 +108,7 @@ def earlier(
     the others are tried again.
     """
     since = events.filter(pl.col("at").is_between(end, period[1], closed="left")).select(pl.col("unit").unique())
-    again = attempts(events.join(since, on="unit", how="semi"), funnel, (period[0], end))
+    again = attempts(events.join(since, on="unit", how="semi"), funnel, (period[0], end), None, units)
     return pl.concat([found.join(since, on="unit", how="anti"), again])
 
 
@@ -99,19 +120,11 @@ def _check(events: pl.DataFrame, funnel: Funnel) -> None:
         raise InvalidInput("events", events.columns, f"a frame with the columns {', '.join(needed)}")
 
 
-def _parts(events: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    count = -(-events.height // CHUNK)
-    if count <= 1:
-        yield events
-        return
-    part = events["unit"].hash() % count
-    for i in range(count):
-        yield events.filter(part == i)
-
-
-def _of_part(events: pl.DataFrame, funnel: Funnel, period: tuple[int, int], cuts: Sequence[int] | None) -> pl.DataFrame:
+def _of_part(
+    events: pl.DataFrame, funnel: Funnel, period: tuple[int, int], cuts: Sequence[int] | None, units: Array | None
+) -> pl.DataFrame:
     events, values = _coded(events, funnel)
-    table = _sorted(events, funnel, period)
+    table = _sorted(events, funnel, period, units)
     rows = _rows(table, len(values) - 1)
     if funnel.mode in UNTIMED:
         found = _firsts(rows, funnel)
@@ -164,7 +177,7 @@ def _kept(funnel: Funnel) -> list[str]:
     return _counted(funnel) + (["held"] if funnel.hold_constant else [])
 
 
-def _sorted(events: pl.DataFrame, funnel: Funnel, period: tuple[int, int]) -> pl.DataFrame:
+def _sorted(events: pl.DataFrame, funnel: Funnel, period: tuple[int, int], units: Array | None) -> pl.DataFrame:
     """The events in the order of `_Rows`, with the numbers `counted`, `group` and `owner`."""
     if funnel.mode != "strict":
         events = events.filter(pl.col("steps") > 0)
@@ -172,25 +185,28 @@ def _sorted(events: pl.DataFrame, funnel: Funnel, period: tuple[int, int]) -> pl
         events = events.filter(pl.col("started").is_between(*period, closed="left"))
     counted, kept = _counted(funnel), _kept(funnel)
     table = _ordered_by(kept, events.with_columns(key=_key(events["unit"])))
-    if (_same(table["key"]) & ~_same(table["unit"])).any():  # two units with one key
-        table = _ordered_by(kept, events.with_columns(key=events["unit"].rank("dense")))
-    table = table.with_columns(counted=_number(counted), group=_number(kept))
+    if table["unit"].dtype != pl.UInt64 and (_same(table["key"]) & ~_same(table["unit"])).any():  # two with one key
+        table = _ordered_by(kept, events.with_columns(key=events["unit"].rank("dense").cast(pl.UInt64)))
+    if units is not None:
+        table = table.filter(_among(table["unit"].to_numpy(), units))
+    table = table.with_columns(counted=_number(counted))
+    table = table.with_columns(group="counted" if kept == counted else _number(kept))
     if funnel.mode == "strict":  # what breaks an attempt need not be of its group
         table = _ordered_by(["key"], table)
-    return table.with_columns(owner=_number(["key"] if funnel.mode == "strict" else kept))
+    return table.with_columns(owner=_number(["key"]) if funnel.mode == "strict" else "group")
 
 
 def _key(unit: pl.Series) -> pl.Series:
     """What sorts faster than text."""
-    return unit if unit.dtype.is_integer() else unit.hash()
+    return unit if unit.dtype == pl.UInt64 else unit.hash()
 
 
 def _ordered_by(columns: list[str], events: pl.DataFrame) -> pl.DataFrame:
     """The events by these columns, then by instant, steps and value."""
-    # Events mostly come in order already, or in that of time, and few share an instant: sorts by one column, which cost
-    # nothing where they change nothing, take less than half of the time of one by four.
-    is_sorted = len(columns) == 1 and events[columns[0]].is_sorted() and _is_sorted_within(events, columns[0])
-    table = events if is_sorted else events.sort("at").sort(columns, maintain_order=True)
+    if columns == ["key"]:
+        table = _taken(events, _order(events["key"].to_numpy(), events["at"].to_numpy()))
+    else:
+        table = events.sort("at").sort(columns, maintain_order=True)
     tied = _same(*(table[name] for name in (*columns, "at")))
     if not tied.any():
         return table
@@ -199,12 +215,47 @@ def _ordered_by(columns: list[str], events: pl.DataFrame) -> pl.DataFrame:
     steps, code = (table[name].to_numpy()[places] for name in ("steps", "code"))
     order = np.arange(table.height)
     order[places] = places[np.lexsort((code, steps, run))]
-    return table[order]
+    return _taken(table, order)
 
 
-def _is_sorted_within(events: pl.DataFrame, column: str) -> bool:
-    at = events["at"].to_numpy()
-    return bool((~_same(events[column]) | (at[1:] >= at[:-1])).all())
+def _taken(events: pl.DataFrame, order: Array) -> pl.DataFrame:
+    """The events at these places."""
+    return pl.DataFrame({
+        column.name: column.to_numpy()[order]
+        if column.dtype.is_integer() and not column.null_count()
+        else column.gather(order)
+        for column in events
+    })  # fmt: skip
+
+
+def _order(key: Array, at: Array) -> Array:
+    """The places of events by key, then by instant."""
+    # Events mostly come in the order of time. So they are sorted by as much of the key as fits into 64 bits beside
+    # their places, which takes a third of the time of sorting places; then whatever that leaves out of order.
+    bits = np.uint64(len(key).bit_length())
+    low = np.uint64(max(0, int(key.max(initial=0)).bit_length() - 64 + int(bits)))
+    packed = (key >> low << bits) | np.arange(len(key), dtype=np.uint64)
+    packed.sort()
+    order = (packed & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
+    packed >>= bits
+    key, at = key[order], at[order]
+    wrong = (packed[1:] == packed[:-1]) & ((key[1:] < key[:-1]) | ((key[1:] == key[:-1]) & (at[1:] < at[:-1])))
+    if wrong.any():
+        run = _segments(packed)
+        is_wrong = np.zeros(run[-1] + 1, bool)
+        is_wrong[run[1:][wrong]] = True
+        places = np.flatnonzero(is_wrong[run])
+        order[places] = order[places[np.lexsort((at[places], key[places], run[places]))]]
+    return order
+
+
+def _among(unit: Array, units: Array) -> Array:
+    """Which rows are of one of these units; both are sorted."""
+    first = _runs(unit)
+    own = unit[first]
+    place = np.minimum(np.searchsorted(units, own), len(units) - 1)
+    found = units[place] == own if len(units) else np.zeros(len(own), bool)
+    return np.repeat(found, np.diff(np.append(first, len(unit))))
 
 
 def _same(*columns: pl.Series) -> Array:
@@ -234,13 +285,17 @@ def _rows(table: pl.DataFrame, none: int) -> _Rows:
 
 
 def _hits(rows: _Rows, step: int) -> Array:
-    """The places of all events that satisfy a step, and that of nobody's row."""
-    return np.append(np.flatnonzero(rows.steps & np.uint32(1 << step)), len(rows.at) - 1)
+    """The places of all events that satisfy a step."""
+    return np.flatnonzero((rows.steps & np.uint32(1 << step)) != 0)
 
 
-def _next(hits: Array, place: Array, side: Literal["left", "right"] = "right") -> Array:
-    """The first hit after each place; from the left also the place itself."""
-    return hits[np.minimum(np.searchsorted(hits, place, side), len(hits) - 1)]
+def _later(rows: _Rows, hits: Array) -> Array:
+    """For each place the first of the hits after it that is of its group, nobody's row for none."""
+    nobody = len(rows.at) - 1
+    found = np.full(nobody + 2, nobody)
+    found[hits] = hits
+    found = np.minimum.accumulate(found[::-1])[::-1][1:]
+    return np.where(rows.group[found] == rows.group, found, nobody)
 
 
 def _firsts(rows: _Rows, funnel: Funnel) -> _Found:
@@ -248,7 +303,7 @@ def _firsts(rows: _Rows, funnel: Funnel) -> _Found:
     count = len(funnel.steps)
     place = np.full((rows.group.max() + 1, count), -1)
     for i in range(count):
-        hits = _hits(rows, i)[:-1]
+        hits = _hits(rows, i)
         group, first = np.unique(rows.group[hits], return_index=True)
         place[group, i] = hits[first]
     return _Found(place, (np.arange(1, count + 1) * (place >= 0)).max(axis=1))
@@ -266,9 +321,14 @@ def _timed(rows: _Rows, funnel: Funnel, period: tuple[int, int]) -> _Found:
         place = np.concatenate([place, _untied(rows, funnel, starts[is_knotted])])
     if is_knotted.any() or funnel.mode == "strict":
         place = place[np.lexsort((rows.at[place[:, 0]], rows.group[place[:, 0]]))]
-    depth = (place[:, _counting(funnel)] >= 0).sum(axis=1)
+    depth = np.zeros(len(place), np.int64)
+    for step in _counting(funnel):
+        depth += place[:, step] >= 0
+    instant = _segments(rows.group[place[:, 0]], rows.at[place[:, 0]])
+    if not len(instant) or instant[-1] == len(instant) - 1:
+        return _Found(place, depth)
     # Of the events at one instant one begins the attempt, the one that leads furthest.
-    best = _first_of_best(_segments(rows.group[place[:, 0]], rows.at[place[:, 0]]), depth)
+    best = _first_of_best(instant, depth)
     return _Found(place[best], depth[best])
 
 
@@ -279,7 +339,7 @@ def _counting(funnel: Funnel) -> list[int]:
 
 def _starts(rows: _Rows, funnel: Funnel, period: tuple[int, int]) -> Array:
     """The places at which attempts begin: any step's event in mode `any`, once for each instant, else the first's."""
-    starts = (_runs(rows.group, rows.at) if funnel.mode == "any" else _hits(rows, 0))[:-1]
+    starts = _runs(rows.group, rows.at)[:-1] if funnel.mode == "any" else _hits(rows, 0)
     at = rows.at[starts]
     return starts[(period[0] <= at) & (at < period[1])]
 
@@ -297,14 +357,14 @@ def _knots(rows: _Rows, funnel: Funnel) -> Array:
 
 
 def _limit(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
-    """The last instant of each attempt."""
+    """The last instant of each attempt, before that of what never happened."""
     window = funnel.window_micros
-    return np.full(len(starts), FAR) if window is None else rows.at[starts] + window
+    return np.full(len(starts), FAR - 1) if window is None else rows.at[starts] + window
 
 
 def _ordered(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
     """From each start the earliest events with which it gets furthest."""
-    place = np.full((len(starts), len(funnel.steps)), -1)
+    place = np.full((len(starts), len(funnel.steps)), -1, order="F")
     hits = [_hits(rows, step) for step in funnel.required]
     waits = [funnel.within_micros[step] for step in funnel.required]
     if not any(waits):  # the earliest event of a step is then also the best to go on from
@@ -323,14 +383,17 @@ def _ordered(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
 
 def _follow(rows: _Rows, hits: list[Array], starts: Array, limit: Array) -> Array:
     """From each start among the first hits, step by step the next hit that is in time, as far as it goes."""
-    place = np.full((len(starts), len(hits)), -1)
-    going = np.flatnonzero(_next(hits[0], starts, "left") == starts)
-    place[going, 0] = starts[going]
+    place = np.full((len(starts), len(hits)), -1, order="F")
+    is_first = np.zeros(len(rows.at), bool)
+    is_first[hits[0]] = True
+    going = np.flatnonzero(is_first[starts])
+    last = starts[going]
+    place[going, 0] = last
     for i in range(1, len(hits)):
-        found = _next(hits[i], place[going, i - 1])
-        goes = (rows.group[found] == rows.group[starts[going]]) & (rows.at[found] <= limit[going])
-        going = going[goes]
-        place[going, i] = found[goes]
+        found = _later(rows, hits[i])[last]
+        goes = np.flatnonzero(rows.at[found] <= limit[going])
+        going, last = going[goes], found[goes]
+        place[going, i] = last
     return place
 
 
@@ -338,11 +401,8 @@ def _leading(rows: _Rows, hits: list[Array], waits: list[int | None]) -> list[Ar
     """Of the hits of each step those from which the last of these steps is reached without waiting too long."""
     led = hits[-1:]
     for i in range(len(hits) - 2, -1, -1):
-        found, wait = _next(led[0], hits[i]), waits[i + 1]
-        leads = rows.group[found] == rows.group[hits[i]]
-        if wait is not None:
-            leads &= rows.at[found] - rows.at[hits[i]] <= wait
-        leads[-1] = True  # nobody's row
+        found, wait = rows.at[_later(rows, led[0])[hits[i]]], waits[i + 1]
+        leads = found < FAR if wait is None else found - rows.at[hits[i]] <= wait
         led = [hits[i][leads], *led]
     return led
 
@@ -355,8 +415,8 @@ def _with_optional(rows: _Rows, funnel: Funnel, place: Array) -> Array:
             continue
         before = max(r for r in funnel.required if r < i)
         after = min((r for r in funnel.required if r > i), default=None)
-        found = _next(_hits(rows, i), place[:, before:i].max(axis=1))
-        fits = (place[:, before] >= 0) & (rows.group[found] == rows.group[place[:, 0]]) & (rows.at[found] <= limit)
+        found = _later(rows, _hits(rows, i))[place[:, before:i].max(axis=1)]
+        fits = (place[:, before] >= 0) & (rows.at[found] <= limit)
         if after is not None:
             fits &= (place[:, after] < 0) | (found < place[:, after])
         wait = funnel.within_micros[i]
@@ -388,8 +448,8 @@ def _any(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
     limit, nobody = _limit(rows, funnel, starts), len(rows.at) - 1
     place = np.empty((len(starts), len(funnel.steps)), np.int64)
     for i in range(len(funnel.steps)):
-        found = _next(_hits(rows, i), starts, "left")
-        fits = (rows.group[found] == rows.group[starts]) & (rows.at[found] <= limit)
+        found = np.where(rows.steps[starts] & np.uint32(1 << i), starts, _later(rows, _hits(rows, i))[starts])
+        fits = rows.at[found] <= limit
         place[:, i] = np.where(fits, found, nobody)
     place.sort(axis=1)
     return np.where(place == nobody, -1, place)
@@ -476,7 +536,7 @@ def _chosen(rows: _Rows, funnel: Funnel, found: _Found, void: Array, bucket: Arr
         end = rows.at[found.place[valid]]
         end = np.where(end < FAR, end, -1).max(axis=1)
         return valid[_apart(group[valid], found.depth[valid], start[valid], end)]
-    valid = np.flatnonzero(~void & ~_taken_along(_segments(group, bucket), found.depth, void))
+    valid = np.flatnonzero(~void & ~_taken_along(group, bucket, found.depth, void))
     unit = rows.counted[found.place[valid, 0]]
     if funnel.hold_constant:  # equals of several groups: the one that is earlier, step by step
         places = [found.place[valid, i] for i in range(len(funnel.steps))]
@@ -486,10 +546,11 @@ def _chosen(rows: _Rows, funnel: Funnel, found: _Found, void: Array, bucket: Arr
     return valid[_first_of_best(_segments(unit, bucket[valid]), found.depth[valid])]
 
 
-def _taken_along(segment: Array, depth: Array, void: Array) -> Array:
-    """Which attempts a later void one of the segment surpasses."""
+def _taken_along(group: Array, bucket: Array, depth: Array, void: Array) -> Array:
+    """Which attempts a later void one of the same group and bucket surpasses."""
     if not void.any():
         return void
+    segment = _segments(group, bucket)
     # The highest depth from behind, beginning anew with each segment since its number weighs more.
     weight = (segment[-1] - segment) * 64
     behind = np.maximum.accumulate((weight + np.where(void, depth, 0))[::-1])[::-1]

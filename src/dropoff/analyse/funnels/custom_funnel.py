@@ -1,18 +1,19 @@
 """Funnels of one's own: from the store and a question to an answer in the shape of Dropoff's own funnels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from dropoff.analyse import metrics, select
 from dropoff.analyse.aggregates import holds
 from dropoff.analyse.answers import Matured, Number, instant, ratio, share
 from dropoff.analyse.funnels import funnel as builtin
-from dropoff.analyse.funnels.attempts import attempts, earlier
+from dropoff.analyse.funnels.attempts import Array, attempts, earlier
 from dropoff.analyse.funnels.tallies import Times, count, times, trend
 from dropoff.analyse.maturity import DAY
 from dropoff.errors import InvalidInput
@@ -38,8 +39,9 @@ def answer(
     has no competing ends, and without a limit a unit may always try again.
     """
     cuts = _cuts(query.period, interval) if interval is not None else []
-    events, whole = read(store, query, funnel), unsplit(funnel)
-    recorded, all_attempts = _recorded(store, funnel), attempts(events, whole, _span(query.period))
+    whole, units = unsplit(funnel), _plain_units(store, query, funnel)
+    events = read(store, query, funnel, joined=units is None)
+    recorded, all_attempts = _recorded(store, funnel), attempts(events, whole, _span(query.period), units=units)
     found = {
         "period": query.period.to_dict(),
         "as_of": instant(query.now),
@@ -47,13 +49,13 @@ def answer(
             "name": name, "mode": funnel.mode, "text": _text(funnel), "funnel": msgspec.to_builtins(funnel),
         },
         "test_conversations": builtin.count_test(store, query),
-        **describe(all_attempts, funnel, recorded, threshold, old_of(all_attempts, events, whole, query)),
+        **describe(all_attempts, funnel, recorded, threshold, old_of(all_attempts, events, whole, query, units)),
     }  # fmt: skip
     if interval is not None:
-        found["trend"] = {"interval": interval, "points": _points(events, whole, query, cuts, recorded)}
+        found["trend"] = {"interval": interval, "points": _points(events, whole, query, cuts, recorded, units)}
     if funnel.by is not None:
-        split = attempts(events, funnel, _span(query.period))
-        parts, old = segments(split, funnel), old_of(split, events, funnel, query)
+        split = attempts(events, funnel, _span(query.period), units=units)
+        parts, old = segments(split, funnel), old_of(split, events, funnel, query, units)
         of_old = {} if old is None else dict(segments(old, funnel, [value for value, _ in parts]))
         found["by"] = funnel.by
         found["segments"] = {
@@ -63,29 +65,50 @@ def answer(
     return found
 
 
-def old_of(found: pl.DataFrame, events: pl.DataFrame, funnel: Funnel, query: Query) -> pl.DataFrame | None:
+def old_of(
+    found: pl.DataFrame, events: pl.DataFrame, funnel: Funnel, query: Query, units: Array | None = None
+) -> pl.DataFrame | None:
     """The attempts of the entries that are so old that none can come further; None where nothing limits them. `found`:
-    those of all entries."""
+    those of all entries; `units` as in `attempts`."""
     limit = funnel.limit_micros
     if limit is None:
         return None
     start, end = _span(query.period)
-    return earlier(found, events, funnel, (start, end), max(start, min(end, to_micros(query.now) - limit + 1)))
+    return earlier(found, events, funnel, (start, end), max(start, min(end, to_micros(query.now) - limit + 1)), units)
 
 
 # from the store to events
 
 
-def read(store: Store, query: Query, funnel: Funnel, *, named: bool = False) -> pl.DataFrame:
+def _plain_units(store: Store, query: Query, funnel: Funnel) -> Array | None:
+    """The sorted keys of the conversations that count, where that is all that has to be known of them; else None.
+
+    A join of all events to them would take longer than everything else, and most of the memory.
+    """
+    has_more = funnel.unit == "contact" or query.where or query.segments or _of_unit(funnel, store.dialect)
+    if has_more or select.has_shared_keys(store):
+        return None
+    clause = select.Clause(store.dialect)
+    found = store.frame(f"SELECT unit FROM ({_units(query, funnel, clause, 'key')}) u", clause.parameters)
+    return np.sort(found["unit"].to_numpy())
+
+
+def read(store: Store, query: Query, funnel: Funnel, *, named: bool = False, joined: bool = True) -> pl.DataFrame:
     """The events of the query's units that matter to the funnel, in the columns that `attempts` takes.
+
+    Not `joined` to the units they are those of all conversations, by key.
 
     A unit is a conversation that satisfies the query, or a contact with all its conversations that do. Conversations
     are told apart by their keys, which take a fifth of the time of their ids; by ids where they are to be `named`.
     """
     clause = select.Clause(store.dialect)
-    by_key = not select.has_shared_keys(store)
-    unit = "contact_id" if funnel.unit == "contact" else "key" if by_key and not named else "id"
-    found = store.frame(_statement(query, funnel, clause, unit, by_key), clause.parameters)
+    if joined:
+        by_key = not select.has_shared_keys(store)
+        unit = "contact_id" if funnel.unit == "contact" else "key" if by_key and not named else "id"
+        statement = _statement(query, funnel, clause, unit, by_key)
+    else:
+        statement = _events(query, funnel, clause, {"unit": "key"})
+    found = store.frame(statement, clause.parameters)
     columns = {"at": pl.col("at").cast(pl.Int64), "steps": pl.col("steps").cast(pl.UInt32)}
     if funnel.exclusions:
         columns["exclusions"] = pl.col("exclusions").cast(pl.UInt32)
@@ -104,28 +127,34 @@ def read(store: Store, query: Query, funnel: Funnel, *, named: bool = False) -> 
 def _statement(query: Query, funnel: Funnel, clause: select.Clause, unit: str, by_key: bool) -> str:
     """The SELECT of `read`: `unit` is the column of the conversation that tells units apart."""
     sql = clause.sql
-    of_event = {
-        "key": "key",
-        "conversation_id": "conversation_id",
-        "at": "timestamp",
-        "steps": _bits(sql, funnel.steps),
-    }
-    if funnel.exclusions:
-        of_event["exclusions"] = _bits(sql, funnel.exclusions)
-    for i, name in enumerate(funnel.hold_constant):
-        of_event["held" if len(funnel.hold_constant) == 1 else f"held_{i}"] = sql.property_text(name)
-    if funnel.by is not None and funnel.by.startswith(EVENT):
-        of_event["value"] = sql.property_text(funnel.by.removeprefix(EVENT))
-    matters = {"strict": "true"}.get(funnel.mode, "r.steps > 0" + (" OR r.exclusions > 0" if funnel.exclusions else ""))
-    given = ", ".join(f"r.{name}" for name in of_event if name not in ("key", "conversation_id"))
     units = _units(query, funnel, clause, unit)
+    events = _events(query, funnel, clause, {"key": "key", "conversation_id": "conversation_id"})
+    given = ", ".join(f"r.{name}" for name in _of_event(funnel, sql))
     same = "c.key = r.key" if by_key else "c.key = r.key AND c.id = r.conversation_id"
     return f"""WITH c AS {sql.inline} ({units})
       SELECT c.unit, {given}{"".join(f", c.{name}" for name in _of_unit(funnel, sql))}
-      FROM (SELECT {", ".join(f"{text} AS {name}" for name, text in of_event.items())}
-        FROM {sql.standing_events()} e WHERE {" AND ".join(_bounds(query, funnel, clause))}) r
-      JOIN c ON {same}
-      WHERE {matters}"""
+      FROM ({events}) r JOIN c ON {same}"""
+
+
+def _events(query: Query, funnel: Funnel, clause: select.Clause, own: Mapping[str, str]) -> str:
+    """The events that matter to the funnel, whosesoever they are, with `own` columns."""
+    columns = ", ".join(f"{text} AS {name}" for name, text in {**own, **_of_event(funnel, clause.sql)}.items())
+    matters = {"strict": "true"}.get(funnel.mode, "steps > 0" + (" OR exclusions > 0" if funnel.exclusions else ""))
+    bounds = " AND ".join(_bounds(query, funnel, clause))
+    return f"""SELECT * FROM (
+        SELECT {columns} FROM {clause.sql.standing_events()} e WHERE {bounds}) r WHERE {matters}"""
+
+
+def _of_event(funnel: Funnel, sql: Dialect) -> dict[str, str]:
+    """What an event says by itself."""
+    found = {"at": "timestamp", "steps": _bits(sql, funnel.steps)}
+    if funnel.exclusions:
+        found["exclusions"] = _bits(sql, funnel.exclusions)
+    for i, name in enumerate(funnel.hold_constant):
+        found["held" if len(funnel.hold_constant) == 1 else f"held_{i}"] = sql.property_text(name)
+    if funnel.by is not None and funnel.by.startswith(EVENT):
+        found["value"] = sql.property_text(funnel.by.removeprefix(EVENT))
+    return found
 
 
 def _units(query: Query, funnel: Funnel, clause: select.Clause, unit: str) -> str:
@@ -151,8 +180,9 @@ def _of_unit(funnel: Funnel, sql: Dialect) -> dict[str, str]:
 def _bounds(query: Query, funnel: Funnel, clause: select.Clause) -> list[str]:
     """Which events can be part of an attempt, or void one."""
     happenings: list[Happening] = [*funnel.steps, *funnel.exclusions]
-    # That something did not happen is no happening, nor is what somebody made of a message.
-    found = [f"event_type NOT IN ({', '.join(map(clause.sql.literal, _NOTHING_HAPPENED))})"]
+    # That something did not happen is no happening, nor is what somebody made of a message. Without a key is the event
+    # of a contact that belongs to no conversation.
+    found = ["key IS NOT NULL", f"event_type NOT IN ({', '.join(map(clause.sql.literal, _NOTHING_HAPPENED))})"]
     if funnel.mode != "strict" and all(one.event != ANY_EVENT for one in happenings):
         types = dict.fromkeys(one.event for one in happenings)
         found.append(f"event_type IN ({', '.join(map(clause.sql.literal, types))})")
@@ -378,10 +408,15 @@ def _cuts(period: Period, interval: str) -> list[tuple[datetime, datetime]]:
 
 
 def _points(
-    events: pl.DataFrame, funnel: Funnel, query: Query, cuts: list[tuple[datetime, datetime]], recorded: Sequence[bool]
+    events: pl.DataFrame,
+    funnel: Funnel,
+    query: Query,
+    cuts: list[tuple[datetime, datetime]],
+    recorded: Sequence[bool],
+    units: Array | None,
 ) -> list[dict[str, Any]]:
     """The stages of each bucket, in which those stand that entered in it."""
-    found = attempts(events, funnel, _span(query.period), [to_micros(start) for start, _ in cuts])
+    found = attempts(events, funnel, _span(query.period), [to_micros(start) for start, _ in cuts], units)
     points = []
     for (start, end), totals in zip(cuts, trend(found, funnel, len(cuts)).tolist(), strict=True):
         points.append({
