@@ -1,12 +1,15 @@
 """Where in a DuckDB file the events of a key are: without an index, and without a scan of all of them."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import duckdb
 import numpy as np
 
 ROW_GROUP = 122_880  # DuckDB's: from so many rows an insert writes row groups directly, past the WAL
 MAX_SPANS = 48  # more OR-ed spans than this cost more to plan than they save to read
+AT_ONCE = 16_000_000  # events of which the keys are read together: a table of all keys would take much memory
+_KEYS = 2**64
 _SCATTERED = 3  # from so many row groups on, a key's own list is worth keeping
 
 
@@ -28,15 +31,32 @@ class KeySpans:
             self._load(connection)
 
     def _load(self, connection: duckdb.DuckDBPyConnection) -> None:
-        found = connection.execute(
-            "SELECT key, min(seq) AS first, max(seq) AS last FROM event_rows GROUP BY key ORDER BY key"
-        ).fetchnumpy()
-        self._keys, self._first, self._last = (np.asarray(found[name]) for name in ("key", "first", "last"))
-        scattered = connection.execute(
-            f"""SELECT key, list(DISTINCT seq // {ROW_GROUP}) FROM event_rows GROUP BY key
-                HAVING max(seq) // {ROW_GROUP} - min(seq) // {ROW_GROUP} >= {_SCATTERED}"""
+        events = connection.execute("SELECT count(*) FROM event_rows").fetchall()[0][0]
+        parts = max(-(-events // AT_ONCE), 1)
+        bounds = [i * (_KEYS // parts) for i in range(parts)] + [_KEYS]
+        found = [
+            connection.execute(
+                """SELECT key, min(seq) AS first, max(seq) AS last FROM event_rows WHERE key BETWEEN ? AND ?
+                   GROUP BY key ORDER BY key""",
+                [low, high - 1],
+            ).fetchnumpy()
+            for low, high in pairwise(bounds)
+        ]
+        self._keys, self._first, self._last = (
+            np.concatenate([np.asarray(part[name]) for part in found]) for name in ("key", "first", "last")
+        )
+        self._groups = {key: set(groups) for key, groups in self._scattered(connection)}
+
+    def _scattered(self, connection: duckdb.DuckDBPyConnection) -> list[tuple[int, list[int]]]:
+        """The keys with long spans, each with its row groups."""
+        keys = self._keys[self._last // ROW_GROUP - self._first // ROW_GROUP >= _SCATTERED].tolist()
+        if not keys:
+            return []
+        return connection.execute(
+            f"""SELECT key, list(DISTINCT seq // {ROW_GROUP}) FROM event_rows
+                WHERE key IN (SELECT unnest(CAST($keys AS UBIGINT[]))) GROUP BY key""",
+            {"keys": keys},
         ).fetchall()
-        self._groups = {key: set(groups) for key, groups in scattered}
 
     def find(self, keys: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
         """Those of the keys that are stored, and the spans of `seq` in which all their events lie."""
