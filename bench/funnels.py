@@ -34,9 +34,10 @@ NAMES = {
 
 
 class Found(NamedTuple):
-    """What one peer answered to one question, each time."""
+    """What one peer answered to one question, each time; `first`: the seconds of the first, which nothing was kept of."""
 
     counts: Sequence[int]
+    first: float
     seconds: Sequence[float]
     cpu: Sequence[float]
     peak: int
@@ -90,8 +91,8 @@ def _asked(folder: Path, rounds: int) -> dict[str, dict[str, Found]]:
     return {
         name: {
             question: Found(
-                given[0]["counts"], [one["seconds"] for one in given[1:]], [one["cpu"] for one in given[1:]],
-                peaks[name],
+                given[0]["counts"], given[0]["seconds"], [one["seconds"] for one in given[1:]],
+                [one["cpu"] for one in given[1:]], peaks[name],
             )
             for question, given in of_peer.items()
         }
@@ -180,7 +181,7 @@ def _row(question: str, text: str, ours: Found, peer: Found, name: str) -> Row:
         text, "ms", median(ours.seconds) * 1e3, median(peer.seconds) * 1e3, ratio, NAMES[name],
         bars.get((question, name), ""),
         f"CPU {median(ours.cpu) * 1e3:,.0f} and {median(peer.cpu) * 1e3:,.0f} ms, {cpu:.2f} ×; "
-        f"its peak {peer.peak / 1e6:,.0f} MB; {same}",
+        f"the first time {ours.first * 1e3:,.0f} and {peer.first * 1e3:,.0f} ms; its peak {peer.peak / 1e6:,.0f} MB; {same}",
     )  # fmt: skip
 
 
