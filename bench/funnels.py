@@ -34,7 +34,7 @@ NAMES = {
 
 
 class Found(NamedTuple):
-    """What one peer answered to one question, each time; `first`: the seconds of the first, which nothing was kept of."""
+    """What one peer answered to one question, each time; `first`: seconds while nothing was kept."""
 
     counts: Sequence[int]
     first: float
@@ -181,7 +181,8 @@ def _row(question: str, text: str, ours: Found, peer: Found, name: str) -> Row:
         text, "ms", median(ours.seconds) * 1e3, median(peer.seconds) * 1e3, ratio, NAMES[name],
         bars.get((question, name), ""),
         f"CPU {median(ours.cpu) * 1e3:,.0f} and {median(peer.cpu) * 1e3:,.0f} ms, {cpu:.2f} ×; "
-        f"the first time {ours.first * 1e3:,.0f} and {peer.first * 1e3:,.0f} ms; its peak {peer.peak / 1e6:,.0f} MB; {same}",
+        f"the first time {ours.first * 1e3:,.0f} and {peer.first * 1e3:,.0f} ms; "
+        f"its peak {peer.peak / 1e6:,.0f} MB; {same}",
     )  # fmt: skip
 
 
