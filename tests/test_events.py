@@ -50,7 +50,7 @@ def refuse(event_type: Any = "custom", properties: Any = None, **fields: Any) ->
         body["properties"] = properties
     [rejection] = read_events(json.dumps(body).encode(), RECEIPT).rejections
     assert rejection.reason in REASONS
-    form = " is missing: it must be " if rejection.reason == "missing_id" else " == .*, must be "
+    form = "( is missing: it| == .*,) must be "
     assert re.match(re.escape(rejection.field) + form, rejection.message, re.DOTALL)
     return rejection.reason, rejection.field
 

@@ -132,7 +132,7 @@ def test_the_page_says_what_the_api_says(bot: Bot, page: Page):
         [
             one["name"] + (f" {one['segment']}" if one["segment"] else ""), STATES[one["state"]],
             *(("–", "–") if formats.says_little(one) else (in_units(one), between(one))),
-            formats.number(one["n"]) + (f" of {one['min_n']}" if one["state"] == "insufficient" else ""),
+            formats.number(one["n"]) + (f", needs {one['min_n']}" if one["state"] == "insufficient" else ""),
             in_units(one, "usual"), one["severity"],
         ]
         for one in others
