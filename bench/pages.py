@@ -122,6 +122,7 @@ def _of_server(plan: Plan, timeline: Timeline, data: Path) -> Iterator[Row]:
 def of_server(server: Serving, events: int, bar: str) -> Iterator[Row]:
     """What it takes for its pages over so many events: looked at again, for the first time, and with a filter."""
     opened = {path: _milliseconds(server, path) for path in PATHS}
+    server.rest()  # it has begun to make pages ahead
     views = {path: [_milliseconds(server, path) for _ in range(VIEWS)] for path in PATHS}
     filtered = {path: _milliseconds(server, f"{path}?{FILTER}") for path in PATHS if path not in UNFILTERED}
     every = sorted(one for each in views.values() for one in each)

@@ -83,6 +83,15 @@ class Serving:
             time.sleep(0.02)
         return time.perf_counter() - begin
 
+    def rest(self) -> None:
+        """Wait until it does next to nothing for some seconds."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            before = cpu_seconds(self.pid)
+            time.sleep(3.0)
+            if cpu_seconds(self.pid) - before < 0.5:
+                return
+
     @property
     def pid(self) -> int:
         """The number of the process."""

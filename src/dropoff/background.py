@@ -1,7 +1,19 @@
 """Work that goes on beside everything else, in a thread of its own, until it is stopped."""
 
+import os
+import sys
 import threading
 from abc import ABC, abstractmethod
+from contextlib import suppress
+
+_NICE = 10
+
+
+def give_way() -> None:
+    """Let the calling thread run after those that somebody waits for. Only Linux has a priority for each thread."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 class Background(ABC):

@@ -14,6 +14,7 @@ from threading import RLock
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
+from dropoff.background import give_way
 from dropoff.store.base import Store
 
 FRESH = 60.0
@@ -57,7 +58,7 @@ class Memory(Generic[Value]):
         # A store of the past goes with the last question that has it: this must not hold it.
         self._known = WeakKeyDictionary[Store, dict[Hashable, _Known[Value]]]()
         self._lock = RLock()  # one thread learns at a time; what it learns may need something else
-        self._aside = ThreadPoolExecutor(1, "learning")
+        self._aside = ThreadPoolExecutor(1, "learning", give_way)
 
     def get(self, store: Store, key: Hashable, now: datetime, learn: Callable[[], Value]) -> Value:
         """What is known, or else what `learn` says: the value for `key` as the world is at `now`."""

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
+from dropoff.background import give_way
 from dropoff.store.base import Store
 from dropoff.store.sql import PHYSICAL
 
@@ -61,7 +62,7 @@ class Remembered:
         self._kept = WeakKeyDictionary[Store, dict[Hashable, Kept]]()
         self._locks: dict[Hashable, Lock] = {}
         self._guard = Lock()
-        self._aside = ThreadPoolExecutor(1, "answering")
+        self._aside = ThreadPoolExecutor(1, "answering", give_way)
         self._renewed: set[tuple[int, Hashable]] = set()
 
     def get(self, store: Store, key: Hashable, now: datetime, make: Callable[[], Any]) -> Kept:

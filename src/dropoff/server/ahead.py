@@ -5,7 +5,7 @@ from contextlib import suppress
 import structlog
 
 from dropoff.analyse.analytics import Analytics
-from dropoff.background import Background
+from dropoff.background import Background, give_way
 from dropoff.dashboard.pages.pages import OPENED
 
 log = structlog.get_logger()
@@ -26,6 +26,7 @@ class Ahead(Background):
 
     def run(self) -> None:
         """A round, again and again."""
+        give_way()
         while not self.stopping.wait(EVERY if self._round() else EVERY / 10):
             pass
 
