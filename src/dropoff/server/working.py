@@ -12,11 +12,14 @@ from dropoff.server.shares import Shares
 from dropoff.store.base import Store
 
 FIRST = 30.0
-"""Under load a worker begins to roll up after so many seconds: what an import brings in less is rolled up once."""
+"""Under load a worker alone begins to roll up after so many seconds: what an import brings in less is rolled up once."""
+
+SELDOM = 100
+"""Under load a worker then rolls up for a part of so many of its time: no page needs it, and events wait meanwhile."""
 
 
 class Rollups:
-    """Keeps the rollups current in the worker's thread: at rest at once, under load with a tenth of the time.
+    """Keeps the rollups current in the worker's thread: at rest at once, under load with a hundredth of the time.
 
     Where several workers share a store, `may` says whether it is this one that rolls up, for all of them.
     """
@@ -43,7 +46,8 @@ class Rollups:
             refresh(self._store, self._plan, datetime.now(UTC))
         self.current = idle
         took = time.monotonic() - begin
-        self._next = time.monotonic() + max(1.0, took if idle else 10 * took)
+        rest = SELDOM * took if not idle else FIRST if self._may is None else took
+        self._next = time.monotonic() + max(1.0, rest)
 
 
 class WorkerThread(Background):
