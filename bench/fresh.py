@@ -55,6 +55,7 @@ def measure(_: Plan, timeline: Timeline, folder: Path) -> Iterator[Row]:
             server.rest()
             yield _visible(server, arrays(_live(timeline.copy(1)[: SECONDS * RATE]), BATCH))
             server.drain()
+            server.rest()
             yield _notified(server, told)
 
 

@@ -12,7 +12,9 @@ from dropoff.server.shares import Shares
 from dropoff.store.base import Store
 
 FIRST = 30.0
-"""Under load a worker alone begins to roll up after so many seconds: what an import brings in less is rolled up once."""
+"""Under load a worker alone begins to roll up after so many seconds: an import that takes less is rolled up once."""
+AT_REST = 0.5
+"""After so many seconds without work it is at rest, and rolls up at once; a sender that pauses less goes on to send."""
 
 SELDOM = 100
 """Under load a worker then rolls up for a part of so many of its time: no page needs it, and events wait meanwhile."""
@@ -29,13 +31,15 @@ class Rollups:
         self._plan = plan
         self._may = may
         self._next = 0.0 if may else time.monotonic() + FIRST
+        self._worked = 0.0
         self.current = False
 
     def between(self, idle: bool) -> None:
         """Called between two batches."""
         begin = time.monotonic()
         if not idle:
-            self.current = False
+            self.current, self._worked = False, begin
+        idle = begin - self._worked >= AT_REST
         if self._may is not None:
             # What the others have written is not known here: look again and again.
             if begin < self._next:
