@@ -4,7 +4,12 @@ import os
 import sys
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 _NICE = 10
 
@@ -14,6 +19,12 @@ def give_way() -> None:
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+
+def aside(work: Callable[[], Result]) -> Result:
+    """What `work` returns or raises, done in a thread that gives way to others."""
+    with ThreadPoolExecutor(1, "aside", give_way) as thread:
+        return thread.submit(work).result()
 
 
 class Background(ABC):

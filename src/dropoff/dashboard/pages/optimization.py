@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from dropoff.background import aside
 from dropoff.dashboard.frame.frame import Analytics, query, question
 from dropoff.dashboard.pages.patterns import listed
 from dropoff.errors import InvalidInput
@@ -28,7 +29,7 @@ def optimization_page(analytics: Analytics, request: Request) -> Response:
     asked = {name: texts for name, texts in params.items() if name != "work"}
     if params.get("work") == ["all"] and "until" not in request.query_params:
         try:
-            analytics.optimization(params)
+            aside(lambda: analytics.optimization(params))
         except InvalidInput:
             pass  # the page says so
         else:
