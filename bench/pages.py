@@ -57,9 +57,11 @@ def _on_screen(plan: Plan, data: Path) -> Iterator[Row]:
     run(*DROPOFF, "import", str(events), "--data", str(data))
     command = [*DROPOFF, "serve", "--port", "0", "--data", str(data)]
     with Serving(command, data) as server, sync_playwright() as started:
-        server.rest()
         browser = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
-        found = [load(browser, f"http://{server.address}", path, plan.rounds) for path in ("/login", *PATHS)]
+        found = []
+        for path in ("/login", *PATHS):
+            server.rest()  # what the page before has worked out may go on without it
+            found.append(load(browser, f"http://{server.address}", path, plan.rounds))
     bare, *loaded = (one for one in found if one)
     for kind in KINDS:
         yield worst(kind, loaded, bare)
