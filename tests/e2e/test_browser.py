@@ -48,6 +48,7 @@ def apply(page):
 
 def in_one_minute(*asked):
     """The answers of some questions, all of one minute: young rates go by whole ones."""
+    answers = []
     for _ in range(5):
         answers = [ask() for ask in asked]
         if len({answer["as_of"][:16] for answer in answers}) == 1:
