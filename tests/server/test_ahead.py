@@ -7,7 +7,7 @@ import httpx
 
 from dropoff.analyse.analytics import Analytics
 from dropoff.control.access import Access
-from dropoff.dashboard.pages.pages import OPENED
+from dropoff.dashboard.pages.routes import OPENED
 from dropoff.project.settings import load
 from dropoff.server.ahead import Ahead
 from dropoff.server.app import web

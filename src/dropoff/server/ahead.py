@@ -6,7 +6,7 @@ import structlog
 
 from dropoff.analyse.analytics import Analytics
 from dropoff.background import Background, give_way
-from dropoff.dashboard.pages.pages import OPENED
+from dropoff.dashboard.pages.routes import OPENED
 
 log = structlog.get_logger()
 

@@ -21,8 +21,8 @@ from dropoff.dashboard.api.api import api, params
 from dropoff.dashboard.api.desk import Desk, with_desk
 from dropoff.dashboard.api.filters import Filters, with_filters
 from dropoff.dashboard.pages.alerts_page import Office
-from dropoff.dashboard.pages.pages import login_page, pages, safe_path
 from dropoff.dashboard.pages.reports_page import Shelf
+from dropoff.dashboard.pages.routes import login_page, pages, safe_path
 from dropoff.errors import DropoffError, InvalidInput, Unauthorized
 from dropoff.events import Receipt
 from dropoff.ingest import metrics

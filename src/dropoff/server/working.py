@@ -15,9 +15,10 @@ FIRST = 30.0
 """Under load a worker alone begins to roll up after so many seconds: an import that takes less is rolled up once."""
 AT_REST = 0.5
 """After so many seconds without work it is at rest, and rolls up at once; a sender that pauses less goes on to send."""
-
 SELDOM = 100
-"""Under load a worker then rolls up for a part of so many of its time: no page needs it, and events wait meanwhile."""
+"""Under load it then rolls up for one part in so many of its time: events wait meanwhile, and no page needs it."""
+LATEST = 600.0
+"""But at the latest after so many seconds."""
 
 
 class Rollups:
@@ -50,7 +51,7 @@ class Rollups:
             refresh(self._store, self._plan, datetime.now(UTC))
         self.current = idle
         took = time.monotonic() - begin
-        rest = SELDOM * took if not idle else FIRST if self._may is None else took
+        rest = min(SELDOM * took, max(LATEST, 10 * took)) if not idle else FIRST if self._may is None else took
         self._next = time.monotonic() + max(1.0, rest)
 
 

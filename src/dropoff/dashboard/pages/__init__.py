@@ -1,1 +1,1 @@
-"""A module for each page, and `pages`, the routes to them; `sides` is a part of two."""
+"""A module for each page, and `routes` to them; `sides` is a part of two."""
