@@ -8,9 +8,9 @@ from bench.rows import Row
 HEAD = """# Benchmarks
 
 What `make bench` wrote when it was last run; nothing here is typed by hand. `python -m bench --only PART --page
-docs/benchmarks.md` renews one section; `make bench-large` adds one of a store of 100 million events, each of which
-takes some 110 bytes of disk. The peers are named: a bare server that only decodes and appends, DuckDB's own `read_json`,
-ClickHouse's `windowFunnel` through chDB, pandas, retentioneering, prefixspan.
+docs/benchmarks.md` renews one section; `make bench-large` adds one of a store of 100 million events, with 11 GB of
+disk. The peers are named: a bare server that only decodes and appends, DuckDB's own `read_json`, ClickHouse's
+`windowFunnel` through chDB, pandas, retentioneering, prefixspan.
 
 **Trust the ratios.** Two shared cores, other work beside: a single figure can be off by half, and the ratio of two that
 were measured in turns in the same run by a tenth. `load` is the machine's load average when the row was done; above 2

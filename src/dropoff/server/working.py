@@ -51,8 +51,13 @@ class Rollups:
             refresh(self._store, self._plan, datetime.now(UTC))
         self.current = idle
         took = time.monotonic() - begin
-        rest = min(SELDOM * took, max(LATEST, 10 * took)) if not idle else FIRST if self._may is None else took
-        self._next = time.monotonic() + max(1.0, rest)
+        self._next = time.monotonic() + max(1.0, self._rest(idle, took))
+
+    def _rest(self, idle: bool, took: float) -> float:
+        """How long nothing is rolled up under load; of a shared store at rest neither, for as long as it took."""
+        if not idle:
+            return min(SELDOM * took, max(LATEST, 10 * took))
+        return FIRST if self._may is None else took
 
 
 class WorkerThread(Background):

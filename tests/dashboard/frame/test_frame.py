@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from dropoff.dashboard.frame import frame, rendering
 from dropoff.dashboard.pages import conversation as of_one
-from dropoff.dashboard.pages import conversations, pages
+from dropoff.dashboard.pages import conversations, routes
 from dropoff.errors import InvalidInput, NotFound, Unauthorized, Unavailable
 from dropoff.phrases import addresses
 
@@ -91,7 +91,7 @@ def test_security_headers_stand_on_every_response():
     ],
 )
 def test_a_login_leads_nowhere_else(target, safe):
-    assert pages.safe_path(target) == safe
+    assert routes.safe_path(target) == safe
 
 
 def test_addresses_keep_what_is_not_changed():
