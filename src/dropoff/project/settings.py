@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     rollups: list[str] = Field(
         ["channel", "bot_version"], description="dimensions by which metrics are rolled up by hour and day"
     )
-    store_memory: str = Field("2GB", description="memory that DuckDB may use")
+    store_memory: str = Field("512MB", description="memory that DuckDB may use")
     test_contacts: list[str] = Field([], description="contact ids whose conversations count as test traffic")
     test_domains: list[str] = Field([], description="the same for contact ids that end with @ and one of these")
     test_channels: list[str] = Field([], description="the same for channels")

@@ -45,7 +45,7 @@ class DuckStore:
     dialect: sql.Dialect = sql.DUCKDB
     shared = False
 
-    def __init__(self, path: Path, memory_limit: str = "2GB", test: TestTraffic = NO_TEST_RULES) -> None:
+    def __init__(self, path: Path, memory_limit: str = "512MB", test: TestTraffic = NO_TEST_RULES) -> None:
         try:
             self._connection = duckdb.connect(str(path), config={**_CONFIG, "memory_limit": memory_limit})
         except duckdb.IOException as error:

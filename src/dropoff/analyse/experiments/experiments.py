@@ -4,7 +4,7 @@
 believed, `decisions` what to do. Here are the question, the answer, and the conversations behind a count.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -62,17 +62,17 @@ def answer(
     store: Store, query: Query, planned: Mapping[str, Experiment], young: Young, asked: Asked, *, whole: bool = False
 ) -> dict[str, Any]:
     """The experiments of units first exposed in the period; `whole`: the period is cut to where there are any."""
-    units = exposures.read(store, query, planned, asked.name).units
-    if asked.name is not None and units.is_empty() and asked.name not in planned:
-        raise NotFound(f"nobody was exposed to an experiment {asked.name!r} in this period")
     recorded = select.recorded_stages(store)
     waits = young.waits(store, query, recorded)
     context = Context(planned, waits, recorded, to_micros(query.now), asked.horizon)
-    parts = {str(name): part for (name,), part in units.partition_by("experiment", as_dict=True).items()}
-    names = sorted({*parts, *((asked.name,) if asked.name else planned)})
-    trials = [Trial.of(name, parts.get(name, units.clear()), context, asked.goals) for name in names]
+    found, spans = {}, []
+    for name, (units, _) in exposures.each(store, query, planned, asked.name):
+        if asked.name is not None and units.is_empty() and asked.name not in planned:
+            raise NotFound(f"nobody was exposed to an experiment {asked.name!r} in this period")
+        found[name] = Trial.of(name, units, context, asked.goals).to_dict()
+        spans += [] if units.is_empty() else [ends(units)]
     return {
-        "period": (_span(units, query) if whole else query.period).to_dict(),
+        "period": (_span(spans, query) if whole else query.period).to_dict(),
         "as_of": instant(query.now),
         "definition": {
             "unit": "contact, else conversation",
@@ -81,16 +81,17 @@ def answer(
             "goals": [_goal(goal, context) for goal in GOALS.values() if goal.stage in recorded],
             "guardrails": [_goal(goal, context) for goal in GUARDRAILS.values()],
         },
-        "experiments": [trial.to_dict() for trial in sorted(trials, key=lambda trial: trial.settings.is_observed())],
+        "experiments": sorted(found.values(), key=lambda one: (one["kind"] == "observational", one["experiment"])),
     }
 
 
-def _span(units: pl.DataFrame, query: Query) -> Period:
+def _span(spans: Sequence[tuple[Any, Any]], query: Query) -> Period:
     """The whole days in which units were exposed; the query's period where there are none."""
-    if units.is_empty():
+    if not spans:
         return query.period
     zone = ZoneInfo(query.period.timezone)
-    first, last = (moment.replace(tzinfo=ZoneInfo("UTC")).astimezone(zone).date() for moment in ends(units))
+    moments = min(first for first, _ in spans), max(last for _, last in spans)
+    first, last = (moment.replace(tzinfo=ZoneInfo("UTC")).astimezone(zone).date() for moment in moments)
     return Period(midnight(first, zone), midnight(last + timedelta(days=1), zone), query.period.timezone)
 
 
@@ -116,7 +117,7 @@ def behind(
     goal: str | None,
 ) -> list[str]:
     """The conversations behind a count: of first exposures, or those in which mature units came to a goal."""
-    units, talks = exposures.read(store, query, planned, name)
+    [(_, (units, talks))] = exposures.each(store, query, planned, name)
     of_arm = units.filter(pl.col("variant") == variant)
     if goal is None:
         return exposures.ids(store, of_arm["talk"])

@@ -6,15 +6,17 @@ later, but only what happened at or after the first exposure. Test traffic is ou
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from typing import NamedTuple
 
 import polars as pl
 
 from dropoff.aliases import canonical, components
 from dropoff.analyse import select
+from dropoff.periods import MICROSECOND
 from dropoff.project.experiments import GOALS, Experiment
 from dropoff.query import NONE, Query
 from dropoff.store.base import Store
@@ -27,6 +29,8 @@ WATCHED = timedelta(days=7)
 """How long after the first exposure guardrails are watched."""
 
 VARIANT = "first_message_variant"
+_READ = 250_000
+"""During so many exposures messages are read at once."""
 _ASSIGNED = ("experiment", "variant", "at", "talk", "unit")
 
 
@@ -37,8 +41,11 @@ class Read(NamedTuple):
     talks: pl.DataFrame
 
 
-def read(store: Store, query: Query, planned: Mapping[str, Experiment], name: str | None = None) -> Read:
-    """A row for each experiment and unit that was first exposed in the query's period; of one experiment, or of all.
+def each(
+    store: Store, query: Query, planned: Mapping[str, Experiment], name: str | None = None
+) -> Iterator[tuple[str, Read]]:
+    """Of each experiment, exposed to or planned, or of the one that is named: a row for each unit first exposed to it
+    in the query's period. One after the other, as the rows of all take much memory.
 
     Columns: `n` (of the row), `experiment`, `unit` (a number), `variant` (of the first exposure; null where it named
     none), `at`, `talk` (the conversation of the first exposure, for `ids`; null where it named only a contact),
@@ -51,14 +58,16 @@ def read(store: Store, query: Query, planned: Mapping[str, Experiment], name: st
     first = _first(_assigned(store, query, planned, name, told, talks), query)
     if query.where:
         first = first.join(_satisfying(store, query, by), on="talk", how="semi")
-    found = _followed(first, talks)
-    if found.is_empty():
-        nothing = ("lead_score", pl.Float64), ("complained", found.schema["at"]), ("sentiment", pl.Float64)
-        found = found.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in nothing)
-        return Read(found.with_columns(pl.col("experiment").cast(pl.String)), talks)
-    found = _with_lead_score(found, talks, store, by)
-    found = _with_sentiment(_with_complaints(found, told, talks), talks, store, by)
-    return Read(found.with_columns(pl.col("experiment").cast(pl.String)), talks)
+    complaints = told.filter(pl.col("kind") == "complained").select("talk", pl.col("at").alias("complained"))
+    del told
+    more = _known_of(first, complaints, talks, store, by)
+    nobody = dict.fromkeys([*planned] if name is None else [name], first.clear())
+    exposed = {str(key): part for (key,), part in first.partition_by("experiment", as_dict=True).items()}
+    for key, part in (nobody | exposed).items():
+        found = _followed(part, talks)
+        for one in more:
+            found = found.join(one, on="n", how="left")
+        yield key, Read(found.with_columns(pl.col("experiment").cast(pl.String)), talks)
 
 
 def ids(store: Store, talks: pl.Series) -> list[str]:
@@ -209,48 +218,59 @@ def _followed(first: pl.DataFrame, talks: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _with_lead_score(units: pl.DataFrame, talks: pl.DataFrame, store: Store, by: str) -> pl.DataFrame:
-    """With the last lead score that the first conversation was given at its start, at or before the exposure."""
+def _known_of(
+    first: pl.DataFrame, complaints: pl.DataFrame, talks: pl.DataFrame, store: Store, by: str
+) -> list[pl.DataFrame]:
+    """`n` with `lead_score`, with `complained` and with `sentiment`, of those of whom it is known."""
+    if first.is_empty():
+        nothing = ("lead_score", pl.Float64), ("complained", first.schema["at"]), ("sentiment", pl.Float64)
+        return [first.select("n", pl.lit(None, dtype).alias(name)) for name, dtype in nothing]
+    complained = _since(complaints, "complained", first, talks).group_by("n").agg(pl.col("complained").min())
+    return [_lead_scores(first, talks, store, by), complained, _sentiments(first, talks, store, by)]
+
+
+def _lead_scores(first: pl.DataFrame, talks: pl.DataFrame, store: Store, by: str) -> pl.DataFrame:
+    """The last lead score that the first conversation was given at its start, at or before the exposure."""
     clause, score = select.Clause(store.dialect), store.dialect.json_text("facts", "lead_score")
-    own = talks.join(units.select("talk"), on="talk", how="semi")
-    first, last = own["started_at"].min() or units["at"].min(), units["at"].max()
+    own = talks.join(first.select("talk"), on="talk", how="semi")
+    begin, end = own["started_at"].min() or first["at"].min(), first["at"].max()
     starts = store.frame(
         f"""SELECT {by} AS talk, timestamp AS told_at, {store.dialect.finite(score)} AS lead_score
             FROM {store.dialect.standing_events()}
             WHERE event_type = 'conversation_started' AND conversation_id IS NOT NULL AND {score} IS NOT NULL
-              AND timestamp BETWEEN {clause.add(first)} AND {clause.add(last)}""",
+              AND timestamp BETWEEN {clause.add(begin)} AND {clause.add(end)}""",
         clause.parameters,
     )
-    known = (
-        units.select("n", "at", "talk")
+    return (
+        first.select("n", "at", "talk")
         .join(starts, on="talk", how="inner")
         .filter(pl.col("told_at") <= pl.col("at"))
         .sort("told_at", "lead_score")
         .group_by("n")
         .agg(pl.col("lead_score").last())
     )
-    return units.join(known, on="n", how="left")
 
 
-def _with_complaints(units: pl.DataFrame, told: pl.DataFrame, talks: pl.DataFrame) -> pl.DataFrame:
-    """With the first complaint at or after the exposure."""
-    complaints = told.filter(pl.col("kind") == "complained").select("talk", pl.col("at").alias("complained"))
-    found = _since(complaints, "complained", units, talks).group_by("n").agg(pl.col("complained").min())
-    return units.join(found, on="n", how="left")
+def _sentiments(first: pl.DataFrame, talks: pl.DataFrame, store: Store, by: str) -> pl.DataFrame:
+    """The mean sentiment of what the unit wrote within `WATCHED` of the exposure.
 
-
-def _with_sentiment(units: pl.DataFrame, talks: pl.DataFrame, store: Store, by: str) -> pl.DataFrame:
-    """With the mean sentiment of what the unit wrote within `WATCHED` of the exposure."""
-    clause = select.Clause(store.dialect)
-    first, last = units.select(first=pl.col("at").min(), last=pl.col("at").max()).row(0)
-    scored = store.frame(
-        f"""SELECT {by} AS talk, timestamp AS said_at, sentiment FROM {PHYSICAL["messages"]}
-            WHERE sender = 'prospect' AND sentiment IS NOT NULL
-              AND timestamp BETWEEN {clause.add(first)} AND {clause.add(last + WATCHED)}""",
-        clause.parameters,
-    )
-    soon = _since(scored, "said_at", units, talks).filter(pl.col("said_at") - pl.col("at") <= WATCHED)
-    return units.join(soon.group_by("n").agg(pl.col("sentiment").mean()), on="n", how="left")
+    Messages are by far the most that is read here, so they are read some weeks at a time.
+    """
+    last = first.select(pl.col("at").max()).item() + WATCHED + MICROSECOND
+    ends = [*first["at"].gather_every(_READ), last]  # exposures are in the order of time
+    parts = []
+    for begin, end in pairwise(ends):
+        clause = select.Clause(store.dialect)
+        scored = store.frame(
+            f"""SELECT {by} AS talk, timestamp AS said_at, sentiment FROM {PHYSICAL["messages"]}
+                WHERE sender = 'prospect' AND sentiment IS NOT NULL
+                  AND timestamp >= {clause.add(begin)} AND timestamp < {clause.add(end)}""",
+            clause.parameters,
+        )
+        soon = _since(scored, "said_at", first, talks).filter(pl.col("said_at") - pl.col("at") <= WATCHED)
+        parts.append(soon.group_by("n").agg(pl.col("sentiment").sum(), pl.len().alias("messages")))
+    sums = pl.concat(parts).group_by("n").agg(pl.col("sentiment", "messages").sum())
+    return sums.select("n", pl.col("sentiment") / pl.col("messages"))
 
 
 def _since(marks: pl.DataFrame, when: str, units: pl.DataFrame, talks: pl.DataFrame) -> pl.DataFrame:
