@@ -200,9 +200,7 @@ def test_units_with_one_hash_are_told_apart(case):
     funnel, events = case
     apart = asked(funnel, *events)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "dropoff.analyse.funnels.attempts._key", lambda unit: pl.Series("key", [7] * len(unit), pl.UInt64)
-        )
+        patch.setattr("dropoff.analyse.funnels.rows.key_of", lambda unit: pl.Series("key", [7] * len(unit), pl.UInt64))
         assert rows(asked(funnel, *events), funnel) == rows(apart, funnel)
 
 

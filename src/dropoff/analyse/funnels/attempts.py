@@ -23,12 +23,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from dropoff.analyse.funnels import ties
+from dropoff.analyse.funnels.rows import FAR, Array, Rows, coded, in_common, in_order, key_of, rows_of, runs, segments
 from dropoff.errors import InvalidInput
 from dropoff.project.funnels import EVENT, UNTIMED, AtStep, Funnel
 
@@ -37,22 +38,6 @@ CHUNK = 250_000
 
 WORKERS = 2
 """How many such chunks at a time: numpy lets go of the interpreter while it works."""
-
-FAR = 2**62
-"""An instant after all others: that of what never happened."""
-
-Array = np.ndarray[Any, Any]
-
-
-class _Rows(NamedTuple):
-    """Events in order of owner, instant, steps and value, then one row that is nobody's: what stands at place -1."""
-
-    counted: Array  # number of what is counted: the unit, with attribution `all` under one of its values
-    group: Array  # number of what an attempt stays in: the counted one's events with the same held values
-    owner: Array  # number of what lies together: the group, in mode `strict` the unit
-    at: Array  # microseconds
-    steps: Array  # bit i: satisfies step i
-    value: Array  # number in the order of the values, the highest for none
 
 
 class _Found(NamedTuple):
@@ -85,7 +70,7 @@ def attempts(
     _check(events, funnel)
     count = max(1, -(-events.height // CHUNK))
     # By the last bits of the key: a number for each event would take as much memory as one of its columns.
-    part = pl.Series(_key(events["unit"]).to_numpy().view(np.uint16)[::4] % count)
+    part = pl.Series(key_of(events["unit"]).to_numpy().view(np.uint16)[::4] % count)
 
     def of_part(number: int) -> pl.DataFrame:
         return _of_part(events.filter(part == number), funnel, period, cuts, units)
@@ -123,9 +108,9 @@ def _check(events: pl.DataFrame, funnel: Funnel) -> None:
 def _of_part(
     events: pl.DataFrame, funnel: Funnel, period: tuple[int, int], cuts: Sequence[int] | None, units: Array | None
 ) -> pl.DataFrame:
-    events, values = _coded(events, funnel)
-    table = _sorted(events, funnel, period, units)
-    rows = _rows(table, len(values) - 1)
+    events, values = coded(events, funnel)
+    table = in_order(events, funnel, period, units)
+    rows = rows_of(table, len(values) - 1)
     if funnel.mode in UNTIMED:
         found = _firsts(rows, funnel)
         entry = table["started"].to_numpy()[found.place.max(axis=1)]
@@ -154,142 +139,15 @@ def _answer(answer: pl.DataFrame, funnel: Funnel) -> pl.DataFrame:
     return answer.filter(pl.col(instants[at_step.step]).is_not_null()) if isinstance(at_step, AtStep) else answer
 
 
-# from events to rows
-
-
-def _coded(events: pl.DataFrame, funnel: Funnel) -> tuple[pl.DataFrame, pl.Series]:
-    """The events with `code`, their value's number in the order of the values, and the values by number."""
-    events = events.cast({"at": pl.Int64, "steps": pl.UInt32})
-    if funnel.by is None:
-        return events.with_columns(code=pl.lit(0, pl.UInt32)), pl.Series([None], dtype=pl.String)
-    values = events["value"].drop_nulls().unique().sort()
-    code = events["value"].cast(pl.Enum(values)).to_physical().fill_null(len(values)).cast(pl.UInt32)
-    return events.with_columns(code=code), values.extend(pl.Series([None], dtype=pl.String))
-
-
-def _counted(funnel: Funnel) -> list[str]:
-    """What is counted: a unit; with all its values, a unit under each."""
-    return ["key", "code"] if funnel.attribution == "all" else ["key"]
-
-
-def _kept(funnel: Funnel) -> list[str]:
-    """What all events of one attempt have in common."""
-    return _counted(funnel) + (["held"] if funnel.hold_constant else [])
-
-
-def _sorted(events: pl.DataFrame, funnel: Funnel, period: tuple[int, int], units: Array | None) -> pl.DataFrame:
-    """The events in the order of `_Rows`, with the numbers `counted`, `group` and `owner`."""
-    if funnel.mode != "strict":
-        events = events.filter(pl.col("steps") > 0)
-    if funnel.mode in UNTIMED:
-        events = events.filter(pl.col("started").is_between(*period, closed="left"))
-    counted, kept = _counted(funnel), _kept(funnel)
-    table = _ordered_by(kept, events.with_columns(key=_key(events["unit"])))
-    if table["unit"].dtype != pl.UInt64 and (_same(table["key"]) & ~_same(table["unit"])).any():  # two with one key
-        table = _ordered_by(kept, events.with_columns(key=events["unit"].rank("dense").cast(pl.UInt64)))
-    if units is not None:
-        table = table.filter(_among(table["unit"].to_numpy(), units))
-    table = table.with_columns(counted=_number(counted))
-    table = table.with_columns(group="counted" if kept == counted else _number(kept))
-    if funnel.mode == "strict":  # what breaks an attempt need not be of its group
-        table = _ordered_by(["key"], table)
-    return table.with_columns(owner=_number(["key"]) if funnel.mode == "strict" else "group")
-
-
-def _key(unit: pl.Series) -> pl.Series:
-    """What sorts faster than text."""
-    return unit if unit.dtype == pl.UInt64 else unit.hash()
-
-
-def _ordered_by(columns: list[str], events: pl.DataFrame) -> pl.DataFrame:
-    """The events by these columns, then by instant, steps and value."""
-    if columns == ["key"]:
-        table = _taken(events, _order(events["key"].to_numpy(), events["at"].to_numpy()))
-    else:
-        table = events.sort("at").sort(columns, maintain_order=True)
-    tied = _same(*(table[name] for name in (*columns, "at")))
-    if not tied.any():
-        return table
-    places = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
-    run = np.cumsum(np.append(True, ~tied))[places]
-    steps, code = (table[name].to_numpy()[places] for name in ("steps", "code"))
-    order = np.arange(table.height)
-    order[places] = places[np.lexsort((code, steps, run))]
-    return _taken(table, order)
-
-
-def _taken(events: pl.DataFrame, order: Array) -> pl.DataFrame:
-    """The events at these places."""
-    return pl.DataFrame({
-        column.name: column.to_numpy()[order]
-        if column.dtype.is_integer() and not column.null_count()
-        else column.gather(order)
-        for column in events
-    })  # fmt: skip
-
-
-def _order(key: Array, at: Array) -> Array:
-    """The places of events by key, then by instant."""
-    # Events mostly come in the order of time. So they are sorted by as much of the key as fits into 64 bits beside
-    # their places, which takes a third of the time of sorting places; then whatever that leaves out of order.
-    bits = np.uint64(len(key).bit_length())
-    low = np.uint64(max(0, int(key.max(initial=0)).bit_length() - 64 + int(bits)))
-    packed = (key >> low << bits) | np.arange(len(key), dtype=np.uint64)
-    packed.sort()
-    order = (packed & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
-    packed >>= bits
-    key, at = key[order], at[order]
-    wrong = (packed[1:] == packed[:-1]) & ((key[1:] < key[:-1]) | ((key[1:] == key[:-1]) & (at[1:] < at[:-1])))
-    if wrong.any():
-        run = _segments(packed)
-        is_wrong = np.zeros(run[-1] + 1, bool)
-        is_wrong[run[1:][wrong]] = True
-        places = np.flatnonzero(is_wrong[run])
-        order[places] = order[places[np.lexsort((at[places], key[places], run[places]))]]
-    return order
-
-
-def _among(unit: Array, units: Array) -> Array:
-    """Which rows are of one of these units; both are sorted."""
-    first = _runs(unit)
-    own = unit[first]
-    place = np.minimum(np.searchsorted(units, own), len(units) - 1)
-    found = units[place] == own if len(units) else np.zeros(len(own), bool)
-    return np.repeat(found, np.diff(np.append(first, len(unit))))
-
-
-def _same(*columns: pl.Series) -> Array:
-    """Of each row but the first whether it equals the one before."""
-    same = np.ones(max(len(columns[0]) - 1, 0), bool)
-    for column in columns:
-        same &= column.head(len(same)).eq_missing(column.tail(len(same))).to_numpy()
-    return same
-
-
-def _number(columns: list[str]) -> pl.Expr:
-    """Numbers from 0 for the values of sorted columns."""
-    return (pl.col(columns[0]) if len(columns) == 1 else pl.struct(columns)).rle_id()
-
-
-def _rows(table: pl.DataFrame, none: int) -> _Rows:
-    codes = {name: np.append(table[name].to_numpy().astype(np.int64), -1) for name in ("counted", "group", "owner")}
-    return _Rows(
-        **codes,
-        at=np.append(table["at"].to_numpy(), np.int64(FAR)),
-        steps=np.append(table["steps"].to_numpy(), np.uint32(0)),
-        value=np.append(table["code"].to_numpy(), np.uint32(none)),
-    )
-
-
 # from rows to attempts
 
 
-def _hits(rows: _Rows, step: int) -> Array:
+def _hits(rows: Rows, step: int) -> Array:
     """The places of all events that satisfy a step."""
     return np.flatnonzero((rows.steps & np.uint32(1 << step)) != 0)
 
 
-def _later(rows: _Rows, hits: Array) -> Array:
+def _later(rows: Rows, hits: Array) -> Array:
     """For each place the first of the hits after it that is of its group, nobody's row for none."""
     nobody = len(rows.at) - 1
     found = np.full(nobody + 2, nobody)
@@ -298,7 +156,7 @@ def _later(rows: _Rows, hits: Array) -> Array:
     return np.where(rows.group[found] == rows.group, found, nobody)
 
 
-def _firsts(rows: _Rows, funnel: Funnel) -> _Found:
+def _firsts(rows: Rows, funnel: Funnel) -> _Found:
     """Of each group the first event of each step."""
     count = len(funnel.steps)
     place = np.full((rows.group.max() + 1, count), -1)
@@ -309,7 +167,7 @@ def _firsts(rows: _Rows, funnel: Funnel) -> _Found:
     return _Found(place, (np.arange(1, count + 1) * (place >= 0)).max(axis=1))
 
 
-def _timed(rows: _Rows, funnel: Funnel, period: tuple[int, int]) -> _Found:
+def _timed(rows: Rows, funnel: Funnel, period: tuple[int, int]) -> _Found:
     """The attempt of each group and instant that begins one."""
     starts = _starts(rows, funnel, period)
     knotted = np.zeros(rows.owner.max() + 2, bool)
@@ -324,7 +182,7 @@ def _timed(rows: _Rows, funnel: Funnel, period: tuple[int, int]) -> _Found:
     depth = np.zeros(len(place), np.int64)
     for step in _counting(funnel):
         depth += place[:, step] >= 0
-    instant = _segments(rows.group[place[:, 0]], rows.at[place[:, 0]])
+    instant = segments(rows.group[place[:, 0]], rows.at[place[:, 0]])
     if not len(instant) or instant[-1] == len(instant) - 1:
         return _Found(place, depth)
     # Of the events at one instant one begins the attempt, the one that leads furthest.
@@ -337,14 +195,14 @@ def _counting(funnel: Funnel) -> list[int]:
     return list(range(len(funnel.steps))) if funnel.mode == "any" else list(funnel.required)
 
 
-def _starts(rows: _Rows, funnel: Funnel, period: tuple[int, int]) -> Array:
+def _starts(rows: Rows, funnel: Funnel, period: tuple[int, int]) -> Array:
     """The places at which attempts begin: any step's event in mode `any`, once for each instant, else the first's."""
-    starts = _runs(rows.group, rows.at)[:-1] if funnel.mode == "any" else _hits(rows, 0)
+    starts = runs(rows.group, rows.at)[:-1] if funnel.mode == "any" else _hits(rows, 0)
     at = rows.at[starts]
     return starts[(period[0] <= at) & (at < period[1])]
 
 
-def _knots(rows: _Rows, funnel: Funnel) -> Array:
+def _knots(rows: Rows, funnel: Funnel) -> Array:
     """The places at which it is a question who fills what."""
     several = (rows.steps & (rows.steps - np.uint32(1))) != 0
     if funnel.mode == "any":
@@ -356,13 +214,13 @@ def _knots(rows: _Rows, funnel: Funnel) -> Array:
     return np.flatnonzero(tied & (several[1:] | several[:-1]) & ~alike)
 
 
-def _limit(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
+def _limit(rows: Rows, funnel: Funnel, starts: Array) -> Array:
     """The last instant of each attempt, before that of what never happened."""
     window = funnel.window_micros
     return np.full(len(starts), FAR - 1) if window is None else rows.at[starts] + window
 
 
-def _ordered(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
+def _ordered(rows: Rows, funnel: Funnel, starts: Array) -> Array:
     """From each start the earliest events with which it gets furthest."""
     place = np.full((len(starts), len(funnel.steps)), -1, order="F")
     hits = [_hits(rows, step) for step in funnel.required]
@@ -381,7 +239,7 @@ def _ordered(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
     return _with_optional(rows, funnel, place)
 
 
-def _follow(rows: _Rows, hits: list[Array], starts: Array, limit: Array) -> Array:
+def _follow(rows: Rows, hits: list[Array], starts: Array, limit: Array) -> Array:
     """From each start among the first hits, step by step the next hit that is in time, as far as it goes."""
     place = np.full((len(starts), len(hits)), -1, order="F")
     is_first = np.zeros(len(rows.at), bool)
@@ -397,7 +255,7 @@ def _follow(rows: _Rows, hits: list[Array], starts: Array, limit: Array) -> Arra
     return place
 
 
-def _leading(rows: _Rows, hits: list[Array], waits: list[int | None]) -> list[Array]:
+def _leading(rows: Rows, hits: list[Array], waits: list[int | None]) -> list[Array]:
     """Of the hits of each step those from which the last of these steps is reached without waiting too long."""
     led = hits[-1:]
     for i in range(len(hits) - 2, -1, -1):
@@ -407,7 +265,7 @@ def _leading(rows: _Rows, hits: list[Array], waits: list[int | None]) -> list[Ar
     return led
 
 
-def _with_optional(rows: _Rows, funnel: Funnel, place: Array) -> Array:
+def _with_optional(rows: Rows, funnel: Funnel, place: Array) -> Array:
     """Fills the optional steps, each by the first event between what is filled before it and the next required step."""
     limit = _limit(rows, funnel, place[:, 0])
     for i, step in enumerate(funnel.steps):
@@ -426,7 +284,7 @@ def _with_optional(rows: _Rows, funnel: Funnel, place: Array) -> Array:
     return place
 
 
-def _strict(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
+def _strict(rows: Rows, funnel: Funnel, starts: Array) -> Array:
     """From each start the rows right after it, as long as each satisfies its step."""
     place = np.full((len(starts), len(funnel.steps)), -1)
     place[:, 0] = starts
@@ -443,7 +301,7 @@ def _strict(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
     return place
 
 
-def _any(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
+def _any(rows: Rows, funnel: Funnel, starts: Array) -> Array:
     """From each start on the first event of each step, in order of time."""
     limit, nobody = _limit(rows, funnel, starts), len(rows.at) - 1
     place = np.empty((len(starts), len(funnel.steps)), np.int64)
@@ -455,9 +313,9 @@ def _any(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
     return np.where(place == nobody, -1, place)
 
 
-def _untied(rows: _Rows, funnel: Funnel, starts: Array) -> Array:
+def _untied(rows: Rows, funnel: Funnel, starts: Array) -> Array:
     """The attempts of those owners whose events cannot be told apart by their place, one owner after the other."""
-    bounds = np.append(_runs(rows.owner)[:-1], len(rows.at) - 1)
+    bounds = np.append(runs(rows.owner)[:-1], len(rows.at) - 1)
     asked = np.unique(np.stack([rows.owner[starts], rows.group[starts], rows.at[starts]]), axis=1).T.tolist()
     found: list[list[int]] = []
     for (owner, group), instants in groupby(asked, key=itemgetter(0, 1)):
@@ -476,7 +334,7 @@ def _exclusions(events: pl.DataFrame, table: pl.DataFrame, funnel: Funnel) -> li
     """Of each exclusion the groups and instants of its events. One that lacks a held property is of each group."""
     if not funnel.exclusions:
         return []
-    kept = _kept(funnel)
+    kept = in_common(funnel)
     groups = table.select("unit", *kept, "group").unique()
     found = []
     for i in range(len(funnel.exclusions)):
@@ -490,7 +348,7 @@ def _exclusions(events: pl.DataFrame, table: pl.DataFrame, funnel: Funnel) -> li
     return found
 
 
-def _void(rows: _Rows, funnel: Funnel, found: _Found, exclusions: list[tuple[Array, Array]]) -> Array:
+def _void(rows: Rows, funnel: Funnel, found: _Found, exclusions: list[tuple[Array, Array]]) -> Array:
     """Which attempts have an exclusion between its two steps."""
     void = np.zeros(len(found.depth), bool)
     if not exclusions:
@@ -504,7 +362,7 @@ def _void(rows: _Rows, funnel: Funnel, found: _Found, exclusions: list[tuple[Arr
     return void
 
 
-def _end(rows: _Rows, funnel: Funnel, found: _Found) -> Array:
+def _end(rows: Rows, funnel: Funnel, found: _Found) -> Array:
     """The last instant at which each attempt could have gone on."""
     end = _limit(rows, funnel, found.place[:, 0])
     if funnel.mode == "any":
@@ -526,7 +384,7 @@ def _first_later(group: Array, at: Array, own: Array, since: Array) -> Array:
     return np.where(group[place] == own, at[place], FAR)
 
 
-def _chosen(rows: _Rows, funnel: Funnel, found: _Found, void: Array, bucket: Array) -> Array:
+def _chosen(rows: Rows, funnel: Funnel, found: _Found, void: Array, bucket: Array) -> Array:
     """The attempts that count, in order of unit and start."""
     if funnel.mode in UNTIMED:
         return np.arange(len(found.depth))
@@ -543,14 +401,14 @@ def _chosen(rows: _Rows, funnel: Funnel, found: _Found, void: Array, bucket: Arr
         keys = [unit, bucket[valid], *(rows.at[place] for place in places), *(rows.value[place] for place in places)]
         order = np.lexsort(keys[::-1])
         valid, unit = valid[order], unit[order]
-    return valid[_first_of_best(_segments(unit, bucket[valid]), found.depth[valid])]
+    return valid[_first_of_best(segments(unit, bucket[valid]), found.depth[valid])]
 
 
 def _taken_along(group: Array, bucket: Array, depth: Array, void: Array) -> Array:
     """Which attempts a later void one of the same group and bucket surpasses."""
     if not void.any():
         return void
-    segment = _segments(group, bucket)
+    segment = segments(group, bucket)
     # The highest depth from behind, beginning anew with each segment since its number weighs more.
     weight = (segment[-1] - segment) * 64
     behind = np.maximum.accumulate((weight + np.where(void, depth, 0))[::-1])[::-1]
@@ -562,7 +420,7 @@ def _apart(group: Array, depth: Array, start: Array, end: Array) -> Array:
     """Of each group the furthest attempt, the earliest of equals; then the same of those wholly before or after it."""
     left, taken = np.arange(len(group)), []
     while len(left):
-        segment = _segments(group[left])
+        segment = segments(group[left])
         best = left[_first_of_best(segment, depth[left])]
         taken.append(best)
         mine = best[segment]
@@ -570,29 +428,13 @@ def _apart(group: Array, depth: Array, start: Array, end: Array) -> Array:
     return np.sort(np.concatenate(taken)) if taken else left
 
 
-def _runs(*columns: Array) -> Array:
-    """Where a new combination of values begins."""
-    changes = np.zeros(len(columns[0]), bool)
-    changes[:1] = True
-    for column in columns:
-        changes[1:] |= column[1:] != column[:-1]
-    return np.flatnonzero(changes)
-
-
-def _segments(*columns: Array) -> Array:
-    """Numbers from 0 for runs of equal values."""
-    changes = np.zeros(len(columns[0]), np.int64)
-    changes[_runs(*columns)] = 1
-    return np.cumsum(changes) - 1
-
-
 def _first_of_best(segment: Array, depth: Array) -> Array:
     """In each run of a segment the place of the first with the highest depth."""
     if not len(segment):
         return segment
-    best = np.maximum.reduceat(depth, _runs(segment))
+    best = np.maximum.reduceat(depth, runs(segment))
     candidates = np.flatnonzero(depth == best[segment])
-    return candidates[_runs(segment[candidates])]
+    return candidates[runs(segment[candidates])]
 
 
 # from attempts to answers
@@ -602,7 +444,7 @@ def _furthest(funnel: Funnel, depth: Array) -> Array:
     return np.array(funnel.required)[depth - 1] if funnel.mode == "ordered" else depth - 1
 
 
-def _attributed(rows: _Rows, funnel: Funnel, place: Array) -> Array:
+def _attributed(rows: Rows, funnel: Funnel, place: Array) -> Array:
     """The code of the value under which each attempt counts."""
     by, attribution = funnel.by or "", funnel.attribution
     if not by.startswith(EVENT) or attribution == "all":  # a dimension counts as it was at the entry

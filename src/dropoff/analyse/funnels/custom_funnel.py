@@ -13,7 +13,8 @@ from dropoff.analyse import metrics, select
 from dropoff.analyse.aggregates import holds
 from dropoff.analyse.answers import Matured, Number, instant, ratio, share
 from dropoff.analyse.funnels import funnel as builtin
-from dropoff.analyse.funnels.attempts import Array, attempts, earlier
+from dropoff.analyse.funnels.attempts import attempts, earlier
+from dropoff.analyse.funnels.rows import Array
 from dropoff.analyse.funnels.tallies import Times, count, times, trend
 from dropoff.analyse.maturity import DAY
 from dropoff.errors import InvalidInput

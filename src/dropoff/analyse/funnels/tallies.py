@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from dropoff.analyse.funnels.attempts import Array
+from dropoff.analyse.funnels.rows import Array
 from dropoff.events import MICROS
 from dropoff.project.funnels import Funnel
 
