@@ -26,17 +26,18 @@ class Ahead(Background):
 
     def run(self) -> None:
         """A round, again and again."""
+        pause = self._round()  # whoever comes meanwhile waits for the very same
         give_way()
-        while not self.stopping.wait(EVERY if self._round() else EVERY / 10):
-            pass
+        while not self.stopping.wait(pause):
+            pause = self._round()
 
-    def _round(self) -> bool:
-        """Whether the store is so large that there was something to do."""
+    def _round(self) -> float:
+        """Asks, if the store is large; how many seconds later to look again."""
         with suppress(Exception):  # a store that cannot be read says so to whoever asks
             if self._analytics.is_large:
                 self._ask()
-                return True
-        return False
+                return EVERY
+        return EVERY / 10
 
     def _ask(self) -> None:
         for question, params in OPENED:

@@ -58,17 +58,19 @@ T = TypeVar("T")
 
 
 class Jobs(NamedTuple):
-    """What a process does: take events at the door, bring them from the queue to the store, answer questions, alert."""
+    """What a process does: take events at the door, bring them from the queue to the store, answer questions, alert,
+    make ahead what pages ask."""
 
     door: bool = False
     work: bool = False
     read: bool = False
     watch: bool = False
+    ahead: bool = False
 
 
 ROLES = {
-    "all": Jobs(True, True, True, True), "ingest": Jobs(door=True), "worker": Jobs(work=True), "web": Jobs(read=True),
-    "alerts": Jobs(watch=True),
+    "all": Jobs(True, True, True, True, True), "ingest": Jobs(door=True), "worker": Jobs(work=True),
+    "web": Jobs(read=True, ahead=True), "alerts": Jobs(watch=True),
 }  # fmt: skip
 
 
@@ -108,7 +110,7 @@ class Engine:
                 self._prepare_answers(opened)
             self._worker = self._worker_thread() if self.jobs.work else None
             self._watch = self._watchers() if self.jobs.watch else ()
-            self._ahead = Ahead(self.analytics) if self.jobs.read else None
+            self._ahead = Ahead(self.analytics) if self.jobs.ahead else None
             self._opened = opened.pop_all()
 
     def _open(self, opened: ExitStack) -> None:
