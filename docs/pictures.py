@@ -28,6 +28,8 @@ SIZES: dict[str, dict[str, Any]] = {
 THEMES = ("light", "dark")
 MOST = 1800
 """Pixels of a page that are shown: what is below is more of the same."""
+WORK_MILLISECONDS = 120_000
+"""So long a page is waited for that works something out while it is open."""
 QUALITY = 72
 MOST_BYTES = 6_000_000
 ASKED = {"/experiments": "/experiments?name=first_message", "/patterns": "/patterns?success=booked"}
@@ -83,6 +85,7 @@ def pictures(browser: Browser, url: str, pages: dict[str, str]) -> Iterator[Path
             for name, path in pages.items():
                 answer = page.goto(url + path)
                 if answer and answer.ok:
+                    page.wait_for_function("!document.querySelector('[data-work]')", timeout=WORK_MILLISECONDS)
                     yield take(page, FOLDER / f"{name}-{size}-{theme}.webp")
             page.context.close()
 
