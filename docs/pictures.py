@@ -85,7 +85,7 @@ def pictures(browser: Browser, url: str, pages: dict[str, str]) -> Iterator[Path
             for name, path in pages.items():
                 answer = page.goto(url + path)
                 if answer and answer.ok:
-                    page.wait_for_function("!document.querySelector('[data-work]')", timeout=WORK_MILLISECONDS)
+                    page.locator("[data-work]").wait_for(state="detached", timeout=WORK_MILLISECONDS)
                     yield take(page, FOLDER / f"{name}-{size}-{theme}.webp")
             page.context.close()
 
