@@ -11,6 +11,7 @@ from dropoff.dashboard.pages.routes import OPENED
 from dropoff.project.settings import load
 from dropoff.server.ahead import Ahead
 from dropoff.server.app import web
+from dropoff.server.connect import connect
 from dropoff.server.engine import Engine
 
 
@@ -45,6 +46,16 @@ def test_a_small_one_is_asked_nothing():
     job.start()
     job.stop()
     assert not found.asked
+
+
+def test_only_a_server_makes_answers_ahead(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(Ahead, "start", started.append)
+    settings = load(data=tmp_path / "data")
+    with connect(settings, create=True):
+        assert not started, "a command waits for nothing but its own answer"
+    with Engine(settings):
+        assert len(started) == 1
 
 
 async def status(app, path):
