@@ -50,7 +50,7 @@ def test_a_small_one_is_asked_nothing():
 
 def test_only_a_server_makes_answers_ahead(tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr(Ahead, "start", started.append)
+    monkeypatch.setattr(Ahead, "start", lambda self: started.append(self))
     settings = load(data=tmp_path / "data")
     with connect(settings, create=True):
         assert not started, "a command waits for nothing but its own answer"
