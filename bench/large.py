@@ -12,6 +12,8 @@ from dropoff.store.duckdb import DuckStore
 
 SMALL = 1_000_000
 """Events of the store beside it."""
+PATIENCE = 1800.0
+"""So many seconds the first view of a page may take."""
 
 
 def measure(plan: Plan, timeline: Timeline, folder: Path) -> Iterator[Row]:
@@ -26,7 +28,7 @@ def measure(plan: Plan, timeline: Timeline, folder: Path) -> Iterator[Row]:
     (few, before), (many, after) = (grown.next_batches(place, payloads) for place in (small, large))
     yield grown.cost_row(few, before, many, after)
     yield Row("disk, with what the fold makes", "bytes/event", disk / held, bar="≤ 100 bytes", note=f"{held:,} events")
-    with Serving([*DROPOFF, "serve", "--port", "0", "--data", str(large)], large) as server:
+    with Serving([*DROPOFF, "serve", "--port", "0", "--data", str(large)], large, PATIENCE) as server:
         server.drain()
         yield from pages.of_server(server, many, "≤ 400 ms")
         yield Row(f"memory of the server after that, peak, {many:,} events", "MB", server.peak_bytes / 1e6)

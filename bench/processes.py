@@ -31,10 +31,11 @@ def serve(application: Any, folder: Path) -> None:
 
 
 class Serving:
-    """A server process that writes `server.json` into `folder`."""
+    """A server process that writes `server.json` into `folder`. `patience`: seconds that anything may take."""
 
-    def __init__(self, command: Sequence[str], folder: Path) -> None:
+    def __init__(self, command: Sequence[str], folder: Path, patience: float = PATIENCE) -> None:
         self._command = command
+        self._patience = patience
         self.folder = folder
         self.address = ""
 
@@ -43,7 +44,7 @@ class Serving:
         log = self.folder.with_suffix(".log")
         with log.open("w") as file:
             self._process = subprocess.Popen(self._command, stdout=file, stderr=file)
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + self._patience
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"{' '.join(self._command)} does not start: {log.read_text()}")
@@ -53,7 +54,7 @@ class Serving:
     def __exit__(self, *_: object) -> None:
         self._process.send_signal(signal.SIGINT)
         try:
-            self._process.wait(PATIENCE)
+            self._process.wait(self._patience)
         except subprocess.TimeoutExpired:
             self._process.kill()
 
@@ -67,7 +68,7 @@ class Serving:
 
     def ask(self, path: str) -> bytes:
         """The body of a GET."""
-        connection = http.client.HTTPConnection(self.address, timeout=PATIENCE)
+        connection = http.client.HTTPConnection(self.address, timeout=self._patience)
         try:
             connection.request("GET", path)
             return connection.getresponse().read()
@@ -78,14 +79,14 @@ class Serving:
         """Wait until nothing waits in Dropoff's queue; returns the seconds."""
         begin = time.perf_counter()
         while json.loads(self.ask("/readyz"))["lag_events"]:
-            if time.perf_counter() - begin > PATIENCE:
+            if time.perf_counter() - begin > self._patience:
                 raise RuntimeError(f"the worker does not get through: {self.folder.with_suffix('.log').read_text()}")
             time.sleep(0.02)
         return time.perf_counter() - begin
 
     def rest(self) -> None:
         """Wait until it does next to nothing for some seconds."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + self._patience
         while time.monotonic() < end:
             before = cpu_seconds(self.pid)
             time.sleep(3.0)
