@@ -84,6 +84,9 @@ def _visible(server: Serving, bodies: list[bytes]) -> Row:
         looks.append(_look(server))
         time.sleep(LOOK)
     sender.join()
+    sent, seen = BATCH * len(accepted), looks[-1][1] - before
+    if seen < BATCH * len(bodies):
+        raise RuntimeError(f"of {BATCH * len(bodies)} events {sent} were accepted, and {seen} seen in {PATIENCE:g} s")
     waits = []
     for held, answered in zip(accumulate(BATCH for _ in bodies), accepted, strict=True):
         seen = next(at for at, count in looks if count >= before + held)
@@ -134,6 +137,8 @@ def _notified(server: Serving, told: Mapping[str, float]) -> Row:
         begin = time.perf_counter()
         while f"breach {number}" not in told and time.perf_counter() - begin < PATIENCE:
             time.sleep(LOOK)
+        if f"breach {number}" not in told:
+            raise RuntimeError(f"no message of breach {number} came within {PATIENCE:g} s")
         waits.append(told[f"breach {number}"] - begin)
     note = f"median {median(waits):.2f} of {BREACHES}, each of 40 fallbacks"
     return Row("breach → message, worst", "s", max(waits), bar="≤ 5 s", note=note)
