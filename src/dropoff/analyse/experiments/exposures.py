@@ -67,7 +67,7 @@ def each(
         found = _followed(part, talks)
         for one in more:
             found = found.join(one, on="n", how="left")
-        yield key, Read(found.with_columns(pl.col("experiment").cast(pl.String)), talks)
+        yield key, Read(found.with_columns(pl.col("experiment", "variant").cast(pl.String)), talks)
 
 
 def ids(store: Store, talks: pl.Series) -> list[str]:
@@ -90,7 +90,7 @@ def _told(store: Store, query: Query, by: str) -> pl.DataFrame:
               CASE WHEN conversation_id IS NULL THEN contact_id END AS contact_id, timestamp AS at, variant,
               {sql.json_text("facts", "experiment")} AS experiment, {sql.is_test(query.test)} AS is_test
             FROM {sql.standing_events()} WHERE event_type IN ('experiment_exposed', 'complained')"""
-    )
+    ).cast(dict.fromkeys(("kind", "variant", "experiment"), pl.Categorical))
 
 
 def _conversations(store: Store, query: Query, by: str) -> pl.DataFrame:
@@ -129,8 +129,7 @@ def _assigned(
     if name is not None:
         exposed = exposed.filter(pl.col("experiment") == name)
     elsewhere = pl.col("experiment").is_in(list(by_property))
-    every = pl.concat([*found, _exposed(exposed.filter(~elsewhere), store, query, talks)])
-    return every.with_columns(pl.col("experiment").cast(pl.Categorical))
+    return pl.concat([*found, _exposed(exposed.filter(~elsewhere), store, query, talks)])
 
 
 def _compared(planned: Mapping[str, Experiment]) -> dict[str, Experiment]:
@@ -169,7 +168,7 @@ def _of_property(store: Store, query: Query, name: str, dimension: str, talks: p
         f"""SELECT segment AS variant, started_at AS at, {_of_row(_talk(store))} AS talk
             FROM {rows} WHERE segment <> '{NONE}'""",
         clause.parameters,
-    ).with_columns(pl.lit(name).alias("experiment"))
+    ).with_columns(pl.col("variant").cast(pl.Categorical), pl.lit(name, pl.Categorical).alias("experiment"))
     return found.join(talks.select("talk", "unit"), on="talk", how="inner").select(_ASSIGNED)
 
 
