@@ -17,7 +17,9 @@ from dropoff.analyse.analytics import Analytics
 from dropoff.metrics import METRICS
 from dropoff.process.fold import Rules
 from dropoff.process.worker import Worker
+from dropoff.project.settings import load
 from dropoff.queue.sqlite import SqliteQueue
+from dropoff.server.engine import plan_of
 from dropoff.store import sql, tables
 from dropoff.store.duckdb import DuckStore
 
@@ -58,6 +60,14 @@ def grow(file: Path, copies: int) -> None:
         connection.execute("DROP TABLE first")
     connection.execute("CHECKPOINT")
     connection.close()
+
+
+def settle(folder: Path) -> None:
+    """Leave nothing to be rolled up: what was stored in the course of time has been, what was copied has not."""
+    store = DuckStore(folder / "store.duckdb")
+    store.restart_rollups(plan_of(load(data=folder)).fingerprint(rollups.select.recorded_stages(store)))
+    store.forget_slots(store.dirty_slots())
+    store.close()
 
 
 def _copied(column: tables.Column, number: int, events: int) -> str:
@@ -120,11 +130,10 @@ def _touch(store: DuckStore, folder: Path, day: datetime) -> None:
 
 
 def _questions(folder: Path) -> Iterator[Row]:
+    settle(folder)
     store = DuckStore(folder / "store.duckdb")
     now = datetime.now(UTC)
     plan = rollups.Plan("UTC")
-    store.restart_rollups(plan.fingerprint(rollups.select.recorded_stages(store)))
-    store.forget_slots(store.dirty_slots())
     last = store.select("SELECT max(started_at) FROM conversation_rows").rows[0][0].replace(tzinfo=UTC)
     day = last.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=40)
     rebuilt = []

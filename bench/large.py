@@ -28,6 +28,7 @@ def measure(plan: Plan, timeline: Timeline, folder: Path) -> Iterator[Row]:
     (few, before), (many, after) = (grown.next_batches(place, payloads) for place in (small, large))
     yield grown.cost_row(few, before, many, after)
     yield Row("disk, with what the fold makes", "bytes/event", disk / held, bar="≤ 100 bytes", note=f"{held:,} events")
+    grown.settle(large)
     with Serving([*DROPOFF, "serve", "--port", "0", "--data", str(large)], large, PATIENCE) as server:
         server.drain()
         yield from pages.of_server(server, many, "≤ 400 ms")

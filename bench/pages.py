@@ -120,6 +120,7 @@ def _of_server(plan: Plan, timeline: Timeline, data: Path) -> Iterator[Row]:
     copies = plan.grown_events // 2 // timeline.events
     grown.seed(data, timeline)
     grown.grow(data / "store.duckdb", copies)
+    grown.settle(data)
     with Serving([*DROPOFF, "serve", "--port", "0", "--data", str(data)], data) as server:
         server.drain()
         yield from of_server(server, copies * timeline.events, "≤ 100 ms")
