@@ -82,12 +82,13 @@ def _rows(
     touched = taken.touched(_contacts_of(standing, lost, moved, dirty))
     attributions: dict[str, Rows] = {}
     united = dirty.clear()
-    spoken = united
+    spoken, loose = united, lost["timestamp"].clear()
     if touched:
         standing, united = _with_contacts(standing, dirty, touched, store)
         dirty = pl.concat([dirty, united]).unique()
-        loose = pl.concat([standing.select(_SHAPE), lost.select(_SHAPE)]).filter(~_NAMED)
-        spoken = united if loose["event_type"].is_in(_OF_MESSAGES).any() else spoken
+        said = ~_NAMED & pl.col("event_type").is_in(_OF_MESSAGES)
+        loose = pl.concat([standing.filter(said)["timestamp"], lost.filter(said)["timestamp"]])
+        spoken = united if len(loose) else spoken
         theirs = standing.filter(~_NAMED | pl.col("key").is_in(united.implode()))
         found = attribute.attribute(theirs, taken.canonical, rules.attribution_days)
         standing = attributed(standing, found)
@@ -102,10 +103,13 @@ def _rows(
     changed = pl.concat(
         [facts.messages.filter(pl.col("key").is_in(rewritten.implode())), _added(facts.messages, fresh, rewritten)]
     )
+    of_rewritten = events.filter(pl.col("key").is_in(rewritten.implode()))
+    # Each stored message is of an event that stands, wherever it belongs now, or of one that was lost.
+    since = pl.concat([of_rewritten["timestamp"], loose, lost["timestamp"]]).to_frame().min().item()
     troubled = pl.concat([_troubled(events), _troubled(lost), united]).unique()
     return attributions | {
         "conversations": Rows(dirty, facts.conversations.filter(pl.col("event_count") > 0)),
-        "messages": Rows(rewritten, changed),
+        "messages": Rows(rewritten, changed, since),
         "turns": Rows(troubled, facts.turns),
         "meetings": Rows(troubled, facts.meetings),
         "deals": Rows(troubled, facts.deals),

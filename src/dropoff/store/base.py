@@ -12,10 +12,15 @@ from dropoff.store.sql import Dialect
 
 
 class Rows(NamedTuple):
-    """New rows of one table, after those of the keys in `gone` were deleted."""
+    """New rows of one table, after those of the keys in `gone` were deleted.
+
+    `since`: of those that are to be deleted none has an earlier `timestamp` (microseconds), so that a store need not
+    look at what is older; None where that is not known.
+    """
 
     gone: pl.Series
     fresh: pl.DataFrame
+    since: int | None = None
 
 
 class Change(NamedTuple):

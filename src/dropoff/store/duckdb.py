@@ -17,7 +17,7 @@ import polars as pl
 from dropoff.errors import InvalidInput, StoreBusy, Unavailable
 from dropoff.query import NO_TEST_RULES, TestTraffic
 from dropoff.store import migrations, sql, tables
-from dropoff.store.base import Answer, Change, Part
+from dropoff.store.base import Answer, Change, Part, Rows
 from dropoff.store.spans import ROW_GROUP, KeySpans
 
 _SCANNED = 65_536
@@ -114,7 +114,7 @@ class DuckStore:
         if change.superseded:
             self._writer.execute("DELETE FROM event_rows WHERE list_contains($1, seq)", [list(change.superseded)])
         for table, rows in change.rows.items():
-            self._delete(table, rows.gone)
+            self._delete(table, rows)
             self._insert(table, rows.fresh)
         self._insert("events", change.events)
         if len(change.rejected):
@@ -126,17 +126,22 @@ class DuckStore:
         self._keep_marks()
         self._writer.execute("UPDATE progress SET queue_offset = $1", [change.offset])
 
-    def _delete(self, table: str, keys: pl.Series) -> None:
-        if not len(keys):
+    def _delete(self, table: str, rows: Rows) -> None:
+        if not len(rows.gone):
             return
-        self._writer.register("gone", keys.to_frame("key").to_arrow())
-        delete = f"DELETE FROM {sql.PHYSICAL[table]} WHERE key IN (SELECT key FROM gone)"
-        if table not in tables.MOMENTS:
-            self._writer.execute(delete)
+        name, moments = sql.PHYSICAL[table], tables.MOMENTS.get(table, [])
+        bound = "true" if rows.since is None else f"timestamp >= make_timestamp({rows.since})"
+        self._writer.register("gone", rows.gone.to_frame("key").to_arrow())
+        # First where they are: RETURNING would read every column of the table, and a condition on places skips most.
+        columns = ", ".join(["rowid AS place", *moments])
+        self._writer.execute(f"SELECT {columns} FROM {name} SEMI JOIN gone USING (key) WHERE {bound}")
+        found = self._writer.fetchnumpy()
+        if not len(found["place"]):
             return
-        self._writer.execute(f"{delete} RETURNING {', '.join(tables.MOMENTS[table])}")
-        for moments in self._writer.fetchnumpy().values():
-            self._mark(pl.Series(np.ma.compressed(moments)))
+        self._writer.register("places", pl.DataFrame({"place": np.asarray(found["place"])}).to_arrow())
+        self._writer.execute(f"DELETE FROM {name} WHERE rowid IN (SELECT place FROM places)")
+        for moment in moments:
+            self._mark(pl.Series(np.ma.compressed(found[moment])))
 
     def _mark(self, moments: pl.Series) -> None:
         """Note the quarters of an hour whose numbers may change: in every zone hours begin on one."""
