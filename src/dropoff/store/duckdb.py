@@ -24,6 +24,10 @@ _SCANNED = 65_536
 _FRAMED = 1_000_000
 _SCANNED_LARGE = 2_048  # of refused events, which may have 32 kB each
 
+_AT = "rowid IN ({})"
+"""Rows at these places. With any other condition all columns of all rows are read, however few meet it: so many columns
+of few rows are asked for by where they are."""
+
 _CONFIG = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -82,7 +86,8 @@ class DuckStore:
         where = " OR ".join(f"seq BETWEEN {low} AND {high}" for low, high in spans) or "false"
         with _told("read"):
             self._writer.register("wanted", pl.DataFrame({"key": wanted}).to_arrow())
-            found = self._writer.sql(f"SELECT {columns} FROM event_rows SEMI JOIN wanted USING (key) WHERE {where}")
+            places = f"SELECT rowid FROM event_rows SEMI JOIN wanted USING (key) WHERE {where}"
+            found = self._writer.sql(f"SELECT {columns} FROM event_rows WHERE {_AT.format(places)}")
             return pl.DataFrame(found.to_arrow_table())
 
     def conversations_of(self, contacts: Sequence[str]) -> pl.Series:
@@ -93,9 +98,8 @@ class DuckStore:
 
     def contact_events(self, types: Sequence[str]) -> pl.DataFrame:
         columns = ", ".join(_out(column) for column in tables.EVENTS)
-        # Their places first: a condition that few meet would still have all columns read.
         places = "SELECT rowid FROM event_rows WHERE list_contains($1, event_type)"
-        statement = f"SELECT {columns} FROM event_rows WHERE rowid IN ({places})"
+        statement = f"SELECT {columns} FROM event_rows WHERE {_AT.format(places)}"
         with _told("read"):
             return pl.DataFrame(self._writer.sql(statement, params=[list(types)]).to_arrow_table())
 
@@ -134,14 +138,14 @@ class DuckStore:
         name, moments = sql.PHYSICAL[table], tables.MOMENTS.get(table, [])
         bound = "true" if rows.since is None else f"timestamp >= make_timestamp({rows.since})"
         self._writer.register("gone", rows.gone.to_frame("key").to_arrow())
-        # First where they are: RETURNING would read every column of the table, and a condition on places skips most.
+        # RETURNING would read every column of the table.
         columns = ", ".join(["rowid AS place", *moments])
         self._writer.execute(f"SELECT {columns} FROM {name} SEMI JOIN gone USING (key) WHERE {bound}")
         found = self._writer.fetchnumpy()
         if not len(found["place"]):
             return
         self._writer.register("places", pl.DataFrame({"place": np.asarray(found["place"])}).to_arrow())
-        self._writer.execute(f"DELETE FROM {name} WHERE rowid IN (SELECT place FROM places)")
+        self._writer.execute(f"DELETE FROM {name} WHERE {_AT.format('SELECT place FROM places')}")
         for moment in moments:
             self._mark(pl.Series(np.ma.compressed(found[moment])))
 
