@@ -107,7 +107,7 @@ def test_killed_at_any_write_nothing_is_lost_and_a_copy_has_the_same_id(tmp_path
                 settle(delivery(control, outbox, settings("ops", server)), outbox, "ops")
                 assert [mark for _, mark in outbox.marks() if mark.outcome != "sent"] == []
                 assert len(outbox.marks()) == len(STORY)
-            posts = server.taken
+        posts = server.taken  # now that it has ended, and what it answered is noted
         by_id = {post.id: post for post in posts}
         assert all(post.body == by_id[post.id].body for post in posts)  # a copy is the same in all
         assert len(posts) - len(by_id) <= 1
