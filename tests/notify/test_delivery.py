@@ -129,7 +129,7 @@ def test_a_receiver_that_hangs_delays_no_other(tmp_path: Path):
             outbox.put(notice(rule=f"rule {number}"), NOON)
         settle(job, outbox, "well", seconds=2)
         assert time.monotonic() - begin < 1.5
-        assert len(well.taken) == 5
+        assert len(well.wait(5)) == 5
         begin = time.monotonic()
         outbox.put(notice(rule="later"), NOON)
         assert time.monotonic() - begin < 0.5  # who evaluates does not wait either
@@ -182,7 +182,7 @@ def test_a_silence_that_ends_early_lets_the_firing_go(tmp_path: Path):
         assert not server.posts
         expire(control, made.id)
         settle(job, outbox, "ops")
-        assert [post.kind for post in server.taken] == ["alert.fired"]
+        assert [post.kind for post in server.wait(1)] == ["alert.fired"]
 
 
 def test_one_process_delivers_and_another_takes_over_when_its_lease_ends(tmp_path: Path):
@@ -197,7 +197,7 @@ def test_one_process_delivers_and_another_takes_over_when_its_lease_ends(tmp_pat
         assert not server.posts
         takes = delivery(control, outbox, settings("ops", server), clock=lambda: datetime.fromtimestamp(now + 61, UTC))
         settle(takes, outbox, "ops")
-        assert len(server.taken) == 1
+        assert len(server.wait(1)) == 1
 
 
 def test_an_error_that_nobody_foresaw_is_tried_again_and_says_nothing_of_the_address(tmp_path: Path):
