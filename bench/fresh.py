@@ -84,9 +84,9 @@ def _visible(server: Serving, bodies: list[bytes]) -> Row:
         looks.append(_look(server))
         time.sleep(LOOK)
     sender.join()
-    sent, seen = BATCH * len(accepted), looks[-1][1] - before
-    if seen < BATCH * len(bodies):
-        raise RuntimeError(f"of {BATCH * len(bodies)} events {sent} were accepted, and {seen} seen in {PATIENCE:g} s")
+    sent, shown = BATCH * len(accepted), looks[-1][1] - before
+    if shown < BATCH * len(bodies):
+        raise RuntimeError(f"of {BATCH * len(bodies)} events {sent} were accepted, and {shown} seen in {PATIENCE:g} s")
     waits = []
     for held, answered in zip(accumulate(BATCH for _ in bodies), accepted, strict=True):
         seen = next(at for at, count in looks if count >= before + held)

@@ -128,7 +128,10 @@ def _of_server(plan: Plan, timeline: Timeline, data: Path) -> Iterator[Row]:
 
 
 def of_server(server: Serving, events: int, bar: str) -> Iterator[Row]:
-    """What it takes for its pages over so many events: looked at again, for the first time, and with a filter."""
+    """What it takes for its pages over so many events: looked at again, for the first time, and with a filter.
+
+    The first views come while the server makes them ahead, as they do when somebody waits for its start.
+    """
     opened = {path: _milliseconds(server, path) for path in PATHS}
     server.rest()  # it has begun to make pages ahead
     views = {path: [_milliseconds(server, path) for _ in range(VIEWS)] for path in PATHS}

@@ -227,6 +227,22 @@ def test_guardrails_count_what_happened_after_the_exposure(asked):
     assert {name: arm(trial, "b")["metrics"][name]["value"] for name in GUARDS} == dict.fromkeys(GUARDS, 0)
 
 
+@pytest.mark.parametrize("read", [1, 2, 250_000])
+def test_messages_are_read_in_stretches_of_time_and_each_once(asked, monkeypatch, read):
+    monkeypatch.setattr("dropoff.analyse.experiments.exposures._READ", read)
+    trial = only(
+        asked(
+            exposed(at=2), exposed(at=2, conversation_id="d"), exposed(at=5, conversation_id="e"),
+            received("with the exposure", 2, sentiment=0.0), received("with that of another", 5, sentiment=1.0),
+            received("at the end", 7 * DAY + 2, sentiment=0.5), received("after it", 7 * DAY + 3, sentiment=-1.0),
+            received("before", 4, sentiment=-1.0, conversation_id="e"),
+            received("at its end", 7 * DAY + 5, sentiment=0.6, conversation_id="e"),
+        ).experiments({})
+    )  # fmt: skip
+    found = arm(trial, "a")["metrics"]["sentiment_per_unit"]
+    assert (found["n"], found["numerator"]) == (3, pytest.approx(0.5 + 0.0 + 0.6))
+
+
 def test_a_variant_alone_is_an_observational_comparison(asked):
     events = [
         made

@@ -82,13 +82,13 @@ def _rows(
     touched = taken.touched(_contacts_of(standing, lost, moved, dirty))
     attributions: dict[str, Rows] = {}
     united = dirty.clear()
-    spoken, loose = united, lost["timestamp"].clear()
+    spoken, said_at = united, lost["timestamp"].clear()
     if touched:
         standing, united = _with_contacts(standing, dirty, touched, store)
         dirty = pl.concat([dirty, united]).unique()
         said = ~_NAMED & pl.col("event_type").is_in(_OF_MESSAGES)
-        loose = pl.concat([standing.filter(said)["timestamp"], lost.filter(said)["timestamp"]])
-        spoken = united if len(loose) else spoken
+        said_at = pl.concat([standing.filter(said)["timestamp"], lost.filter(said)["timestamp"]])
+        spoken = united if len(said_at) else spoken
         theirs = standing.filter(~_NAMED | pl.col("key").is_in(united.implode()))
         found = attribute.attribute(theirs, taken.canonical, rules.attribution_days)
         standing = attributed(standing, found)
@@ -104,8 +104,8 @@ def _rows(
         [facts.messages.filter(pl.col("key").is_in(rewritten.implode())), _added(facts.messages, fresh, rewritten)]
     )
     of_rewritten = events.filter(pl.col("key").is_in(rewritten.implode()))
-    # Each stored message is of an event that stands, wherever it belongs now, or of one that was lost.
-    since = pl.concat([of_rewritten["timestamp"], loose, lost["timestamp"]]).to_frame().min().item()
+    # Each stored message is of an event that is stored, wherever it belongs now, or of one that was lost.
+    since = pl.concat([of_rewritten["timestamp"], said_at, lost["timestamp"]]).to_frame().min().item()
     troubled = pl.concat([_troubled(events), _troubled(lost), united]).unique()
     return attributions | {
         "conversations": Rows(dirty, facts.conversations.filter(pl.col("event_count") > 0)),

@@ -24,8 +24,8 @@ _SCANNED = 65_536
 _FRAMED = 1_000_000
 _SCANNED_LARGE = 2_048  # of refused events, which may have 32 kB each
 
-_AT = "rowid IN ({})"
-"""Rows at these places. With any other condition all columns of all rows are read, however few meet it: so many columns
+_AT_PLACES = "rowid IN ({})"
+"""With a condition on anything else all columns of a row group are read, however few of its rows meet it: many columns
 of few rows are asked for by where they are."""
 
 _CONFIG = {
@@ -87,7 +87,7 @@ class DuckStore:
         with _told("read"):
             self._writer.register("wanted", pl.DataFrame({"key": wanted}).to_arrow())
             places = f"SELECT rowid FROM event_rows SEMI JOIN wanted USING (key) WHERE {where}"
-            found = self._writer.sql(f"SELECT {columns} FROM event_rows WHERE {_AT.format(places)}")
+            found = self._writer.sql(f"SELECT {columns} FROM event_rows WHERE {_AT_PLACES.format(places)}")
             return pl.DataFrame(found.to_arrow_table())
 
     def conversations_of(self, contacts: Sequence[str]) -> pl.Series:
@@ -99,7 +99,7 @@ class DuckStore:
     def contact_events(self, types: Sequence[str]) -> pl.DataFrame:
         columns = ", ".join(_out(column) for column in tables.EVENTS)
         places = "SELECT rowid FROM event_rows WHERE list_contains($1, event_type)"
-        statement = f"SELECT {columns} FROM event_rows WHERE {_AT.format(places)}"
+        statement = f"SELECT {columns} FROM event_rows WHERE {_AT_PLACES.format(places)}"
         with _told("read"):
             return pl.DataFrame(self._writer.sql(statement, params=[list(types)]).to_arrow_table())
 
@@ -145,7 +145,7 @@ class DuckStore:
         if not len(found["place"]):
             return
         self._writer.register("places", pl.DataFrame({"place": np.asarray(found["place"])}).to_arrow())
-        self._writer.execute(f"DELETE FROM {name} WHERE {_AT.format('SELECT place FROM places')}")
+        self._writer.execute(f"DELETE FROM {name} WHERE {_AT_PLACES.format('SELECT place FROM places')}")
         for moment in moments:
             self._mark(pl.Series(np.ma.compressed(found[moment])))
 

@@ -71,6 +71,7 @@ def answer(
             raise NotFound(f"nobody was exposed to an experiment {asked.name!r} in this period")
         found[name] = Trial.of(name, units, context, asked.goals).to_dict()
         spans += [] if units.is_empty() else [ends(units)]
+        del units  # while the next are read
     return {
         "period": (_span(spans, query) if whole else query.period).to_dict(),
         "as_of": instant(query.now),

@@ -30,7 +30,7 @@ WATCHED = timedelta(days=7)
 
 VARIANT = "first_message_variant"
 _READ = 250_000
-"""During so many exposures messages are read at once."""
+"""So many exposures lie in each stretch of time of which the messages are read at once."""
 _ASSIGNED = ("experiment", "variant", "at", "talk", "unit")
 
 
@@ -61,13 +61,18 @@ def each(
     complaints = told.filter(pl.col("kind") == "complained").select("talk", pl.col("at").alias("complained"))
     del told
     more = _known_of(first, complaints, talks, store, by)
-    nobody = dict.fromkeys([*planned] if name is None else [name], first.clear())
-    exposed = {str(key): part for (key,), part in first.partition_by("experiment", as_dict=True).items()}
-    for key, part in (nobody | exposed).items():
-        found = _followed(part, talks)
-        for one in more:
-            found = found.join(one, on="n", how="left")
-        yield key, Read(found.with_columns(pl.col("experiment", "variant").cast(pl.String)), talks)
+    parts = dict.fromkeys([*planned] if name is None else [name], first.clear())
+    parts |= {str(key): part for (key,), part in first.partition_by("experiment", as_dict=True).items()}
+    del first
+    for key in [*parts]:
+        yield key, Read(_with_more(_followed(parts.pop(key), talks), more), talks)
+
+
+def _with_more(units: pl.DataFrame, more: list[pl.DataFrame]) -> pl.DataFrame:
+    """With what `_known_of` says of them."""
+    for one in more:
+        units = units.join(one, on="n", how="left")
+    return units.with_columns(pl.col("experiment", "variant").cast(pl.String))
 
 
 def ids(store: Store, talks: pl.Series) -> list[str]:
@@ -256,7 +261,7 @@ def _sentiments(first: pl.DataFrame, talks: pl.DataFrame, store: Store, by: str)
     Messages are by far the most that is read here, so they are read some weeks at a time.
     """
     last = first.select(pl.col("at").max()).item() + WATCHED + MICROSECOND
-    ends = [*first["at"].gather_every(_READ), last]  # exposures are in the order of time
+    ends = [*first["at"].sort().gather_every(_READ), last]
     parts = []
     for begin, end in pairwise(ends):
         clause = select.Clause(store.dialect)
