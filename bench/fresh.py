@@ -53,10 +53,15 @@ def measure(_: Plan, timeline: Timeline, folder: Path) -> Iterator[Row]:
             _send_steadily(server, arrays(_live(timeline.copy(0)[: 2 * RATE]), BATCH), [])  # so that all is loaded
             server.drain()
             server.rest()
-            yield _visible(server, arrays(_live(timeline.copy(1)[: SECONDS * RATE]), BATCH))
+            yield _visible(server, arrays(_live(_full(timeline.copy(1)[: SECONDS * RATE])), BATCH))
             server.drain()
             server.rest()
             yield _notified(server, told)
+
+
+def _full(lines: Sequence[bytes]) -> Sequence[bytes]:
+    """Those that fill whole requests."""
+    return lines[: len(lines) // BATCH * BATCH]
 
 
 def _live(lines: Sequence[bytes]) -> list[bytes]:
