@@ -133,7 +133,7 @@ def _questions(folder: Path) -> Iterator[Row]:
     settle(folder)
     store = DuckStore(folder / "store.duckdb")
     now = datetime.now(UTC)
-    plan = rollups.Plan("UTC")
+    plan = plan_of(load(data=folder))
     last = store.select("SELECT max(started_at) FROM conversation_rows").rows[0][0].replace(tzinfo=UTC)
     day = last.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=40)
     rebuilt = []

@@ -1,11 +1,13 @@
 """A setting that is wrong is refused with its place, its value and the rule."""
 
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
 from dropoff.errors import InvalidInput
 from dropoff.project.settings import load
+from dropoff.store.duckdb import DuckStore
 from dropoff.tomltext import line_of
 
 
@@ -85,3 +87,8 @@ def test_where_a_value_begins():
     places = {"a": 1, "c": 5, "c.d": 5, "c.d.b": 6, "e.0": 9, "e.0.f": 10, "e.1": 11, "e.1.f.g": 12, "e.1.no": 11}
     assert {path: line_of(text, path.split(".")) for path in places} == places
     assert line_of(text, ["no"]) is None
+
+
+def test_a_store_without_settings_takes_as_much_memory_as_with_them():
+    default = signature(DuckStore).parameters["memory_limit"].default
+    assert load().store_memory == default
