@@ -1,13 +1,11 @@
 """A setting that is wrong is refused with its place, its value and the rule."""
 
-from inspect import signature
 from pathlib import Path
 
 import pytest
 
 from dropoff.errors import InvalidInput
 from dropoff.project.settings import load
-from dropoff.store.duckdb import DuckStore
 from dropoff.tomltext import line_of
 
 
@@ -24,6 +22,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ('timezone = "Mars/Base"', "{file}:1: timezone == 'Mars/Base', must be an IANA zone"),
         ('# ports\n\nport = "many"', "{file}:3: port == 'many', must be a valid integer"),
+        ('store_memory = "0MB"', "{file}:1: store_memory == '0MB', must be a size such as 512MB or 2GB"),
         ('tiemzone = "UTC"', "unknown setting 'tiemzone' in {file}:1: did you mean timezone?"),
         ("[maturity]\nbooked = 3\nbookd = 4", "unknown stage 'bookd' in {file}:3: maturity: did you mean booked?"),
         ("[maturity]\nbooked = 0", "{file}:2: maturity.booked == 0.0, must be days, more than 0"),
@@ -87,8 +86,3 @@ def test_where_a_value_begins():
     places = {"a": 1, "c": 5, "c.d": 5, "c.d.b": 6, "e.0": 9, "e.0.f": 10, "e.1": 11, "e.1.f.g": 12, "e.1.no": 11}
     assert {path: line_of(text, path.split(".")) for path in places} == places
     assert line_of(text, ["no"]) is None
-
-
-def test_a_store_without_settings_takes_as_much_memory_as_with_them():
-    default = signature(DuckStore).parameters["memory_limit"].default
-    assert load().store_memory == default

@@ -84,7 +84,9 @@ class Settings(BaseSettings):
     rollups: list[str] = Field(
         ["channel", "bot_version"], description="dimensions by which metrics are rolled up by hour and day"
     )
-    store_memory: str = Field("512MB", description="memory that DuckDB may use")
+    store_memory: str | None = Field(
+        None, description="memory that DuckDB may use, such as 2GB; left out, what machine and data call for"
+    )
     test_contacts: list[str] = Field([], description="contact ids whose conversations count as test traffic")
     test_domains: list[str] = Field([], description="the same for contact ids that end with @ and one of these")
     test_channels: list[str] = Field([], description="the same for channels")
@@ -122,6 +124,13 @@ class Settings(BaseSettings):
     def _known_zone(cls, name: str) -> str:
         parse_zone(name)
         return name
+
+    @field_validator("store_memory")
+    @classmethod
+    def _is_size(cls, size: str | None) -> str | None:
+        if size is not None and not re.fullmatch(r"[1-9]\d* ?[MG]B", size):
+            raise ValueError("a size such as 512MB or 2GB")
+        return size
 
     @field_validator("idle_seconds")
     @classmethod

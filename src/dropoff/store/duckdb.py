@@ -18,6 +18,7 @@ from dropoff.errors import InvalidInput, StoreBusy, Unavailable
 from dropoff.query import NO_TEST_RULES, TestTraffic
 from dropoff.store import migrations, sql, tables
 from dropoff.store.base import Answer, Change, Part, Rows
+from dropoff.store.room import Room, furnish, reading
 from dropoff.store.spans import ROW_GROUP, KeySpans
 
 _SCANNED = 65_536
@@ -44,22 +45,25 @@ _PASSING = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionE
 
 
 class DuckStore:
-    """The store in the DuckDB file `path`. Raises `StoreBusy` while another process holds it."""
+    """The store in the DuckDB file `path`, which takes `memory_limit`, or what `room` says. Raises `StoreBusy` while
+    another process holds it."""
 
     dialect: sql.Dialect = sql.DUCKDB
     shared = False
 
-    def __init__(self, path: Path, memory_limit: str = "512MB", test: TestTraffic = NO_TEST_RULES) -> None:
+    def __init__(self, path: Path, memory_limit: str | None = None, test: TestTraffic = NO_TEST_RULES) -> None:
         try:
-            self._connection = duckdb.connect(str(path), config={**_CONFIG, "memory_limit": memory_limit})
+            self._connection = duckdb.connect(str(path), config=dict(_CONFIG))
         except duckdb.IOException as error:
             if "lock" in str(error).lower():
                 raise StoreBusy(f"{path} is held by another process") from None
             raise Unavailable(f"{path} cannot be opened: {error}") from error
         self._local = threading.local()
         self._touched: set[datetime] = set()
+        self._room = Room()
         try:
             with _told("opened"):
+                furnish(self._connection, path, memory_limit)
                 self._prepare(test)
         except BaseException:
             self._connection.close()
@@ -180,17 +184,24 @@ class DuckStore:
             )
 
     def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Answer:
-        with _told("read"):
+        def answer() -> Answer:
             cursor = self._cursor()
             cursor.execute(sql, dict(parameters) if parameters else None)
             rows = cursor.fetchall()
             return Answer([column[0] for column in cursor.description or ()], rows)
 
-    def frame(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pl.DataFrame:
         with _told("read"):
+            return self._room.run(answer)
+
+    def frame(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        def answer() -> pl.DataFrame:
             found = self._cursor().sql(sql, params=dict(parameters) if parameters else None)
             # Read as it comes: a table would first be held a second time by the engine.
-            return pl.DataFrame(found.to_arrow_reader(_FRAMED))
+            with reading():
+                return pl.DataFrame(found.to_arrow_reader(_FRAMED))
+
+        with _told("read"):
+            return self._room.run(answer)
 
     def scan(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pl.DataFrame]]:
         with _told("read"), closing(self._connection.cursor()) as cursor:

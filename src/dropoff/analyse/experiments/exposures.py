@@ -55,7 +55,9 @@ def each(
     """
     by = _talk(store)
     told, talks = _told(store, query, by), _conversations(store, query, by)
-    first = _first(_assigned(store, query, planned, name, told, talks), query)
+    # One experiment after the other: to order all of them at once would take most of the memory.
+    firsts = (_first(one, query) for one in _assigned(store, query, planned, name, told, talks))
+    first = pl.concat(firsts).with_row_index("n")
     if query.where:
         first = first.join(_satisfying(store, query, by), on="talk", how="semi")
     complaints = told.filter(pl.col("kind") == "complained").select("talk", pl.col("at").alias("complained"))
@@ -126,15 +128,17 @@ def _assigned(
     name: str | None,
     told: pl.DataFrame,
     talks: pl.DataFrame,
-) -> pl.DataFrame:
-    """Every exposure, in the columns of `_ASSIGNED`."""
+) -> Iterator[pl.DataFrame]:
+    """Every exposure, in the columns of `_ASSIGNED`; those of one experiment together."""
     by_property = {key: one.property for key, one in _compared(planned).items() if one.property and name in (None, key)}
-    found = [_of_property(store, query, key, dimension, talks) for key, dimension in by_property.items()]
     exposed = told.filter((pl.col("kind") == "experiment_exposed") & pl.col("experiment").is_not_null())
     if name is not None:
         exposed = exposed.filter(pl.col("experiment") == name)
-    elsewhere = pl.col("experiment").is_in(list(by_property))
-    return pl.concat([*found, _exposed(exposed.filter(~elsewhere), store, query, talks)])
+    exposed = exposed.filter(~pl.col("experiment").is_in(list(by_property)))
+    for part in exposed.partition_by("experiment") or [exposed]:
+        yield _exposed(part, store, query, talks)
+    for key, dimension in by_property.items():
+        yield _of_property(store, query, key, dimension, talks)
 
 
 def _compared(planned: Mapping[str, Experiment]) -> dict[str, Experiment]:
@@ -194,7 +198,7 @@ def _first(assigned: pl.DataFrame, query: Query) -> pl.DataFrame:
         pl.col("variant", "at", "talk").first(), pl.col("variant").n_unique().alias("variants")
     )
     start, end = select.naive(query.period.start), select.naive(query.period.end)
-    return first.filter((pl.col("at") >= start) & (pl.col("at") < end)).with_row_index("n")
+    return first.filter((pl.col("at") >= start) & (pl.col("at") < end))
 
 
 def _satisfying(store: Store, query: Query, by: str) -> pl.DataFrame:
