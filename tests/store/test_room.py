@@ -19,7 +19,7 @@ GB = 1_000_000_000
     [
         (2, 0, 16 * GB, 256_000_000),  # the least
         (16, 0, 16 * GB, 16 * room.OF_THREAD),
-        (2, 10 * GB, 16 * GB, 2 * GB),  # by what is stored
+        (2, 16 * GB, 16 * GB, 2 * GB),  # by what is stored
         (2, 100 * GB, 5 * GB, 3 * GB),  # no more than the machine has
         (16, 0, GB // 10, 256_000_000),
     ],

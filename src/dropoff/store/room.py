@@ -14,9 +14,9 @@ from dropoff.store.sql import DUCKDB
 OF_THREAD = 128_000_000
 """What a thread needs, in bytes: those at work on one statement have blocks and tables of their own."""
 LEAST = 256_000_000
-OF_FILE = 0.2
+OF_FILE = 1 / 8
 """What a question needs grows with what is stored, as a median holds all of its values: over two years of 12.7 million
-events, in a file of 2 GB, it is up to a quarter of a gigabyte."""
+events, in a file of 2 GB, 256 MB are enough for each, and 128 MB are not."""
 OF_MACHINE = 0.6
 """Of what DuckDB would take by itself, which is 80 % of what the machine or the container has."""
 
