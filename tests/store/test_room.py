@@ -76,7 +76,7 @@ def test_others_wait_while_one_runs_alone():
 
 def test_what_never_fits_is_told(tmp_path):
     store = DuckStore(tmp_path / "store.duckdb", "64MB")
-    for ask in (store.frame, store.select):
+    for ask in (store.frame, store.select, lambda text: store.query(text, 10, 10)):
         with pytest.raises(Unavailable, match="Out of Memory"):
             ask("SELECT list(i) FROM range(20000000) r(i)")
     assert store.frame("SELECT 1 AS a").rows() == [(1,)]

@@ -212,6 +212,10 @@ class DuckStore:
                     yield part, frame
 
     def query(self, text: str, seconds: float, rows: int) -> Answer:
+        with _told("read"):
+            return self._room.run(lambda: self._query(text, seconds, rows))
+
+    def _query(self, text: str, seconds: float, rows: int) -> Answer:
         cursor = self._connection.cursor()
         timer = threading.Timer(seconds, cursor.interrupt)
         try:
@@ -233,6 +237,8 @@ class DuckStore:
             return Answer(names, cursor.fetchmany(rows))
         except duckdb.InterruptException:
             raise InvalidInput("query", text, f"done within {seconds:g} seconds") from None
+        except duckdb.OutOfMemoryException:
+            raise
         except duckdb.Error as error:
             said = _said(error, self.dialect)
             raise InvalidInput("query", text, f"SQL that DuckDB can run: {said}") from None
