@@ -414,10 +414,15 @@ def test_the_days_left_follow_from_the_inflow(asked):
     ]
     events += [received("hi", i * 144 + 1, conversation_id=f"c{i}") for i in range(40)]
     now = START + timedelta(days=14)
-    (need,) = only(asked(*events, now=now).experiments({"goal": ["responded"]}))["needed"]
+    answers = asked(*events, now=now)
+    (need,) = only(answers.experiments({"goal": ["responded"]}))["needed"]
     assert (need["needed"], need["per_day"]) == (2500, 5)
     assert need["have"] == 65  # a day is waited for
     assert need["days_left"] == 487  # (2,500 - 70) / 5, and that day
+    past = {"from": [f"{START.date()}"], "to": [f"{(START + timedelta(days=4)).date()}"]}
+    later = asked(*events, now=now + timedelta(days=60))
+    for one in (answers, later):  # as of the end of the period, whenever it is asked
+        assert only(one.experiments(past))["needed"][0]["per_day"] == pytest.approx(5, abs=0.6)
 
 
 # A covariate

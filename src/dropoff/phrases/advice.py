@@ -85,7 +85,8 @@ def of_test(row: Mapping) -> str:
             return f"Between {visible(first)} and {visible(then)}: another way to {_intent(now)}, or do without it"
         case "experiment":
             if row["reason"] == "too_small":
-                left = f"takes {counted(row['weeks'], 'week')} to find: end it, unless so small a difference matters"
+                weeks = counted(row["weeks"], "week")
+                left = f"takes {weeks} to find: keep it running only if so small a difference matters"
             else:
                 left = "may be found: let it run"
             return f"Experiment {visible(row['place'])}: what {visible(instead)} has before {visible(now)} {left}"

@@ -39,7 +39,7 @@ def contents(
 
 
 def _experiments(ask: Ask, kind: Kind, long: Params, params: Params) -> Section:
-    # Experiments run longer than periods: all that was known at the end of this one.
+    # Experiments run longer than periods: all who were exposed up to the end of this one.
     asked = {"to": long["to"], "timezone": long["timezone"]}
     kept = {name: params[name] for name in ("where", "include_test", "as_of") if params.get(name)}
     return learned.experiments(ask, {**asked, **kept}, whole=kind == "monthly")

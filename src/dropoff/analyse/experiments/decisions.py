@@ -1,6 +1,7 @@
 """What to do with an experiment, and why in plain words: a pure function of what was found."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any, NamedTuple
 
 Row = Mapping[str, Any]
@@ -161,30 +162,41 @@ def _goal(row: Row) -> str:
 
 
 def _left(facts: Facts) -> str:
-    """How long it still takes, by the first goal."""
+    """How long it still takes: by the first goal, and once that has its units by the one that has to wait longest."""
     if not facts.needs:
         return "No goal is recorded."
-    need = facts.needs[0]
-    if need["is_reached"]:
-        return (
-            f"The planned {need['needed']:,} units in each arm are there, and no difference as large as planned for "
-            f"was found. {_half(need)}: end it, unless a smaller one matters."
-        )
+    first = facts.needs[0]
+    if not first["is_reached"]:
+        return f"It has {_missing(first)}"
+    planned = f"The planned {first['needed']:,} units in each arm are there"
+    if missing := [need for need in facts.needs if not need["is_reached"]]:
+        last = max(missing, key=lambda need: inf if need["days_left"] is None else need["days_left"])
+        return f"{planned} for {_goal(first)}; {_goal(last)} has {_missing(last)}"
+    return (
+        f"{planned}, and no difference as large as planned for was found. {_half(first)}: keep running only if so "
+        "small a one matters, else end it."
+    )
+
+
+def _missing(need: Row) -> str:
     have = f"{need['have']:,} of {need['needed']:,} mature units planned for each arm"
     if need["days_left"] is None:
-        return f"It has {have}, and at least one arm got no new ones in the last 14 days."
+        return f"{have}, and at least one arm got no new ones in {_OF_LATE}."
     left = "1 day is" if need["days_left"] == 1 else f"{need['days_left']:,} days are"
-    return f"It has {have}; about {left} left until those are there, as units come in now."
+    return f"{have}; about {left} left until those are there, as units came in {_OF_LATE}."
+
+
+_OF_LATE = "the last 14 days of the period"
 
 
 def _half(need: Row) -> str:
     """How long it takes to find half of what was planned for: about four times as many units."""
     missing = max(4 * need["needed"] - need["have"], 0)
     if not need["per_day"]:
-        return "One half as large takes four times as many, and no new ones came in the last 14 days"
+        return f"One half as large takes four times as many, and no new ones came in {_OF_LATE}"
     weeks = round(missing / need["per_day"] / 7)
     more = f"{weeks:,} week{'' if weeks == 1 else 's'} more"
-    return f"One half as large takes about four times as many, {more} as units come in now"
+    return f"One half as large takes about four times as many, {more} as units came in {_OF_LATE}"
 
 
 def _percent(share: float) -> str:

@@ -19,7 +19,7 @@ from dropoff.analyse.experiments.trials import Arm, Context, Trial, ends
 from dropoff.analyse.maturity import DAY
 from dropoff.analyse.young import Young
 from dropoff.errors import InvalidInput, Missing, NotFound
-from dropoff.periods import Period, midnight, to_micros
+from dropoff.periods import Period, midnight
 from dropoff.project.experiments import GOALS, GUARDRAILS, Experiment, Goal, stage_of
 from dropoff.query import Params, Query, one
 from dropoff.store.base import Store
@@ -64,7 +64,7 @@ def answer(
     """The experiments of units first exposed in the period; `whole`: the period is cut to where there are any."""
     recorded = select.recorded_stages(store)
     waits = young.waits(store, query, recorded)
-    context = Context(planned, waits, recorded, to_micros(query.now), asked.horizon)
+    context = Context.of(planned, waits, recorded, query, asked.horizon)
     found, spans = {}, []
     for name, (units, _) in exposures.each(store, query, planned, asked.name):
         if asked.name is not None and units.is_empty() and asked.name not in planned:
@@ -123,7 +123,7 @@ def behind(
     if goal is None:
         return exposures.ids(store, of_arm["talk"])
     recorded = select.recorded_stages(store)
-    context = Context(planned, young.waits(store, query, recorded), recorded, to_micros(query.now), HORIZONS[0])
+    context = Context.of(planned, young.waits(store, query, recorded), recorded, query, HORIZONS[0])
     aim = GOALS[stage_of(goal)]
     if aim.stage not in recorded:
         return []

@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import cached_property, partial
 from itertools import pairwise
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -27,24 +27,34 @@ from dropoff.analyse.experiments.exposures import WATCHED, experiment_of
 from dropoff.analyse.maturity import DAY, NEVER, Floats, Ints
 from dropoff.analyse.stats import ENOUGH, SIGNIFICANT, Comparison, Covaried, Moments, Share
 from dropoff.analyse.young import Step, Waits
-from dropoff.periods import MICROSECOND
+from dropoff.periods import MICROSECOND, to_micros
 from dropoff.project.experiments import COVARIATES, GOALS, GUARDRAILS, Experiment, Goal
+from dropoff.query import Query
 
 CONTROLS = ("control", "baseline", "original", "default", "off")
 """What the control is called where no setting names the variants."""
 
 RECENT = timedelta(days=14)
-"""The time before now by which the inflow of units is measured."""
+"""The time up to the end of the period, or to now if that is earlier, by which the inflow of units is measured."""
 
 
 class Context(NamedTuple):
-    """What all experiments of an answer share. `now` in microseconds."""
+    """What all experiments of an answer share. `now`, and `span`: the days asked about so far, in microseconds."""
 
     planned: Mapping[str, Experiment]
     waits: Waits
     recorded: Set[str]
     now: int
+    span: tuple[int, int]
     horizon: str
+
+    @classmethod
+    def of(
+        cls, planned: Mapping[str, Experiment], waits: Waits, recorded: Set[str], query: Query, horizon: str
+    ) -> Self:
+        """What the experiments of this question share."""
+        now, start, end = (to_micros(when) for when in (query.now, query.period.start, query.period.end))
+        return cls(planned, waits, recorded, now, (start, min(end, now)), horizon)
 
     def wait(self, goal: Goal) -> int:
         """How long after its exposure a unit is waited for, in microseconds."""
@@ -334,9 +344,10 @@ class Trial:
         return ceil(self.settings.planned / len(self.arms))
 
     def inflow(self) -> float:
-        """Units a day of the arm that gains the fewest, of late."""
-        since, days = self.context.now - RECENT // MICROSECOND, RECENT // timedelta(days=1)
-        return min(int((arm.at >= since).sum()) for arm in self.arms) / days
+        """Units a day of the arm that gains the fewest, in the last 14 days asked about."""
+        start, end = self.context.span
+        since = max(start, end - RECENT // MICROSECOND)
+        return min(int((arm.at >= since).sum()) for arm in self.arms) * DAY / (end - since) if end > since else 0.0
 
 
 def _nothing(_: float) -> None:

@@ -95,7 +95,7 @@ class StepShape(TypedDict("StepShape", {"from": str, "to": str})):
 
 
 class NeededShape(TypedDict):
-    """What a goal still needs: mature units of the smallest arm, what they can find, days at the present inflow."""
+    """What a goal still needs: mature units of the smallest arm, what they can find, days at the latest inflow."""
 
     metric: str
     have: int
