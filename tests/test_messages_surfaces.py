@@ -63,11 +63,27 @@ def test_python_api_command_line_and_page_agree(surfaces, name):
     page = unescape(one["page"])
     for row in (*answer["best_performing"], *answer["worst_performing"]):
         assert utterances.said(row, answer["definition"]) in page
-        assert formats.percent(row["shrunk"]["value"]) in one["plain"] or answer["definition"]["unit"] == "score"
+        assert utterances.said(row, answer["definition"])[:20] in one["plain"]
+    rank = answer["definition"]["rank"]
     for row in answer["messages"][:20]:
         for measure in utterances.MEASURES:
+            of = utterances.old_enough(row, measure)
             assert utterances.measured(row, measure) in page
+            assert measure == rank or row[measure] is None or f"{utterances.interval(row, measure)} of {of}" in page
+            assert of in one["plain"]
+        assert utterances.interval(row, rank) in one["plain"]
     assert all(rule["name"] in page for rule in answer["definition"]["rules"])
+
+
+def test_the_observed_rate_stands_with_its_n_and_is_told_from_what_it_is_shrunk_to(surfaces):
+    answer = surfaces["all"]["api"]
+    row = answer["best_performing"][0]
+    found = row["reply_rate"]["matured"]
+    observed = f"{found['value'] * 100:.1f}\xa0% are answered (95 %: {formats.interval(found['interval'])}; n = "
+    assert utterances.said(row, answer["definition"]).startswith(observed)
+    assert f"shrunk to its place {formats.percent(row['shrunk']['value'])}" in utterances.said(
+        row, answer["definition"]
+    )
 
 
 def test_the_answer_is_as_declared(surfaces):

@@ -26,13 +26,12 @@ def place(row: Mapping) -> str:
 
 
 def said(row: Mapping, definition: Mapping) -> str:
-    """What is thought of a message beside its place, and how sure that is; its name and place not included."""
-    rank, shrunk, unit = definition["rank"], row["shrunk"], definition["unit"]
-    value = percent(shrunk["value"]) if unit == "share" else signed(shrunk["value"], 3)
-    n = f"n = {number(row[rank]['matured']['n'])}"
+    """What is seen of a message, and thought of it beside its place; its name and place not included."""
+    rank, unit = definition["rank"], definition["unit"]
     return (
-        f"{value} {_CAME_OF_IT[rank]} (95 %: {span(shrunk['interval'], unit, signs=False)}; {n}), "
-        f"{moved(row['lead'], unit)} beside all that is said there; {verdict(row)}."
+        f"{measured(row, rank)} {_CAME_OF_IT[rank]} (95 %: {interval(row, rank)}; n = {old_enough(row, rank)}); "
+        f"shrunk to its place {shrunk(row, unit)}, {moved(row['lead'], unit)} beside all that is said there; "
+        f"{verdict(row)}."
     )
 
 
@@ -65,7 +64,20 @@ def interval(row: Mapping, measure: str) -> str:
     return NONE if row[measure] is None else span(row[measure]["matured"]["interval"], unit, signs=False)
 
 
+def old_enough(row: Mapping, measure: str) -> str:
+    """How many were old enough for a measure: what its value is a share or a mean of."""
+    return NONE if row[measure] is None else number(row[measure]["matured"]["n"])
+
+
+def shrunk(row: Mapping, unit: str) -> str:
+    """The measure messages are ranked by, drawn towards the mean of its place."""
+    if row["shrunk"] is None:
+        return NONE
+    value = row["shrunk"]["value"]
+    return percent(value) if unit == "share" else signed(value, 3)
+
+
 FILTERS = {
     "message_name": name, "message_place": place, "message_said": said, "message_verdict": verdict,
-    "of_message": measured, "message_interval": interval,
+    "of_message": measured, "message_interval": interval, "message_old_enough": old_enough, "message_shrunk": shrunk,
 }  # fmt: skip

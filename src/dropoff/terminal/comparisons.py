@@ -120,7 +120,8 @@ def messages(answer: Answer, console: Console) -> None:
     """`dropoff messages`."""
     head_line(answer, console)
     definition = answer["definition"]
-    rank = definition["rank"]
+    rank, unit = definition["rank"], definition["unit"]
+    others = [one for one in utterances.MEASURES if one != rank]
     console.print(Text(plain(definition["text"]), style="dim"))
     for title, name in (("best", "best_performing"), ("worst", "worst_performing")):
         console.print()
@@ -131,8 +132,9 @@ def messages(answer: Answer, console: Console) -> None:
             console.print(Text("none: too few messages to compare, or they do alike", style="dim"))
     rows: list[list[object]] = [
         [
-            utterances.name(row, 60), row["position"], formats.number(row["n"]),
-            *(utterances.measured(row, one) for one in utterances.MEASURES), utterances.verdict(row),
+            utterances.name(row, 40), row["position"], formats.number(row["n"]), utterances.measured(row, rank),
+            utterances.interval(row, rank), utterances.old_enough(row, rank), utterances.shrunk(row, unit),
+            *(_of(row, one) for one in others), utterances.verdict(row),
         ]
         for row in answer["messages"][:_MESSAGES]
     ]  # fmt: skip
@@ -140,12 +142,21 @@ def messages(answer: Answer, console: Console) -> None:
     columns = {
         "message": False,
         "position": True,
-        "n": True,
-        **{one.replace("_", " "): True for one in utterances.MEASURES},
+        "sent": True,
+        rank.replace("_", " "): True,
+        "95 %": False,
+        "of": True,
+        "shrunk": True,
+        **{one.replace("_", " "): True for one in others},
     }
     table(formats.counted(answer["total"], "message"), columns | {f"by {rank.replace('_', ' ')}": False}, rows, console)
     if answer["total"] > _MESSAGES:
         console.print(Text("the most frequent ones: --json has more", style="dim"))
+
+
+def _of(row: Answer, measure: str) -> str:
+    value = utterances.measured(row, measure)
+    return value if value == formats.NONE else f"{value} of {utterances.old_enough(row, measure)}"
 
 
 _MESSAGES = 25
