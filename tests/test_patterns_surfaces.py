@@ -10,7 +10,7 @@ import pytest
 
 from dropoff.demo import generate
 from dropoff.demo.planted import DIVERGENCE, TIMEZONE
-from dropoff.phrases import findings
+from dropoff.phrases import findings, formats
 from dropoff.project.settings import load
 from dropoff.server.engine import Engine
 from sites import Site, command, options
@@ -103,6 +103,42 @@ def test_page_and_terminal_say_the_sentences_of_the_answer(surfaces):
             assert findings.of_pattern(one, "booked") in page
     assert findings.HONEST in page
     assert "here the ways part" in page
+
+
+def test_page_and_terminal_have_paths_transitions_and_both_matrices(surfaces):
+    answer, page, terminal = surfaces["api"], surfaces["page"], surfaces["terminal"]
+    assert findings.compared(answer) in page
+    assert findings.compared(answer).endswith("around the first Bot: pitch")
+    assert findings.compared(answer) in terminal
+    for one in answer["common_paths"][:10]:
+        assert findings.path(one["path"]) in page
+        assert findings.path(one["path"]) in terminal
+    for one in findings.transitions(answer)[:12]:
+        assert f'<th scope="row">{one.step}</th><td>{one.then}</td><td class="n">{one.a}<' in page
+        assert [one.a, one.each_a, one.b, one.each_b, one.difference] in [
+            row.split()[-5:] for row in terminal.split("\n")
+        ]
+    for step, row in findings.shares(answer)[:12]:
+        assert f'<th scope="row">{step}</th>' + "".join(f'<td class="n">{text}</td>' for text in row) in page
+        assert all(text in terminal for text in row)
+    assert "successful − failed, in percentage points" in terminal
+
+
+def test_the_page_says_of_which_half_a_rate_is_and_labels_it_by_the_success_asked_for(surfaces):
+    page = surfaces["page"]
+    for one in surfaces["api"]["successful"][:10]:
+        assert formats.fraction(one["with"]) in page
+    assert 'With it, booked</abbr><span class="note">second half</span>' in page
+    assert "Came to booked</th>" in page
+    assert ">Won</th>" not in page
+    assert "came to booked" in surfaces["terminal"]
+
+
+def test_what_of_paths_only_the_address_said_is_in_the_form(surfaces):
+    form = surfaces["page"].partition("</form>")[0]
+    assert 'name="anchor" placeholder="the beginning" value="bot:pitch"' in form
+    assert all(f'<select name="{name}"' in form for name in ("groups", "compare"))
+    assert 'type="hidden" name="anchor"' not in form
 
 
 def test_counts_lead_to_their_conversations(surfaces):

@@ -62,6 +62,11 @@ def change(both: Mapping, unit: str) -> str:
     return f"{moved(both['change'], unit)} (95 %: {span(both['interval'], unit)}{p})"
 
 
+def side_basis(side: Mapping, unit: str) -> str:
+    """The interval of a metric in one period, and how many it is of: `62.1–66.3 % of 1,234`."""
+    return f"{span(side['interval'], unit, signs=False)} of {number(side['denominator'])}"
+
+
 def how_old(both: Mapping) -> list[str]:
     """How the conversations of two periods were made equally old."""
     found = []
@@ -73,4 +78,4 @@ def how_old(both: Mapping) -> list[str]:
     return found
 
 
-FILTERS = {"change": change, "how_old": how_old, "best_by_mix": best_by_mix}
+FILTERS = {"change": change, "how_old": how_old, "best_by_mix": best_by_mix, "side_basis": side_basis}

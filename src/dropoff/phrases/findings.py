@@ -1,8 +1,9 @@
 """Patterns, and where a conversation stands, in plain words: for page and terminal."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from dropoff.phrases.formats import label, number, percent, points, span, sure, visible
+from dropoff.phrases.formats import NONE, label, number, percent, points, signed, span, sure, visible
 
 HONEST = (
     "What goes along with success need not cause it: each finding was made in one half of the contacts and confirmed "
@@ -35,6 +36,11 @@ def step(name: str) -> str:
 def chain(names: Sequence[str]) -> str:
     """Steps one after the other."""
     return " → ".join(map(step, names)) or "the beginning"
+
+
+def path(names: Sequence[str]) -> str:
+    """A whole path."""
+    return chain(names) if names else "(nothing)"
 
 
 def of_pattern(found: Mapping, goal: str) -> str:
@@ -77,6 +83,76 @@ def more_telling(answer: Mapping) -> dict[str, int]:
     earlier = stages[: stages.index(answer["definition"]["success"])]
     known = [(stage, n) for stage in reversed(earlier) if (n := answer["reached"][stage]) >= TELLING]
     return dict(known[:HINTS])
+
+
+def compared(answer: Mapping) -> str:
+    """Which two groups stand side by side, and from where their positions count."""
+    both, n = answer["compared"], answer["compared"]["conversations"]
+    anchor = f", around the first {step(both['anchor'])}" if both["anchor"] else ""
+    return f"{visible(both['a'])} (n = {number(n[0])}) beside {visible(both['b'])} (n = {number(n[1])}){anchor}"
+
+
+def positions(answer: Mapping) -> list[str]:
+    """The columns of both matrices: from 1, or around the anchor."""
+    return [signed(one, 0) if answer["compared"]["anchor"] else str(one) for one in answer["step_matrix"]["positions"]]
+
+
+class Transition(NamedTuple):
+    """How often a step follows another in either group, by itself and for each of its conversations."""
+
+    step: str
+    then: str
+    a: str
+    each_a: str
+    b: str
+    each_b: str
+    difference: str
+
+
+def transitions(answer: Mapping) -> list[Transition]:
+    """The most frequent first."""
+    totals = answer["compared"]["conversations"]
+    return [_transition(one, totals) for one in answer["transitions"]]
+
+
+def _transition(one: Mapping, totals: Sequence[int]) -> Transition:
+    a, b = one["counts"]
+    each = [n / total if total else None for n, total in zip((a, b), totals, strict=True)]
+    apart = NONE if each[0] is None or each[1] is None else signed(each[0] - each[1], 2)
+    return Transition(
+        step(one["from"]), step(one["to"]), number(a), number(each[0], 2), number(b), number(each[1], 2), apart
+    )
+
+
+def shares(answer: Mapping) -> list[tuple[str, list[str]]]:
+    """The step matrix: of either group the share at a step at each position, `66 / 65` in per cent."""
+    matrix, totals = answer["step_matrix"], answer["compared"]["conversations"]
+    return [
+        (step(name), [_both(a, b, totals) for a, b in zip(*counts, strict=True)])
+        for name, *counts in zip(matrix["steps"], matrix["a"], matrix["b"], strict=True)
+    ]
+
+
+def _both(a: int, b: int, totals: Sequence[int]) -> str:
+    """Empty where nobody is."""
+    of_each = (
+        percent(n / total if total else None, 0).rstrip("\xa0%") for n, total in zip((a, b), totals, strict=True)
+    )
+    return " / ".join(of_each) if a or b else ""
+
+
+def differences(answer: Mapping) -> list[tuple[str, list[str]]]:
+    """The difference matrix in percentage points."""
+    matrix = answer["difference_matrix"]
+    return [
+        (step(name), [apart(value) for value in row])
+        for name, row in zip(matrix["steps"], matrix["values"], strict=True)
+    ]
+
+
+def apart(value: float) -> str:
+    """A difference of two shares, `+4.2`; empty where it is less than half a point."""
+    return points(value).removesuffix("pp").strip() if abs(value) >= 0.005 else ""
 
 
 def of_answer(objection: str, row: Mapping) -> str:

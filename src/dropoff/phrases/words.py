@@ -232,10 +232,11 @@ EXPERIMENT_TERMS = {
 PATTERN_TERMS = {
     "Pattern": "Steps in a row, or with gaps (at most five), that no longer pattern with the same conversations holds. "
     "Paths end before the first success or ending: nothing of the outcome is a step.",
-    "With it": "Of the conversations with it in the second half of the contacts, the share that came to the success.",
+    "With it": "Of the conversations with it in the second half of the contacts, which confirms what the first half "
+    "found, the share that came to the success.",
     "Adjusted difference": "From the others of the same length, or where the place is as late (Mantel–Haenszel, "
     "interval after Sato). The share of all others is left out: they are longer or shorter, so it misleads.",
-    "Lift": "How many times as often conversations with it are won as all are, in the whole period.",
+    "Lift": "How many times as often conversations with it come to the success as all do, in the whole period.",
     "q": "The false discovery rate (Benjamini–Hochberg) over all that were tested. Below 0.05 is confirmed; nothing "
     "else is shown.",
     "Tested": "What one half of the contacts found, and the other was asked about: patterns and places, one family.",

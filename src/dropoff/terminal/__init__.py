@@ -1,7 +1,7 @@
 """Answers as readable tables: what each command prints."""
 
 from dropoff.terminal.alerts import alerts, backtest, episodes, rehearsals, silences
-from dropoff.terminal.comparisons import experiments, explain, messages, patterns, plan, segments
+from dropoff.terminal.comparisons import experiments, explain, messages, plan, segments
 from dropoff.terminal.conversations import conversation, conversations, filters, sample
 from dropoff.terminal.dashboards import doctor, executive, operations, optimization
 from dropoff.terminal.funnels import cohorts, drop_offs, funnel, waiting
@@ -18,6 +18,7 @@ from dropoff.terminal.keeping import (
     retried,
 )
 from dropoff.terminal.metrics import definitions, metrics, trend
+from dropoff.terminal.patterns import patterns
 from dropoff.terminal.tables import Answer, interval, output, plain, progress, rate, table
 
 __all__ = [

@@ -1,10 +1,10 @@
-"""Segments, periods, patterns, messages and experiments in a terminal."""
+"""Segments, periods, messages and experiments in a terminal."""
 
 from rich.console import Console
 from rich.text import Text
 
-from dropoff.phrases import differences, findings, formats, utterances
-from dropoff.terminal.tables import Answer, head_line, plain, rate, table
+from dropoff.phrases import differences, formats, utterances
+from dropoff.terminal.tables import Answer, head_line, plain, table
 
 
 def segments(answer: Answer, console: Console) -> None:
@@ -38,44 +38,6 @@ def segments(answer: Answer, console: Console) -> None:
         _moved("segments in both periods", answer["compare"]["segments"], answer, console)
 
 
-def patterns(answer: Answer, console: Console) -> None:
-    """`dropoff patterns`."""
-    head_line(answer, console)
-    n = answer["conversations"]
-    counts = (f"{name.replace('_', ' ')}: {formats.number(n[name])}" for name in ("successful", "failed", "left_out"))
-    console.print(Text(", ".join(counts) + f"; tested: {formats.number(answer['tested'])}", style="dim"))
-    groups = (
-        ("where ways part", answer["divergence_points"], findings.of_point),
-        ("patterns of successful conversations", answer["successful"], findings.of_pattern),
-        ("patterns of failed conversations", answer["failed"], findings.of_pattern),
-    )
-    for title, found, said in groups:
-        console.print()
-        console.print(Text(title, style="bold"))
-        for one in found[:_MOVES]:
-            console.print(Text(plain(said(one, answer["definition"]["success"]))))
-        if not found:
-            console.print(Text("none is confirmed: what differs may be chance"))
-    if findings.nothing_found(answer):
-        for stage, n in findings.more_telling(answer).items():
-            console.print(Text(f"more to tell: --success {stage} ({formats.counted(n, 'conversation')} came to it)"))
-    rows: list[list[object]] = [
-        [one["objection"], formats.number(one["conversations"]), findings.step(row["answer"]), rate(row["alive"]),
-         rate(row["won"])]
-        for one in answer["objections"] for row in one["answers"][:3]
-    ]  # fmt: skip
-    console.print()
-    columns = {"objection": False, "conversations": True, "answer": False, "went on": True, "won": True}
-    table("objections and their answers", columns, rows, console)
-    ends: list[list[object]] = [
-        [findings.step(one["step"]), formats.number(one["conversations"]), formats.percent(one["share"]["value"])]
-        for one in answer["common_drop_points"][:_MOVES]
-    ]
-    console.print()
-    table("last step of failed conversations", {"step": False, "conversations": True, "share": True}, ends, console)
-    console.print(Text(findings.HONEST, style="dim"))
-
-
 def explain(answer: Answer, console: Console) -> None:
     """`dropoff explain`."""
     head_line(answer, console)
@@ -93,7 +55,7 @@ def _periods(answer: Answer, console: Console) -> None:
     zone = both["period"]["timezone"]
     console.print()
     before = f"{formats.day(both['period']['from'], zone)} – {formats.last_day(both['period']['to'], zone)}"
-    values = [formats.measure(both[side] | {"unit": unit}) for side in ("now", "before")]
+    values = [_in_period(both[side], unit) for side in ("now", "before")]
     console.print(Text(f"{values[0]}, before ({before}) {values[1]}: {differences.change(both, unit)}"))
     for text in differences.how_old(both):
         console.print(Text(text, style="dim"))
@@ -105,7 +67,7 @@ def _moved(title: str, moves: list[Answer], answer: Answer, console: Console) ->
     rows: list[list[object]] = [
         [
             f"{one['dimension']} = {plain(one['segment'])}" if one["dimension"] else one["segment"],
-            formats.measure(one["now"] | {"unit": unit}), formats.measure(one["before"] | {"unit": unit}),
+            _in_period(one["now"], unit), _in_period(one["before"], unit),
             formats.moved(one["rate_effect"], unit), formats.moved(one["mix_effect"], unit),
             formats.moved(one["contribution"], unit), formats.span(one["interval"], unit),
             "not enough data" if not one["enough"] else "" if one["q_value"] is None else formats.sure(one["q_value"]),
@@ -114,6 +76,10 @@ def _moved(title: str, moves: list[Answer], answer: Answer, console: Console) ->
     ]  # fmt: skip
     columns = {"segment": False, "now": True, "before": True, "by rate": True, "by mix": True, "together": True}
     table(title, columns | {"95 %": False, "": False}, rows, console)
+
+
+def _in_period(side: Answer, unit: str) -> str:
+    return f"{formats.measure(side | {'unit': unit})} ({differences.side_basis(side, unit)})"
 
 
 def messages(answer: Answer, console: Console) -> None:

@@ -14,13 +14,15 @@ from dropoff.dashboard.pages.sides import Side, around
 from dropoff.phrases import findings
 from dropoff.phrases.addresses import common, url
 from dropoff.phrases.findings import step
-from dropoff.phrases.formats import label, number, percent, points
+from dropoff.phrases.formats import label, number, percent
 from dropoff.phrases.words import STAGES
 from dropoff.query import COMMON, Params
 
 _PATHS = ("success", "cut", "groups", "steps", "repeats")
 _PARAMETERS = (*COMMON, *_PATHS, "anchor", "support", "segment", "compare")
 
+_GROUPS = {"closed": "All that ended without success", "mission": "Dropped or disqualified"}
+_COMPARED = {"": "Successful and failed", "previous": "Now and the period before"}
 _STAGES = {name: label(name) for name in ("converted", *(n for n in STAGES if n not in ("started", "converted")))}
 
 ROWS = 10
@@ -53,7 +55,7 @@ def patterns_page(analytics: Analytics, request: Request) -> Response:
 
     return question(
         analytics, request, "patterns.html", params, lambda: analytics.patterns(asked), show,
-        findings=findings, rows=ROWS, stages=_STAGES,
+        findings=findings, rows=ROWS, stages=_STAGES, groups=_GROUPS, compared=_COMPARED,
     )  # fmt: skip
 
 
@@ -135,10 +137,9 @@ class Cell(NamedTuple):
 
 
 def cells(matrix: Mapping) -> list[tuple[str, list[Cell]]]:
-    """The difference matrix, a row for each step; what differs by less than half a point is left empty."""
+    """The difference matrix, a row for each step."""
     return [
-        (step(name), [Cell(points(value).removesuffix("pp").strip() if abs(value) >= 0.005 else "", _shade(value))
-                      for value in row])
+        (step(name), [Cell(findings.apart(value), _shade(value)) for value in row])
         for name, row in zip(matrix["steps"], matrix["values"], strict=True)
     ]  # fmt: skip
 
