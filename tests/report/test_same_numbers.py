@@ -90,6 +90,23 @@ def test_every_number_in_a_column_of_numbers_has_its_query(world, kind):
                 assert not (column.right and bare), (table.title, column.title, bare)
 
 
+@pytest.mark.parametrize("kind", ASKED)
+def test_a_change_is_the_difference_of_the_two_values_beside_it(world, kind):
+    (found,) = [
+        block
+        for section in world.reports[kind].sections
+        for block in section.blocks
+        if isinstance(block, Table) and block.title == "Against the period before"
+    ]
+    assert found.rows
+    for row in found.rows:
+        _, now, before, _, change, *_ = ("".join(run.text for run in cell) for cell in row)
+        one, other, apart = (
+            float(text.split()[0].replace("−", "-").replace(",", "")) for text in (now, before, change)
+        )
+        assert apart == pytest.approx(one - other, abs=0.11)  # each is rounded
+
+
 def test_every_page_that_a_number_leads_to_is_there(world):
     assert set(world.pages.values()) == {200}
 

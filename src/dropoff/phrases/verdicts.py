@@ -67,7 +67,7 @@ def of_previous(row: Mapping) -> str:
     if found is None or found["difference"] is None:
         return "Before: nothing to compare"
     sides = f"{side(found['now'], row)} against {side(found['before'], row)}"
-    at_age = f" within {_age(found)} of the start" if found["follow_days"] is not None else ""
+    at_age = f" within {age(found)} of the start" if found["follow_days"] is not None else ""
     return f"{apart(found, row)} ({sides}{at_age}), {certainty(found)}{f', {UNEVEN}' if is_uneven(row) else ''}"
 
 
@@ -108,8 +108,9 @@ def _bounds(found: Mapping, row: Mapping) -> str:
     return span(found["interval"], row["unit"])
 
 
-def _age(found: Mapping) -> str:
-    return duration(found["follow_days"] * _DAY)
+def age(found: Mapping) -> str:
+    """Within which time of their start conversations count in both periods; empty of what is compared as it stands."""
+    return "" if found["follow_days"] is None else duration(found["follow_days"] * _DAY)
 
 
 def of_change(one: Mapping, timezone: str) -> str:
@@ -132,7 +133,7 @@ def _aged(found: Mapping, timezone: str) -> str:
     if found["follow_days"] is None:
         return ""
     left = f", without those that began after {instant(found['until'], timezone)}" if found["until"] else ""
-    return f", each conversation followed for {_age(found)}{left}"
+    return f", each conversation followed for {age(found)}{left}"
 
 
 def of_cause(cause: Mapping, one: Mapping) -> str:

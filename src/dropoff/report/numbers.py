@@ -16,10 +16,8 @@ CONDUCT = (
 """How the bot does its work."""
 _TOLD = ("conversations_started", "qualified_leads", "meetings_booked", "response_rate", "win_rate")
 """What a message tells of a report."""
-_COLUMNS = {
-    "metric": False, "value": True, "95 %": False, "of": True, "before": True, "change": True, "q": True,
-    "in the end": False,
-}  # fmt: skip
+_COLUMNS = {"metric": False, "value": True, "95 %": False, "of": True, "in the end": False}
+_OF_CHANGE = {"metric": False, "now": True, "before": True, "within": False, "change": True, "q": True, "": False}
 _OF_CONDUCT = {"metric": False, "value": True, "95 %": False, "of": True, "before": True, "": False}
 
 
@@ -30,8 +28,10 @@ def sections(ask: Ask, now: Params, before: Params) -> tuple[list[Section], tupl
     wanted = any(row["target"] for row in found.at("metrics"))
     columns = _COLUMNS | ({"target": False} if wanted else {})
     dates = f"{formats.day(previous['from'], zone)} to {formats.last_day(previous['to'], zone)}"
+    since = _since(found)
     blocks: list[Block] = [
         table("Results", columns, [_row(found, place, wanted) for place in range(len(found.at("metrics")))]),
+        *([table("Against the period before", _OF_CHANGE, since)] if since else []),
         note(
             f"Before: {dates}. {verdicts.AT_ONE_AGE} A change is more than chance with q below 0.05; money is not "
             "tested."
@@ -49,7 +49,6 @@ def _row(found: Answered, place: int, wanted: bool) -> list[str | Run]:
         found.run(formats.measure, *at, page=page),
         formats.interval(row["interval"]) if row["interval"] else "",
         found.run(formats.basis, *at, page=page) if formats.sample(row) is not None else "",
-        *_since(found, place, page),
         _in_the_end(found, place, page) if row["immature"] else "",
     ]
     return [*cells, found.run(verdicts.of_target, *at, page=page) if row["target"] else ""] if wanted else cells
@@ -59,16 +58,27 @@ def _name(row: Mapping[str, Any]) -> str:
     return formats.label(row["metric"]) + (f", {formats.visible(row['currency'])}" if row.get("currency") else "")
 
 
-def _since(found: Answered, place: int, page: str) -> list[str | Run]:
-    """The value before at the same age, the difference, and how sure that is."""
+def _since(found: Answered) -> list[list[str | Run]]:
+    """A row for each metric that can be compared: both values at one age, the difference, and how sure that is."""
+    rows = enumerate(found.at("metrics"))
+    return [_change(found, place) for place, row in rows if row["change"] and row["change"]["difference"] is not None]
+
+
+def _change(found: Answered, place: int) -> list[str | Run]:
     row, at = found.at("metrics", place), ("metrics", place, "change")
-    if row["change"] is None or row["change"]["difference"] is None:
-        return [formats.NONE, "", ""]
-    uneven = f", {verdicts.UNEVEN}" if verdicts.is_uneven(row) else ""
+    page = trend_page(found.params, row["metric"])
+
+    def side(value: float | None) -> str:
+        return verdicts.side(value, row)
+
     return [
-        found.run(lambda value: verdicts.side(value, row), *at, "before", page=page),
-        found.run(lambda one: f"{verdicts.apart(one, row)}{uneven}", *at, page=page),
+        _name(row),
+        found.run(side, *at, "now", page=page),
+        found.run(side, *at, "before", page=page),
+        verdicts.age(row["change"]),
+        found.run(lambda one: verdicts.apart(one, row), *at, page=page),
         found.run(lambda q: "" if q is None else formats.chance(q), *at, "q_value", page=page),
+        verdicts.UNEVEN if verdicts.is_uneven(row) else "",
     ]
 
 
