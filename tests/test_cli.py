@@ -502,6 +502,14 @@ def test_help_names_every_option(name, command):
     assert command.help
 
 
+@pytest.mark.parametrize(
+    ("words", "default"),
+    [(("metrics",), "30 days with data"), (("experiments", "show"), "all time"), (("cohorts",), "12 whole weeks")],
+)
+def test_help_says_which_days_are_meant_where_none_are_given(words, default):
+    assert default in " ".join(dropoff(*words, "--help").out.replace("│", " ").split())
+
+
 def test_every_analysis_takes_the_same_options():
     found = {
         " ".join(name): {o for p in c.params for o in p.opts} for name, c in commands(typer.main.get_command(cli.app))

@@ -101,6 +101,25 @@ def test_the_page_has_the_numbers_of_the_api(server: Server):
     assert listed[0][1].split() == ["Ship", "question"]
 
 
+def test_the_command_line_has_steps_needs_and_both_tests_of_the_sample_ratio(data: Path, server: Server):
+    trial = one(server, "first_message")
+    rows = [line.split() for line in run("experiments", "first_message", "--data", str(data)).splitlines()]
+    for need in trial["needed"]:
+        wanted = [need["metric"], formats.number(need["have"]), formats.number(need["needed"])]
+        (row,) = [row for row in rows if row[:3] == wanted]
+        assert " ".join(row[3:]).startswith(formats.points(need["detectable"]).replace("\xa0", " "))
+        assert row[-2:] == [formats.number(need["per_day"], 1), formats.number(need["days_left"])]
+    for step in trial["descriptive"]:
+        (row,) = [row for row in rows if row[:3] == [step["from"], "→", step["to"]]]
+        assert row[6::4] == [formats.number(found["denominator"]) for found in step["arms"].values()]
+    ratio = trial["sample_ratio"]
+    chances = [formats.chance(ratio[name]) for name in ("p_value", "fixed_p_value")]
+    assert ["ratio:", "p", chances[0], "at", "any", "look,", "p", chances[1]] in [row[1:9] for row in rows]
+    worst = min(ratio["by_dimension"], key=lambda part: part["p_value"])
+    (row,) = [row for row in rows if row[:3] == [worst["dimension"], "=", worst["value"]]]
+    assert row[3 : 3 + len(worst["counts"])] == [formats.number(n) for n in worst["counts"]]
+
+
 def test_each_count_of_the_page_leads_to_as_many_conversations(server: Server):
     trial = one(server, "first_message")
     page = server.get("/experiments?name=first_message").body.decode()
@@ -124,7 +143,9 @@ def test_a_plan_is_the_same_everywhere(server: Server):
     assert f"<strong>{formats.number(api['units_per_arm'])}</strong>" in page
     assert f"planned = {api['planned']}" in page
     assert server.get(f"/experiments?{urlencode(asked | {'base': '2'})}").status == 200
-    assert "must be" in server.get(f"/experiments?{urlencode(asked | {'base': '2'})}").body.decode()
+    assert (
+        "must be a number from 0 to 1." in server.get(f"/experiments?{urlencode(asked | {'base': '2'})}").body.decode()
+    )
 
 
 def test_what_does_not_exist_is_said(server: Server):

@@ -15,6 +15,7 @@ from dropoff.cli.options import (
     Data,
     Follow,
     From,
+    FromAll,
     Groups,
     Json,
     Repeats,
@@ -125,7 +126,7 @@ def show_experiments(
     name: Annotated[str | None, typer.Argument(help="one experiment; default: all", show_default=False)] = None,
     goal: Annotated[list[str] | None, typer.Option(help="only this stage; repeatable [all recorded]")] = None,
     horizon: Annotated[str, typer.Option(help="sequential: read at any time; fixed: once, at the end")] = "sequential",
-    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,
+    start: FromAll = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,
     as_of: AsOf = None, data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Which variant is better per exposed unit, and what to do: ship, roll back, keep running, invalid."""

@@ -28,6 +28,11 @@ app = typer.Typer(
 
 Data = Annotated[Path | None, typer.Option("--data", help="data directory [DROPOFF_DATA, else ./dropoff-data]")]
 From = Annotated[str | None, typer.Option("--from", help="first day, or instant; default: the last 30 days with data")]
+FromAll = Annotated[str | None, typer.Option("--from", help="first day, or instant; default: all time")]
+Began = Annotated[
+    str | None,
+    typer.Option("--from", help="first day, or instant; default: the last 12 whole weeks (30 days, 12 months)"),
+]
 To = Annotated[str | None, typer.Option("--to", help="the day or instant after the last (exclusive)")]
 Zone = Annotated[str | None, typer.Option("--timezone", help="IANA zone of the days; default: the project's")]
 WhereOption = Annotated[list[str] | None, typer.Option("--where", help="dimension=value; repeatable")]

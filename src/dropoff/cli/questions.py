@@ -8,6 +8,7 @@ import typer
 from dropoff.cli.answers import ask, connected, show, terminal
 from dropoff.cli.options import (
     AsOf,
+    Began,
     By,
     Data,
     Definition,
@@ -104,7 +105,7 @@ def trend(
 def cohorts(
     stage: Annotated[str | None, typer.Option(help="a stage of the funnel sales [the last recorded]")] = None,
     interval: Annotated[str, typer.Option(help="day, week or month")] = "week",
-    start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,
+    start: Began = None, end: To = None, timezone: Zone = None, where: WhereOption = None, include_test: Test = False,
     as_of: AsOf = None, data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
     """By the week in which they began: which share had come to a stage at which age."""

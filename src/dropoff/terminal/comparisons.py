@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dropoff.phrases import differences, formats, utterances
-from dropoff.terminal.tables import Answer, head_line, plain, table
+from dropoff.terminal.tables import Answer, head_line, lines, plain, table
 
 
 def segments(answer: Answer, console: Console) -> None:
@@ -163,14 +163,63 @@ def _experiment(trial: Answer, console: Console) -> None:
     ]  # fmt: skip
     columns = {"per exposed unit": False, "difference": False, "": True, "95 %": False, "q": True, " ": False}
     table("differences", columns, compared, console)
-    ratio, mixed = trial["sample_ratio"], trial["mixed_exposure"]
-    said = [
-        f"sample ratio: p = {formats.chance(ratio['p_value'])} ({'as intended' if ratio['ok'] else 'NOT as intended'})"
+    _needed(trial, console)
+    _steps(trial, console)
+    _trust(trial, console)
+
+
+def _needed(trial: Answer, console: Console) -> None:
+    rows: list[list[object]] = [
+        [
+            need["metric"], formats.number(need["have"]), formats.number(need["needed"]),
+            formats.points(need["detectable"]), formats.points(need["detectable_at_needed"]),
+            formats.number(need["per_day"], 1), formats.number(need["days_left"]),
+        ]
+        for need in trial["needed"]
+    ]  # fmt: skip
+    columns = ("mature units", "needed in each arm", "can find now", "with all", "new a day", "days left")
+    if rows:
+        table("what it still needs", {"per exposed unit": False, **dict.fromkeys(columns, True)}, rows, console)
+
+
+def _steps(trial: Answer, console: Console) -> None:
+    variants = [arm["variant"] for arm in trial["arms"]]
+    rows: list[list[object]] = [
+        [
+            f"{step['from']} → {step['to']}",
+            *(f"{formats.percent(found['value'])} of {formats.number(found['denominator'])}" for found in arms),
+        ]
+        for step in trial["descriptive"]
+        for arms in [[step["arms"][one] for one in variants]]
     ]
-    said.append(f"exposed to more than one variant: {formats.percent(mixed['share'])}")
+    if rows and variants:
+        lines("step to step, never tested", ["", *variants], [False, *[True] * len(variants)], rows, console)
+
+
+def _trust(trial: Answer, console: Console) -> None:
+    ratio, mixed = trial["sample_ratio"], trial["mixed_exposure"]
+    said = [f"sample ratio: {_fell(ratio)}", f"exposed to more than one variant: {formats.percent(mixed['share'])}"]
     if trial["covariate"]:
         said.append(f"adjusted for {trial['covariate']}")
     console.print(Text("; ".join(said), style="dim"))
+    worst = sorted(ratio["by_dimension"], key=lambda part: part["p_value"])
+    rows: list[list[object]] = [
+        [f"{part['dimension']} = {plain(part['value'])}", *map(formats.number, part["counts"]), _fell(part)]
+        for part in worst[:_VALUES]
+    ]
+    if rows:
+        variants = [arm["variant"] for arm in trial["arms"]]
+        title = f"sample ratio by value, the least likely of {len(worst)} (limit {ratio['by_dimension_limit']:.2g})"
+        lines(title, ["", *variants, " "], [False, *[True] * len(variants), False], rows, console)
+
+
+_VALUES = 5
+
+
+def _fell(ratio: Answer) -> str:
+    """How likely units fell to the arms as they did: at any look, and by the chi-squared test of one."""
+    looks = [f"p {formats.chance(ratio[name])}" for name in ("p_value", "fixed_p_value")]
+    return f"{looks[0]} at any look, {looks[1]} at one, {'as intended' if ratio['ok'] else 'NOT as intended'}"
 
 
 def plan(answer: Answer, console: Console) -> None:

@@ -23,7 +23,7 @@ def answer(params: Params) -> dict[str, Any]:
     `planned` is what to write into `dropoff.toml`: the size for which the sequence is narrowest, all arms together.
     Unless it is given, it is the size that comes out. `days` at `daily` new units, all arms together.
     """
-    base, effect = (_needed(params, name) for name in ("base", "effect"))
+    base, effect = _needed(params, "base", 0), _needed(params, "effect", -1)
     arms, horizon = whole_number(params, "arms", 2, 2, 20), horizon_of(params)
     wanted, daily = number(params, "power", 0.8, 0.051, 0.999), number(params, "daily", 0, 0, 1e9)
     given = None if one(params, "planned") is None else number(params, "planned", PLANNED, 60, 1e9)
@@ -50,10 +50,10 @@ def answer(params: Params) -> dict[str, Any]:
     }
 
 
-def _needed(params: Params, name: str) -> float:
+def _needed(params: Params, name: str, least: float) -> float:
     if one(params, name) is None:
         raise Missing(name, "given: a number")
-    return number(params, name, 0, -1, 1)
+    return number(params, name, 0, least, 1)
 
 
 def _settled(per_arm: Callable[[float], int], arms: int) -> int:
