@@ -63,7 +63,9 @@ class Surfaces:
         words = [question, asked["metric"], *options(others)]
         plain = command(*words, data=self.data)
         assert asked["metric"] in plain or "with the change" in plain
-        return json.loads(command(*words, "--json", data=self.data))
+        answer = json.loads(command(*words, "--json", data=self.data))
+        assert question == "explain" or differences.of_best(answer) in plain
+        return answer
 
 
 @pytest.fixture(scope="module")

@@ -126,10 +126,12 @@ def test_what_may_be_only_the_mix_is_said():
         "(95 %: −2.0 to +2.4 pp; p = 0.600)."
     )
     answer = {"best_performing": "Legal", "significant_differences": [row]}
-    assert differences.best_by_mix(answer) == "It may be so only by its mix of company size: see below."
+    assert differences.of_best(answer) == "It may be so only by its mix of company size: see below."
     truly = answer | {"significant_differences": [row, row | {"b": "Software", "mix": None}]}
-    assert differences.of_mix(truly["significant_differences"][1]) == differences.best_by_mix(truly) == ""
-    assert differences.best_by_mix(answer | {"best_performing": None}) == ""
+    assert differences.of_mix(truly["significant_differences"][1]) == differences.of_best(truly) == ""
+    assert differences.of_best(answer | {"best_performing": None}) == ""
+    unproven = answer | {"significant_differences": []}
+    assert differences.of_best(unproven) == "It is better than no other by more than chance."
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,15 @@ def differs_or_mixes(row: Mapping, unit: str) -> str:
     return ". ".join(text for text in (differs(row, unit), of_mix(row)) if text)
 
 
-def best_by_mix(answer: Mapping) -> str:
-    """That the best segment may be so only by its mix; empty where it is better than some other in any case."""
+def of_best(answer: Mapping) -> str:
+    """That the best segment may be so by chance, or only by its mix; empty where it is better than some other."""
     best = answer["best_performing"]
+    if best is None:
+        return ""
     ahead = [row for row in answer["significant_differences"] if row["better"] == best]
-    if best is None or not ahead or any(row["mix"] is None for row in ahead):
+    if not ahead:
+        return "It is better than no other by more than chance."
+    if any(row["mix"] is None for row in ahead):
         return ""
     names = dict.fromkeys(label(row["mix"]["dimension"]).lower() for row in ahead)
     return f"It may be so only by its mix of {' and '.join(names)}: see below."
@@ -78,4 +82,4 @@ def how_old(both: Mapping) -> list[str]:
     return found
 
 
-FILTERS = {"change": change, "how_old": how_old, "best_by_mix": best_by_mix, "side_basis": side_basis}
+FILTERS = {"change": change, "how_old": how_old, "of_best": of_best, "side_basis": side_basis}

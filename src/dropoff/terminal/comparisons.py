@@ -24,6 +24,8 @@ def segments(answer: Answer, console: Console) -> None:
     columns = {"segment": False, "value": True, "95 %": False, "n": True, "contacts": True, "conversations": True}
     by = answer["definition"]["by"]
     table(f"{answer['metric']} by {by}" if by else answer["metric"], columns | {"": False}, rows, console)
+    if remark := differences.of_best(answer):
+        console.print(Text(plain(f"best: {best}. {remark}")))
     console.print()
     for one in answer["significant_differences"][:_MOVES]:
         console.print(Text(plain(differences.differs_or_mixes(one, answer["definition"]["unit"]))))
