@@ -81,7 +81,7 @@ def _moved(title: str, moves: list[Answer], answer: Answer, console: Console) ->
 
 
 def _in_period(side: Answer, unit: str) -> str:
-    return f"{formats.measure(side | {'unit': unit})} ({differences.side_basis(side, unit)})"
+    return f"{formats.measure({**side, 'unit': unit})} ({differences.side_basis(side, unit)})"
 
 
 def messages(answer: Answer, console: Console) -> None:

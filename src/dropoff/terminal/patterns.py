@@ -66,7 +66,7 @@ def _flows(answer: Answer, console: Console) -> None:
     console.print()
     console.print(Text(findings.compared(answer), style="bold"))
     a, b = answer["compared"]["a"], answer["compared"]["b"]
-    moves = [[*one] for one in findings.transitions(answer)[:_ROWS]]
+    moves: list[list[object]] = [[*one] for one in findings.transitions(answer)[:_ROWS]]
     names = ["step", "next", a, f"each of {a}", b, f"each of {b}", "difference"]
     lines("how often a step follows another", names, [False, False, *[True] * 5], moves, console)
     positions = findings.positions(answer)
@@ -75,5 +75,5 @@ def _flows(answer: Answer, console: Console) -> None:
         (f"{a} − {b}, in percentage points", findings.differences(answer)),
     ):
         console.print()
-        cells = [[step, *row] for step, row in rows[:_ROWS]]
+        cells: list[list[object]] = [[step, *row] for step, row in rows[:_ROWS]]
         lines(title, ["step", *positions], [False, *[True] * len(positions)], cells, console)
