@@ -117,7 +117,8 @@ def test_the_page_has_both_periods_and_what_accounts_for_the_change(surfaces):
     assert differences.change(answer["compare"], "share") in page
     for row in answer["compare"]["segments"]:
         assert formats.span(row["interval"], "share") in page
-        assert f'<td class="n muted">{formats.chance(row["q_value"])}</td>' in page
+        q = formats.chance(row["q_value"]) if row["enough"] else "not enough data"
+        assert f'<td class="muted">{q}<' in page
         for side in (row["now"], row["before"]):
             assert f"{formats.span(side['interval'], 'share', signs=False)} of {side['denominator']:,.0f}" in page
     assert "Which segments account for it" in page
