@@ -218,15 +218,15 @@ def test_what_a_full_experiment_is_told_is_one_thing():
     found = decisions.decide(facts)
     assert found.decision == "keep running"
     assert "The planned 2,500 units in each arm are there, and no difference as large as planned for" in found.reason
-    assert "four times as many, 53 weeks more as units came in the last 14 days of the period: keep" in found.reason
+    assert "four times as many, 53 weeks more as units came in the last 14 days asked about: keep" in found.reason
     still = decisions.decide(facts._replace(needs=[{**facts.needs[0], "per_day": 0.0}]))
-    assert "takes four times as many, and no new ones came in the last 14 days of the period: keep" in still.reason
+    assert "takes four times as many, and no new ones came in the last 14 days asked about: keep" in still.reason
     late = {"metric": "converted_per_unit", "is_reached": False, "needed": 2500, "have": 1581, "days_left": 44}
     waiting = decisions.decide(facts._replace(needs=[*facts.needs, {**late, "days_left": 3}, late]))
     assert waiting.reason == (
         "No difference is certain yet. The planned 2,500 units in each arm are there for responded; converted has "
         "1,581 of 2,500 mature units planned for each arm; about 44 days are left until those are there, as units came "
-        "in the last 14 days of the period."
+        "in the last 14 days asked about."
     )
     row = {"what": "experiment", "place": "signature", "now": "person", "instead": "team", "reason": "too_small"}
     assert "takes 270 weeks to find: keep it running only if" in advice.of_test(row | {"weeks": 270.2})
@@ -241,7 +241,7 @@ def test_days_left_are_those_of_the_plan_and_weeks_those_of_the_effect():
     )  # fmt: skip
     assert decisions.decide(facts).reason == (
         "No difference is certain yet. It has 40 of 2,500 mature units planned for each arm; about 1,573 days are "
-        "left until those are there, as units came in the last 14 days of the period."
+        "left until those are there, as units came in the last 14 days asked about."
     )
     (row,) = ranked(next_tests.of_experiment(trial(0.2), "booked", {}))
     assert "half of the one seen so far and not the one planned for, takes" in advice.of_size(row, "booked")

@@ -186,7 +186,7 @@ def _missing(need: Row) -> str:
     return f"{have}; about {left} left until those are there, as units came in {_OF_LATE}."
 
 
-_OF_LATE = "the last 14 days of the period"
+_OF_LATE = "the last 14 days asked about"
 
 
 def _half(need: Row) -> str:
