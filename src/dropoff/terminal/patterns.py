@@ -53,11 +53,11 @@ def patterns(answer: Answer, console: Console) -> None:
 def _paths(answer: Answer, came: str, console: Console) -> None:
     rows: list[list[object]] = [
         [formats.number(one["conversations"]), formats.percent(one["share"]["value"]), rate(one["rate"]),
-         formats.interval(one["rate"]["interval"]), findings.path(one["path"])]
+         findings.path(one["path"])]
         for one in answer["common_paths"][:_ROWS]
     ]  # fmt: skip
     console.print()
-    columns = {"conversations": True, "share": True, came: True, "95 %": False, "path": False}
+    columns = {"conversations": True, "share": True, came: True, "path": False}
     table("most common paths", columns, rows, console)
 
 
