@@ -41,6 +41,14 @@ def test_filters_follow_from_page_to_page_and_go_one_by_one(demo, open_page):
     assert 0 < api["stages"][0]["count"] < demo.get("/api/v1/funnel")["stages"][0]["count"]
     page.get_by_role("navigation").get_by_role("link", name="Drop-offs").click()
     assert urlsplit(page.url).path == "/dropoffs"
+    page.get_by_role("navigation").get_by_role("link", name="Conversations").click()
+    page.get_by_role("region", name="conversations").get_by_role("link").first.click()
+    page.get_by_role("navigation").get_by_role("link", name="Alerts").click()
+    page.get_by_role("navigation").get_by_role("link", name="Reports").click()
+    page.get_by_role("navigation").get_by_role("link", name="Definitions").click()
+    page.get_by_role("region", name="Metrics").get_by_role("link", name="Show rate", exact=True).click()
+    assert asked.items() <= parameters(page).items()
+    page.get_by_role("navigation").get_by_role("link", name="Drop-offs").click()
     assert asked.items() <= parameters(page).items()
     page.get_by_role("link", name="Remove filter Time zone: Asia/Kolkata").click()
     page.get_by_role("link", name="Remove filter industry=Software").click()

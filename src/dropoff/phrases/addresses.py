@@ -29,11 +29,11 @@ def url(path: str, params: Params, **changes: str | None) -> str:
 
 
 def conversation_url(key: str, params: Params = MappingProxyType({}), **more: str | None) -> str:
-    """The page of a conversation, whatever characters its id has; as of the moment that `params` ask for."""
-    known = {name: params[name] for name in ONE if name in params and "as_of" in params}
+    """The page of a conversation, whatever characters its id has; the period and the filters of `params` go along."""
+    followed = common(params)
     if key in (".", ".."):  # a browser takes them for steps in the path, escaped or not
-        return url("/conversations/", {"id": [key], **known}, **more)
-    return url(f"/conversations/{quote(key, safe='')}", known, **more)
+        return url("/conversations/", {"id": [key], **followed}, **more)
+    return url(f"/conversations/{quote(key, safe='')}", followed, **more)
 
 
 def with_condition(params: Params, dimension: str, value: str) -> Params:

@@ -1,6 +1,7 @@
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import httpx
 import pytest
@@ -9,11 +10,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from dropoff.dashboard.frame import frame, rendering
+from dropoff.dashboard.frame import frame, navigation, rendering
 from dropoff.dashboard.pages import conversation as of_one
 from dropoff.dashboard.pages import conversations, routes
 from dropoff.errors import InvalidInput, NotFound, Unauthorized, Unavailable
 from dropoff.phrases import addresses
+
+EVERY_PAGE = [page.path for group in navigation.NAVIGATION for page in group.pages]
 
 
 def request(target="/"):
@@ -103,6 +106,16 @@ def test_addresses_keep_what_is_not_changed():
 
 def test_an_id_of_any_characters_has_an_address():
     assert addresses.conversation_url("a/b?x=<é>") == "/conversations/a%2Fb%3Fx%3D%3C%C3%A9%3E"
+
+
+def test_the_period_and_the_filters_follow_through_pages_that_do_not_use_them():
+    filters = {"from": ["2024-01-01"], "timezone": ["Asia/Kolkata"], "where": ["channel=sms", "industry=it"]}
+    of = request(addresses.url("/conversations/gone", {**filters, "text": ["price"], "as_of": [""]}))
+    shown = unescape(bytes(frame.error_page(of, NotFound("there is no conversation")).body).decode())
+    entries = [place.page.path for place in navigation.navigation("/conversations/gone", EVERY_PAGE).groups]
+    assert len(entries) > 5
+    assert [path for path in entries if f'href="{addresses.url(path, filters)}"' not in shown] == []
+    assert addresses.conversation_url("a", {**filters, "text": ["price"]}) == addresses.url("/conversations/a", filters)
 
 
 def test_untouched_form_fields_are_no_filter():

@@ -8,8 +8,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from dropoff.dashboard.frame.frame import error_page
-from dropoff.dashboard.frame.rendering import SECURITY_HEADERS
+from dropoff.dashboard.frame.rendering import SECURITY_HEADERS, followed
 from dropoff.errors import DropoffError, InvalidInput, NotFound
+from dropoff.phrases.addresses import url
 
 Given = Mapping[str, str]
 """The fields of a form as they were sent, without space around them."""
@@ -25,8 +26,9 @@ def form(
     """
 
     async def answer(request: Request) -> Response:
+        back = url(home, followed(request))
         if request.method == "GET":
-            return to(home)
+            return to(back)
         given = {key: text.strip() for key, text in (await request.form()).items() if isinstance(text, str)}
         try:
             await run_in_threadpool(act, given)
@@ -36,7 +38,7 @@ def form(
             return await run_in_threadpool(refused, request, given, error)
         except DropoffError as error:
             return error_page(request, error)
-        return to(again(given) if again else home)
+        return to(again(given) if again else back)
 
     return Route(path, answer, methods=["GET", "POST"])
 

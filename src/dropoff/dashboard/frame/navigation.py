@@ -5,11 +5,10 @@ from typing import NamedTuple
 
 
 class Page(NamedTuple):
-    """An entry of the navigation. `filtered`: the period and the filters follow to it."""
+    """An entry of the navigation."""
 
     path: str
     label: str
-    filtered: bool = True
 
 
 class Group(NamedTuple):
@@ -33,10 +32,10 @@ NAVIGATION = (
         "Conversations",
         (Page("/conversations", "Conversations"), Page("/patterns", "Patterns"), Page("/messages", "Messages")),
     ),
-    Group("Alerts", (Page("/alerts", "Alerts", filtered=False),)),
-    Group("Reports", (Page("/reports", "Reports", filtered=False),)),
-    Group("Definitions", (Page("/definitions", "Definitions", filtered=False),)),
-    Group("API", (Page("/api/docs", "API docs", filtered=False),)),
+    Group("Alerts", (Page("/alerts", "Alerts"),)),
+    Group("Reports", (Page("/reports", "Reports"),)),
+    Group("Definitions", (Page("/definitions", "Definitions"),)),
+    Group("API", (Page("/api/docs", "API docs"),)),
 )
 """Shown as far as the server has their pages."""
 

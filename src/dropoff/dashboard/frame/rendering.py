@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dropoff.dashboard.frame.navigation import NAVIGATION, navigation
 from dropoff.phrases import differences, formats, utterances, words
 from dropoff.phrases.addresses import common, conversation_url, form_day, url
-from dropoff.query import DIMENSIONS, MULTIPLE
+from dropoff.query import COMMON, DIMENSIONS, MULTIPLE, Params
 
 HERE = Path(__file__).parent.parent
 STATIC = HERE / "static"
@@ -36,6 +36,7 @@ SECURITY_HEADERS = {
 def render(template: str, request: Request, status: int = 200, /, **context: Any) -> Response:
     """A page in the common frame."""
     context.setdefault("params", {})
+    context["followed"] = followed(request)
     count = getattr(request.state, "firing", None)
     context["firing_count"] = count() if count else 0
     context["navigation"] = navigation(request.url.path, _known(request))
@@ -46,6 +47,12 @@ def render(template: str, request: Request, status: int = 200, /, **context: Any
     )
     # Figures change with every event: a page may be kept, but is asked for again.
     return HTMLResponse(text, status, SECURITY_HEADERS | {"cache-control": "private, no-cache"})
+
+
+def followed(request: Request) -> Params:
+    """The period and the filters in the address of a page, which its links keep, also where it does not use them."""
+    given = {name: request.query_params.getlist(name) for name in COMMON}
+    return {name: found for name, texts in given.items() if (found := [text for text in texts if text.strip()])}
 
 
 def _known(request: Request) -> set[str]:

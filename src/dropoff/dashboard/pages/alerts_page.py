@@ -137,7 +137,6 @@ def shown(alert: Mapping[str, Any], units: Mapping[str, str], zone: str) -> dict
         "usually": formats.measure({"value": alert["usual"], "unit": unit}),
         "began": instant(alert["since"], zone) if alert["since"] else NONE,
         "called": STATES[alert["state"]],
-        "chart": url(PATH, {"rule": [alert["name"]]}),
     }
 
 
@@ -166,7 +165,6 @@ class Trial(NamedTuple):
     enough: str
     threshold: str
     quiet: str
-    chart: str
 
 
 class Would(NamedTuple):
@@ -191,7 +189,6 @@ def _trial(one: Mapping[str, Any]) -> Trial:
     return Trial(
         one["name"], one["problem"], one["fired"], formats.duration(one["seconds"]) if one["fired"] else NONE,
         formats.percent(one["enough"]), decimal(one["threshold"]), "none" if suggested is None else decimal(suggested),
-        url(PATH, {"rule": [one["name"]]}) + "#history",
     )  # fmt: skip
 
 

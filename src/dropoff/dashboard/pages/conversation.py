@@ -17,7 +17,7 @@ from dropoff.dashboard.pages.sides import Side, around
 from dropoff.errors import InvalidInput
 from dropoff.phrases import findings, formats, words
 from dropoff.phrases.addresses import ONE, conversation_url
-from dropoff.query import Params
+from dropoff.query import COMMON, Params
 
 LAST = 3
 """So many of the steps in common are named."""
@@ -27,7 +27,7 @@ GROUPS = {"won": "Nearest won", "lost": "Nearest lost or dropped"}
 
 def conversation_page(analytics: Analytics, request: Request) -> Response:
     """`/conversations/{id}`; `text` is marked in what was said, `beside` names the neighbour that stands beside it."""
-    params = query(request, (*ONE, "text", "beside"))
+    params = query(request, (*COMMON, "text", "beside"))
     known = {name: texts for name, texts in params.items() if name in ONE}
     filters = analytics.filters()
     conversation = analytics.conversation(request.path_params["id"] or request.query_params.get("id", ""), known)
