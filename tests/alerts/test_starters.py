@@ -1,7 +1,7 @@
 """The starter set over generated worlds: the planted incident is found, and nothing else is told."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from dropoff.demo import DEFAULT_END, generate
 from dropoff.demo.planted import TIMEZONE, incident_window
 from dropoff.metrics import METRICS
 from dropoff.periods import Period, parse_period
+from dropoff.project.settings import load
+from dropoff.server.serve import in_its_zone
 from worlds import drain, payload
 
 QUARTER = timedelta(weeks=13)
@@ -26,12 +28,14 @@ BEGIN, END = incident_window(DEFAULT_END)
 RULES = {rule.name: rule for rule in starters()}
 
 
-def tried(events: Iterable[dict[str, Any]], names: Iterable[str], period: Period, directory: Path) -> list[Trial]:
+def tried(
+    events: Iterable[dict[str, Any]], names: Iterable[str], period: Period, directory: Path, now: datetime = DEFAULT_END
+) -> list[Trial]:
     told = list(events)
     store = drain(directory, [payload(told[start : start + MOST_EVENTS]) for start in range(0, len(told), MOST_EVENTS)])
     try:
-        reader = Reader(store, TIMEZONE, METRICS, {})
-        return backtest(reader, [RULES[name] for name in names], period, DEFAULT_END)
+        reader = Reader(store, period.timezone, METRICS, {})
+        return backtest(reader, [RULES[name] for name in names], period, now)
     finally:
         store.close()
 
@@ -61,6 +65,14 @@ def test_the_incident_is_found_within_half_an_hour_and_the_day_before_is_quiet(t
     assert all(at > BEGIN for moments in fired.values() for at in moments)
     assert len(fired["errors"]) == len(fired["fallbacks"]) == 1
     assert min(fired["errors"] + fired["fallbacks"]) <= BEGIN + FOUND
+
+
+@pytest.mark.parametrize(("zone", "fired"), [(in_its_zone(load()).timezone, 0), ("UTC", 1)])
+def test_a_change_of_the_clocks_is_none_in_the_zone_in_which_the_demo_is_served(tmp_path: Path, zone: str, fired: int):
+    end = datetime(2026, 11, 30, tzinfo=UTC)
+    starts = [one for one in generate(end=end) if one["event_type"] == "conversation_started"]
+    period = parse_period("2026-11-01", "2026-11-09", zone)
+    assert [len(trial.firings) for trial in tried(starts, ["volume_drop"], period, tmp_path, end)] == [fired]
 
 
 @pytest.mark.long

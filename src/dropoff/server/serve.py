@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dropoff.control.access import Access
 from dropoff.control.base import Control
 from dropoff.demo import generate
+from dropoff.demo.planted import TIMEZONE
 from dropoff.errors import InvalidInput, Unavailable
 from dropoff.periods import parse_instant
 from dropoff.project.settings import Settings
@@ -141,7 +142,14 @@ def run_demo(settings: Settings, console: Console, world: World, *, browser: boo
         if browser and sys.stdout.isatty():
             webbrowser.open(file.url)
 
-    run(settings, console, load)
+    run(in_its_zone(settings), console, load)
+
+
+def in_its_zone(settings: Settings) -> Settings:
+    """In the zone where the people of the demo live, unless another is set: the clocks change for them and for it."""
+    if "timezone" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"timezone": TIMEZONE})
 
 
 def held(control: Control, wanted: World) -> World:
