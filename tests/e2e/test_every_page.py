@@ -6,17 +6,23 @@ from io import StringIO
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from playwright.sync_api import expect
 
 from dropoff.dashboard.frame.navigation import NAVIGATION
 from dropoff.metrics import METRICS
-from looks import PHONE, overflow
+from dropoff.phrases.addresses import url
+from looks import PHONE, assert_accessible, is_dark, needs_axe, on_both_sizes
 
 CHARTED = (
-    "/", "/operations", "/trends?metric=win_rate&interval=week", "/segments?metric=booking_rate",
+    "/", "/executive", "/operations", "/trends?metric=win_rate&interval=week", "/segments?metric=booking_rate",
     "/patterns?success=booked", "/alerts",
 )  # fmt: skip
+REFERENCE = "/api/docs"
 KILOBYTES = 300
+"""Of a page beside the reference of the API."""
+
+on_every_page = pytest.mark.parametrize("path", [page.path for group in NAVIGATION for page in group.pages])
 
 
 def parameters(page):
@@ -99,7 +105,7 @@ def test_every_chart_is_saved_as_numbers_and_as_a_picture(demo, page):
     one = demo.get("/api/v1/conversations?limit=1&stage=booked")["conversations"][0]["id"]
     for path in (*CHARTED, f"/conversations/{one}"):
         page.goto(demo.url + path)
-        charts = page.locator("figure.chart")
+        charts = page.locator("figure.chart, .tiled")
         assert charts.count(), path
         for chart in charts.all():
             with page.expect_download() as numbers:
@@ -223,17 +229,53 @@ def test_on_paper(demo, open_page):
     assert page.locator(".table").first.evaluate("box => getComputedStyle(box).overflowX") == "visible"
 
 
-def test_a_page_is_light(demo, open_page):
-    pages = [page.path for group in NAVIGATION for page in group.pages if page.path != "/api/docs"]
-    for path in pages:
-        page = open_page()
-        assert page.goto(demo.url + path).ok
+@needs_axe
+@on_both_sizes
+@on_every_page
+def test_a_page_is_light_and_in_both_themes_without_a_serious_fault(demo, open_page, path, size):
+    page = open_page(**size)
+    assert page.goto(demo.url + path).ok
+    if path == REFERENCE:
+        page.locator(".opblock").first.wait_for()
+    else:
         sizes = page.evaluate(WEIGHT)
-        assert sum(sizes.values()) / 1000 <= KILOBYTES, (path, sizes)
-        assert overflow(page) <= 0
-        assert page.locator("header [aria-current='page']").count() == 1
-        page.context.close()
+        assert sum(sizes.values()) / 1000 <= KILOBYTES, sizes
+    assert page.locator("header [aria-current='page']").count() == 1
+    assert_accessible(page, path)
+    assert is_dark(page)
 
+
+@on_every_page
+def test_a_page_without_scripts_has_its_content_and_passes_the_filters_on(demo, open_page, path):
+    page = open_page(java_script_enabled=False)
+    asked = {"from": ["2024-01-01"], "where": ["channel=sms"], "include_test": ["1"]}
+    assert page.goto(demo.url + url(path, asked)).ok
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    content = page.locator("noscript" if path == REFERENCE else "#main :is(td, .figure, .said, dd)")
+    expect(content.first).to_be_visible()
+    links = page.get_by_role("navigation", name="Main").locator("li a")
+    assert [parse_qs(urlsplit(link.get_attribute("href")).query) for link in links.all()] == [asked] * links.count()
+
+
+@on_every_page
+def test_a_page_with_the_keyboard_alone(demo, page, path):
+    page.goto(demo.url + path)
+    links = page.get_by_role("navigation", name="Main").get_by_role("link")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    for link in links.all():
+        page.keyboard.press("Tab")
+        expect(link).to_be_focused()
+        assert link.evaluate("link => getComputedStyle(link).outlineStyle") != "none"
+    page.keyboard.press("Tab")
+    first = page.locator(f"#main :is({', '.join(REACHED)})").filter(visible=True).first
+    expect(first).to_be_focused()
+    page.get_by_role("link", name="Skip to content").press("Enter")
+    expect(page.locator("#main")).to_be_focused()
+
+
+REACHED = ("a[href]", "button", "input:not([type=hidden])", "select", "summary", "[tabindex='0']")
+"""What the tabulator comes to."""
 
 WEIGHT = """() => Object.fromEntries(
   [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]

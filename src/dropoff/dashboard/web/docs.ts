@@ -15,3 +15,5 @@ SwaggerUI({
   defaultModelsExpandDepth: 0,
   validatorUrl: null,
 });
+// The reference minds the part of the address after #, and the browser then leaves the focus where it is.
+document.querySelector(".skip")?.addEventListener("click", () => document.getElementById("main")?.focus());
