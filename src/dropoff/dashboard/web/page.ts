@@ -2,6 +2,7 @@
 import { showBusy } from "./busy";
 import { followAddress, offerValues } from "./filters";
 import { keepFresh } from "./live";
+import { offerTiles } from "./sparks";
 import { showTips } from "./tips";
 import { workOut } from "./work";
 
@@ -11,3 +12,5 @@ showBusy();
 showTips();
 keepFresh();
 workOut();
+offerTiles();
+document.addEventListener("dropoff:shown", offerTiles);
