@@ -269,12 +269,16 @@ def test_one_is_not_many(data):
         ([0.5, None], ["2 rules watch"]), ([0.9], ["1 rule watches"]), ([], []),
     ],
 )  # fmt: skip
-def test_the_start_says_one_sentence_of_all_rules(enough, said):
+def test_the_start_says_one_sentence_of_all_rules_and_names_those_that_lack_data(enough, said):
     structlog.reset_defaults()
     with capture_logs() as logs:
         say([Coverage(f"rule {number}", share, "1_day") for number, share in enumerate(enough)])
-    assert [one["event"] for one in logs if one["log_level"] == "info"] == said
-    assert sum(one["log_level"] == "debug" for one in logs) == sum(share is not None for share in enough)
+    assert [one["event"] for one in logs if "rule" not in one] == said
+    known = {f"rule {number}": share for number, share in enumerate(enough) if share is not None}
+    assert {one["rule"]: one["log_level"] for one in logs if "rule" in one} == {
+        name: "info" if share < 0.5 else "debug" for name, share in known.items()
+    }
+    assert {one["window_that_mostly_has"] for one in logs if "rule" in one} <= {"1_day"}
 
 
 def test_doctor_without_a_server(data):

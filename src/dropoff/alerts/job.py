@@ -24,7 +24,7 @@ MOST = 0.5
 class Job(Background):
     """Evaluates every two seconds until it is stopped. What fails is logged, and tried again at the next turn.
 
-    Once, when the server has started, it says how many rules had enough data.
+    Once, when the server has started, it says which rules mostly lacked data.
     """
 
     def __init__(self, evaluator: Evaluator, alerts: Alerts) -> None:
@@ -62,14 +62,18 @@ class Job(Background):
 
 
 def say(found: Sequence[Coverage]) -> None:
-    """How many rules watch, and how many of them can seldom tell; which ones are for the debug log."""
+    """How many rules watch, and each that can seldom tell; the others are for the debug log."""
+    lacking = 0
     for one in found:
         if one.enough is not None:
-            log.debug("alert rule", rule=one.name, enough_data=f"{one.enough:.0%} of the last four weeks",
-                      window_that_mostly_has=one.window or "none")  # fmt: skip
+            lacks = one.enough < MOST
+            lacking += lacks
+            tell = log.info if lacks else log.debug
+            tell("alert rule mostly lacks data" if lacks else "alert rule", rule=one.name,
+                 enough_data=f"{one.enough:.0%} of the last four weeks",
+                 window_that_mostly_has=one.window or "none")  # fmt: skip
     if not found:
         return
-    lacking = sum(one.enough is not None and one.enough < MOST for one in found)
     more = f"; {lacking} of them mostly lack data: dropoff alerts check --coverage" if lacking else ""
     text = f"{len(found)} {'rule watches' if len(found) == 1 else 'rules watch'}{more}"
     log.info(text)
