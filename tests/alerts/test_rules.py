@@ -9,7 +9,7 @@ import pytest
 from dropoff.alerts import hours
 from dropoff.alerts.files import Place, of_json
 from dropoff.alerts.rules import KEYS, merged, parse, read
-from dropoff.alerts.starters import configured, starters
+from dropoff.alerts.starters import check_notified, configured, starters
 from dropoff.analyse.custom import registry
 from dropoff.errors import InvalidInput
 from dropoff.project.settings import load
@@ -154,6 +154,9 @@ def test_rules_of_the_settings_are_refused_at_their_line(tmp_path, monkeypatch):
     settings = load()
     with pytest.raises(InvalidInput, match=r"dropoff\.toml:8: alerts\[0\]\.threshold == True, must be a number"):
         configured(settings, registry(settings.metrics))
+    (tmp_path / "dropoff.toml").write_text(TOML.replace("threshold = 30", 'threshold = 30\nnotify = ["boss", "opps"]'))
+    with pytest.raises(InvalidInput, match=r"dropoff\.toml:9: alerts\[0\]\.notify == 'opps', must be a receiver: boss"):
+        check_notified(load(), registry({}), ["boss"])
     (tmp_path / "dropoff.toml").write_text("starter_alerts = false\n" + TOML)
     settings = load()
     assert [rule.starter for rule in configured(settings, registry(settings.metrics))] == [False, False]

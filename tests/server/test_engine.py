@@ -16,7 +16,9 @@ RULE = {
 
 
 def test_what_cannot_be_wired_leaves_nothing_open(tmp_path: Path):
-    with pytest.raises(InvalidInput, match="notify == 'nobody'") as refused:
+    with pytest.raises(
+        InvalidInput, match=r"^alerts: alerts\[0\]\.notify == 'nobody', must be a receiver: none"
+    ) as refused:
         Engine(load(data=tmp_path / "data", alerts=[RULE]))
     assert refused.value.__traceback__  # whoever holds on to it does not hold the files
     with Engine(load(data=tmp_path / "data")) as engine:

@@ -1,7 +1,7 @@
 """The rules that come with the product: quiet where there is too little data, and where nothing is out of the usual."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +99,16 @@ def configured(settings: Settings, registry: Mapping[str, Metric]) -> list[Rule]
     """
     own = parse(settings.alerts, _place(settings.alerts), registry, settings.funnels)
     return merged(own, starters() if settings.starter_alerts else ())
+
+
+def check_notified(settings: Settings, registry: Mapping[str, Metric], receivers: Collection[str]) -> None:
+    """Refuse the first rule of a project that tells a receiver who is none of these. Raises `InvalidInput`."""
+    place = _place(settings.alerts)
+    for number, rule in enumerate(parse(settings.alerts, place, registry, settings.funnels)):
+        for name in rule.notify:
+            if rule.enabled and name not in receivers:
+                known = ", ".join(receivers) or "none is configured"
+                raise place.refusal(number, "notify", name, f"a receiver: {known}")
 
 
 def _place(raw: Sequence[Any]) -> Place:

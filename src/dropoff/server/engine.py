@@ -17,7 +17,7 @@ from dropoff.alerts.answers import Answers
 from dropoff.alerts.evaluate import Alerts, Evaluator
 from dropoff.alerts.job import Job
 from dropoff.alerts.memory import label
-from dropoff.alerts.starters import configured
+from dropoff.alerts.starters import check_notified, configured
 from dropoff.alerts.values import Reader
 from dropoff.analyse.analytics import Analytics, no_past
 from dropoff.analyse.custom import registry
@@ -272,11 +272,7 @@ class Engine:
 
     def _deliverer(self, notifiers: Sequence[Correspondent]) -> Delivery:
         settings = self.settings
-        for rule in self.alerts.rules:
-            for name in rule.notify:
-                if name not in self.outbox.receivers:
-                    known = ", ".join(self.outbox.receivers) or "none is configured"
-                    raise InvalidInput(f"{rule.name}: notify", name, f"a receiver: {known}")
+        check_notified(settings, self.alerts.reader.registry, self.outbox.receivers)
         return Delivery(self.control, self.outbox, notifiers, self.name, lambda: self.link, settings.zone)
 
     def _tell(self, notice: Notice) -> None:
