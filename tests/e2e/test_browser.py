@@ -1,6 +1,8 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 import time
 from io import StringIO
 from pathlib import Path
@@ -427,9 +429,13 @@ def test_an_empty_server_says_what_to_do(empty, page):
         page.goto(empty.url + path)
         expect(page.get_by_role("heading", name="No events yet")).to_be_visible()
         assert f"{empty.url}/v1/events" in page.locator("main").inner_text()
-    empty.send({"event_type": "conversation_started", "conversation_id": "first"})
+    python = page.get_by_label("Python example").inner_text()
+    subprocess.run([sys.executable, "-c", python], check=True, timeout=60)
+    until = time.monotonic() + 10
+    while not empty.get("/api/v1/conversations")["total"] and time.monotonic() < until:
+        time.sleep(0.1)
     page.reload()
-    expect(page.get_by_role("link", name="first")).to_be_visible()
+    expect(page.get_by_role("link", name="abc123")).to_be_visible()
 
 
 def test_a_wrong_filter_is_explained_in_its_place(demo, page, watch):
