@@ -339,6 +339,20 @@ def test_what_is_silenced_over_http_stands_at_the_command_line_and_the_other_way
         assert json.loads(text) == {"silences": [], "acknowledgements": []}
 
 
+@pytest.mark.parametrize("what", ["silence", "acknowledge"])
+@pytest.mark.usefixtures("project")
+def test_a_segment_that_a_rule_does_not_have_is_refused(tmp_path: Path, what: str):
+    """It would silence nothing, and look as if it did."""
+    span = ["--for", "2h"] if what == "silence" else []
+    (tmp_path / "data").mkdir()
+    for rule, said in (
+        ("fallbacks", "channel=VALUE, as fallbacks is split"),
+        ("errors", "left out, as errors is not split"),
+    ):
+        code, text = run(what, rule, "--segment", "chanel=sms", *span, data=tmp_path / "data")
+        assert (code, f"segment == 'chanel=sms', must be {said}" in text) == (2, True), text
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [

@@ -158,9 +158,9 @@ def _desk(data: Path | None) -> Any:
     from dropoff.dashboard.api.desk import Desk
 
     settings = settings_of(data=data)
-    names = [rule.name for rule in configured(settings, registry(settings.metrics))]
+    rules = {rule.name: rule.by for rule in configured(settings, registry(settings.metrics))}
     with control_of(data) as control:
-        yield Desk(control, names, settings.zone)
+        yield Desk(control, rules, settings.zone)
 
 
 def _rules_of(path: Path | None) -> str | None:

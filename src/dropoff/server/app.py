@@ -47,7 +47,7 @@ def web(engine: Engine, reader: Access) -> Callable[..., Awaitable[None]]:
     if jobs.door:
         routes += _for_senders(engine)
     if jobs.read:
-        desk = Desk(engine.control, [rule.name for rule in engine.alerts.rules], settings.zone)
+        desk = Desk(engine.control, {rule.name: rule.by for rule in engine.alerts.rules}, settings.zone)
         shelf = Shelf(
             engine.reports.file, engine.reports.shown, settings.reports, engine.sent.all, engine.analytics.held,
             settings.zone,

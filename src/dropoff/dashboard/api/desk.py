@@ -1,6 +1,6 @@
 """What people do about alerts: silences and acknowledgements, for page, API and command line."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, NotRequired
 from zoneinfo import ZoneInfo
@@ -58,11 +58,11 @@ _Id = Annotated[str, InPath(description="its id")]
 
 
 class Desk:
-    """One for page, API and command line. Raises what `dropoff.notify.silences` does, and `InvalidInput` for a rule
-    that does not exist."""
+    """One for page, API and command line. `rules`: what each is split by, if it is, by name. Raises what
+    `dropoff.notify.silences` does, and `InvalidInput` for a rule or a segment that there cannot be."""
 
     def __init__(
-        self, control: Control, rules: Sequence[str], zone: ZoneInfo,
+        self, control: Control, rules: Mapping[str, str | None], zone: ZoneInfo,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:  # fmt: skip
         self.zone, self.clock = zone, clock
@@ -78,21 +78,20 @@ class Desk:
 
     def silence(self, given: Mapping[str, str]) -> Silence:
         """Make one of `rule`, `segment`, `for` or `until`, `comment`, `by`; what is empty is not given."""
-        rule, now = given.get("rule") or None, self.clock()
-        if rule is not None:
-            self._check(rule)
+        rule, segment, now = given.get("rule") or None, given.get("segment") or None, self.clock()
+        self._check(rule, segment)
         return silences.silence(
-            self._control, rule=rule, segment=given.get("segment") or None,
+            self._control, rule=rule, segment=segment,
             until=until(given.get("for"), given.get("until"), now, self.zone),
             comment=given.get("comment") or "", by=given.get("by") or "", now=now,
         )  # fmt: skip
 
     def acknowledge(self, given: Mapping[str, str]) -> Acknowledgement:
         """Acknowledge what fires of `rule` in `segment`; with `comment` and `by`."""
-        rule = given.get("rule") or ""
-        self._check(rule)
+        rule, segment = given.get("rule") or "", given.get("segment") or None
+        self._check(rule, segment)
         return silences.acknowledge(
-            self._control, rule=rule, segment=given.get("segment") or None, comment=given.get("comment") or "",
+            self._control, rule=rule, segment=segment, comment=given.get("comment") or "",
             by=given.get("by") or "", now=self.clock(),
         )  # fmt: skip
 
@@ -104,9 +103,16 @@ class Desk:
         """Take the acknowledgement `id` back."""
         silences.withdraw(self._control, given.get("id") or "")
 
-    def _check(self, rule: str) -> None:
-        if rule not in self._rules:
+    def _check(self, rule: str | None, segment: str | None) -> None:
+        if rule is not None and rule not in self._rules:
             raise InvalidInput("rule", rule, f"one of {', '.join(self._rules)}")
+        splits = sorted({by for name, by in self._rules.items() if by is not None and rule in (None, name)})
+        if segment is None or any(segment.startswith(f"{by}=") for by in splits):
+            return
+        if splits:
+            allowed = " or ".join(f"{by}=VALUE" for by in splits)
+            raise InvalidInput("segment", segment, f"{allowed}, as {rule or 'a rule'} is split")
+        raise InvalidInput("segment", segment, f"left out, as {f'{rule} is not' if rule else 'no rule is'} split")
 
 
 def with_desk(app: FastAPI, desk: Desk) -> FastAPI:
