@@ -241,6 +241,7 @@ def test_a_page_is_light_and_in_both_themes_without_a_serious_fault(demo, open_p
         sizes = page.evaluate(WEIGHT)
         assert sum(sizes.values()) / 1000 <= KILOBYTES, sizes
     assert page.locator("header [aria-current='page']").count() == 1
+    assert size is PHONE or page.evaluate(CUT_OFF) == []
     assert_accessible(page, path)
     assert is_dark(page)
 
@@ -276,6 +277,11 @@ def test_a_page_with_the_keyboard_alone(demo, page, path):
 
 REACHED = ("a[href]", "button", "input:not([type=hidden])", "select", "summary", "[tabindex='0']")
 """What the tabulator comes to."""
+
+CUT_OFF = """() => [...document.querySelectorAll(".table")]
+  .filter((box) => box.checkVisibility() && box.scrollWidth > box.clientWidth)
+  .map((box) => box.innerText.slice(0, 200))"""
+"""The tables that are wider than the page."""
 
 WEIGHT = """() => Object.fromEntries(
   [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]

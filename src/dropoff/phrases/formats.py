@@ -371,6 +371,7 @@ FILTERS: dict[str, Callable] = {
     function.__name__: function
     for function in (
         number,
+        counted,
         signed,
         percent,
         points,

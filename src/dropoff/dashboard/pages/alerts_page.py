@@ -20,6 +20,7 @@ from dropoff.errors import DropoffError, InvalidInput, Unavailable
 from dropoff.metrics import decimal
 from dropoff.notify.base import Notice
 from dropoff.notify.outbox import Mark, Outbox
+from dropoff.notify.silences import Acknowledgement
 from dropoff.notify.texts import fires
 from dropoff.phrases import formats
 from dropoff.phrases.addresses import url
@@ -95,14 +96,15 @@ def alerts_page(
     params = query(request, ("rule", "would"))
     asked, tried = params.get("rule", [""])[0], params.get("would") == ["1"]
     chosen = named.get(asked) or named.get(_first(standing, episodes)) or next(iter(named.values()), None)
-    zone = desk.zone.key
+    zone, acknowledgements = desk.zone.key, desk.acknowledgements()
     page = {
         "now": now, "zone": zone, "problem": problem, "rules": list(named.values()), "chosen": chosen, "asked": asked,
         "firing": [shown(alert, units, zone) for alert in standing if alert["state"] == "firing"],
         "others": [shown(alert, units, zone) for alert in sorted(standing, key=_order) if alert["state"] != "firing"],
         "latest": {(each["name"], each["segment"]): each for each in reversed(episodes) if each["resolved"] is None},
         "episodes": [told(each, units, zone) for each in episodes if chosen and each["name"] == chosen.name][:_LATEST],
-        "silences": desk.silences(), "acknowledgements": desk.acknowledgements(), "spans": SPANS,
+        "silences": desk.silences(), "acknowledgements": acknowledgements, "spans": SPANS,
+        "acknowledged": partial(acknowledged, acknowledgements),
         "messages": messages(outbox, zone), "definitions": known(metrics),
         # What takes seconds is not done again and again.
         "live": None if tried else "now", "chart": None, "is_young": not episodes,
@@ -138,6 +140,14 @@ def shown(alert: Mapping[str, Any], units: Mapping[str, str], zone: str) -> dict
         "began": instant(alert["since"], zone) if alert["since"] else NONE,
         "called": STATES[alert["state"]],
     }
+
+
+def acknowledged(
+    acknowledgements: Sequence[Acknowledgement], alert: Mapping[str, Any], episode: Mapping[str, Any] | None
+) -> Acknowledgement | None:
+    """The latest acknowledgement of what an alert that fires tells of."""
+    since = datetime.fromisoformat(episode["fired"] if episode else alert["since"])
+    return next((each for each in acknowledgements if each.covers(alert["name"], alert["segment"], since)), None)
 
 
 def told(episode: Mapping[str, Any], units: Mapping[str, str], zone: str) -> dict[str, Any]:
