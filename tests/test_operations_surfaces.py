@@ -90,6 +90,7 @@ def test_the_executive_page_says_what_stands_out_and_leads_there(surfaces):
             assert found[part.key]["unusual"] == short
         page = surfaces[name]["executive"]
         assert executive.odd(found) in page
+        assert "None of them has a target" in page
         assert re.search(rf'<a href="/operations\?[^"]*from={asked["from"]}[^"]*">Operations</a>: ', page)
     assert "Tue 2026-05-05 (fallbacks, errors" in surfaces["month"]["executive"]
 

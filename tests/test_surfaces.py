@@ -265,6 +265,7 @@ def test_the_executive_answer_is_the_same_everywhere(surfaces):
 def test_the_executive_page_and_the_command_line_say_what_the_api_has(surfaces):
     answer = surfaces.executive["api"]
     assert [one["text"] for one in answer["annotations"]] == ["<b>A fair</b>"]
+    assert "None of them has a target" not in surfaces.brief
     assert "<b>A fair" not in surfaces.brief.replace("<title><b>A fair</b></title>", "").partition("</svg>")[0]
     for text in (surfaces.brief, surfaces.told):
         for row in answer["metrics"]:

@@ -257,6 +257,12 @@ def test_experiments_without_a_period_are_of_all_time():
     assert said.startswith("All time to 2026-11-29 (Europe/Berlin)")
 
 
+def test_segments_of_nothing_are_no_empty_table(data):
+    past = ("--from", "1999-01-01", "--to", "1999-02-01")
+    said = run("segments", "response_rate", "--by", "channel", *past, "--data", data).output
+    assert said.endswith("no conversation in this period fits the filters\n")
+
+
 def test_one_is_not_many(data):
     assert "1 conversation\n" in run("conversations", "list", "--id", "conversation-59", "--data", data).output
     assert "60 conversations\n" in run("conversations", "list", "--data", data).output

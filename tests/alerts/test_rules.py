@@ -119,7 +119,10 @@ def test_the_line_of_a_wrong_key_in_json(tmp_path):
         ({"condition": "drops_below", "direction": "up"}, "direction == 'up', must be left out, or down"),
         ({"condition": "anomaly", "threshold": 3}, "threshold == 3, must be the chance"),
         ({"metric": "deals_closed", "no_data": "alert"}, "no_data == 'alert', must be ok or keep"),
-        ({"metric": "funnel:mine"}, "metric == 'funnel:mine', must be funnel:NAME"),
+        (
+            {"metric": "funnel:mine"},
+            "metric == 'funnel:mine', must be funnel:NAME or funnel:NAME/STEP of a funnel of your own: there is none",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(table, message):

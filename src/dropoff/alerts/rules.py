@@ -198,7 +198,10 @@ def _check_metric(
 def _check_funnel(rule: Rule, funnels: Mapping[str, Funnel], refuse: Callable[[str, str], InvalidInput]) -> None:
     name, step = funnel_of(rule.metric)
     if name not in funnels:
-        raise refuse("metric", f"{FUNNEL}NAME or {FUNNEL}NAME/STEP of a funnel of your own: {', '.join(funnels)}")
+        raise refuse(
+            "metric",
+            f"{FUNNEL}NAME or {FUNNEL}NAME/STEP of a funnel of your own: {', '.join(funnels) or 'there is none'}",
+        )
     if step is not None and step not in funnels[name].names:
         raise refuse("metric", f"{FUNNEL}{name}/STEP with one of {', '.join(funnels[name].names)}")
     if rule.by is not None:

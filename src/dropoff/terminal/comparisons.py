@@ -12,6 +12,9 @@ def segments(answer: Answer, console: Console) -> None:
     head_line(answer, console)
     for note in answer["notes"]:
         console.print(Text(plain(note), style="dim"))
+    if not answer["segments"]:
+        console.print(Text("no conversation in this period fits the filters"))
+        return
     best = answer["best_performing"]
     rows: list[list[object]] = [
         [
