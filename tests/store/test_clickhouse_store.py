@@ -1,5 +1,7 @@
 """What is special about the store in ClickHouse."""
 
+import io
+import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -74,9 +76,13 @@ def test_an_address_says_where_and_what():
     assert Place.parse("chdb:///var/lib/x?database=y")[4:6] == ("/var/lib/x", "y")
 
 
-def test_nobody_there_is_unavailable():
+def test_nobody_there_is_unavailable_and_the_driver_is_quiet(monkeypatch):
+    said = io.StringIO()
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as in a process of its own
+    monkeypatch.setattr(logging, "lastResort", logging.StreamHandler(said))
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
         clickhouse.open_store("clickhouse://u@127.0.0.1:1/db")
+    assert said.getvalue() == ""
 
 
 def test_a_server_that_goes_away_is_unavailable_and_a_wrong_password_is_told():

@@ -1,5 +1,6 @@
 """Where a store in ClickHouse is, how it is reached, and what is told when it is not."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
@@ -15,6 +16,9 @@ try:
     from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 except ImportError as error:  # pragma: no cover - the extra is part of the development environment
     raise ImportError("a store in ClickHouse needs an extra: pip install 'dropoff[clickhouse]'") from error
+
+# What its driver would say of a server that is away is told once, as `Unavailable`.
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 
 DATABASE = "dropoff"
 TIMEOUT_EXCEEDED = 159
