@@ -352,19 +352,30 @@ def test_feedback_lies_on_its_scale(scale: list[int] | None, csat: float):
 
 
 @pytest.mark.parametrize(
-    ("amount", "micros"), [(0.1, 100_000), ("0.1", 100_000), (1000, 10**9), ("-12.345678", -12_345_678), (0, 0)]
-)
-def test_amounts_are_exact(amount: Any, micros: int):
-    event = make("deal_won", {"amount": amount, "currency": " eur"})
-    assert (event.micros, event.currency) == (micros, "EUR")
+    ("amount", "currency", "micros"),
+    [
+        (0.1, " eur", 100_000), ("0.1", "EUR", 100_000), (1000, "EUR", 10**9), ("-12.34", "EUR", -12_340_000),
+        (0, "EUR", 0), ("100.00", "JPY", 10**8), ("1.500", "EUR", 1_500_000), ("1.005", "BHD", 1_005_000),
+        ("1", "HRK", 10**6),
+    ],
+)  # fmt: skip
+def test_amounts_are_exact(amount: Any, currency: str, micros: int):
+    event = make("deal_won", {"amount": amount, "currency": currency})
+    assert (event.micros, event.currency) == (micros, currency.strip().upper())
 
 
-@pytest.mark.parametrize("amount", ["0.0000001", "1e12", "123456789012.000000000000000000000000000001", "NaN", "x", []])
-def test_what_is_no_exact_amount_is_refused(amount: Any):
-    assert refuse("deal_won", {"amount": amount, "currency": "EUR"})[1] == "properties.amount"
+@pytest.mark.parametrize(
+    ("amount", "currency"),
+    [
+        *((a, "EUR") for a in ("0.0000001", "1e12", "123456789012.000000000000000000000000000001", "NaN", "x", [])),
+        ("100.50", "JPY"), ("12.345", "EUR"), ("1.0005", "BHD"),
+    ],
+)  # fmt: skip
+def test_what_is_no_exact_amount_is_refused(amount: Any, currency: str):
+    assert refuse("deal_won", {"amount": amount, "currency": currency})[1] == "properties.amount"
 
 
-@pytest.mark.parametrize("currency", [None, "", "EURO", "€", "E1R"])
+@pytest.mark.parametrize("currency", [None, "", "EURO", "€", "E1R", "ZZZ", "XXX"])
 def test_an_amount_needs_a_currency(currency: str | None):
     reason = refuse("deal_won", {"amount": 1, "currency": currency})
     assert reason == ("out_of_range", "properties.currency")
@@ -372,6 +383,8 @@ def test_an_amount_needs_a_currency(currency: str | None):
 
 def test_costs_are_money_too():
     assert make("message_sent", {"cost": "0.007", "currency": "USD"}).micros == 7000
+    assert make("message_sent", {"cost": "7.5", "currency": "JPY"}).micros == 7_500_000
+    assert refuse("message_sent", {"cost": "0.0000001", "currency": "USD"})[1] == "properties.cost"
 
 
 # Meetings

@@ -14,6 +14,7 @@ from operator import attrgetter
 
 import msgspec
 
+from dropoff.currencies import CURRENCIES, decimals_of
 from dropoff.errors import InvalidEvent
 from dropoff.events import (
     DEFAULT_SENDER,
@@ -177,7 +178,8 @@ def _message(event: Event, _: str) -> None:
     if event.appropriate is not None:
         event.appropriateness, event.appropriate = float(event.appropriate), None
     if event.cost is not None:
-        _money(event, "cost", event.cost)
+        # What one message costs is a price, and prices are often below a cent.
+        _money(event, "cost", event.cost, _MOST_DECIMALS)
         event.cost = None
 
 
@@ -241,20 +243,26 @@ def _deal(event: Event, spelling: str) -> None:
     event.amount = None
 
 
-def _money(event: Event, field: str, amount: Decimal | None) -> None:
+_MOST_DECIMALS = 6
+
+
+def _money(event: Event, field: str, amount: Decimal | None, decimals: int | None = None) -> None:
+    """`decimals`: how many it may have; None: those of its currency."""
     if amount is None:
         return
-    rule = "an exact amount with an ISO 4217 currency, at most 6 decimals and 12 digits before them"
+    currency = (event.currency or "").strip().upper()
+    if currency not in CURRENCIES:
+        raise InvalidEvent("out_of_range", "properties.currency", event.currency, "an ISO 4217 code like 'EUR'")
+    allowed = decimals_of(currency) if decimals is None else decimals
     try:
         micros = amount * MICROS
         exact = amount.is_finite() and abs(amount) < 10**12 and Decimal(int(micros)).scaleb(-6) == amount
+        exact = exact and not int(micros) % 10 ** (_MOST_DECIMALS - allowed)
     except (InvalidOperation, ValueError, OverflowError):
         exact, micros = False, amount
     if not exact:
+        rule = f"an exact amount of {currency}, with at most {allowed} decimals and 12 digits before them"
         raise InvalidEvent("out_of_range", f"properties.{field}", str(amount), rule)
-    currency = (event.currency or "").strip().upper()
-    if len(currency) != 3 or not currency.isascii() or not currency.isalpha():
-        raise InvalidEvent("out_of_range", "properties.currency", event.currency, "an ISO 4217 code like 'EUR'")
     event.micros, event.currency = int(micros), currency
 
 

@@ -455,8 +455,8 @@ def test_money_is_exact():
 
 
 def test_currencies_are_never_added_and_yen_have_no_decimals():
-    row = facts(won(deal_id="a", amount="1.005", currency="EUR"), won(deal_id="b", amount=1000, currency="JPY"))
-    assert row["revenue"] == '{"EUR": "1.005", "JPY": "1000"}'
+    row = facts(won(deal_id="a", amount="1.05", currency="EUR"), won(deal_id="b", amount=1000, currency="JPY"))
+    assert row["revenue"] == '{"EUR": "1.05", "JPY": "1000"}'
 
 
 def test_a_won_deal_without_an_amount_has_no_revenue():

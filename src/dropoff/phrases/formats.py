@@ -7,6 +7,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from dropoff.analyse.stats import ENOUGH
+from dropoff.currencies import decimals_of
 from dropoff.periods import FIRST
 
 NONE = "–"
@@ -146,12 +147,6 @@ def moved(difference: float | None, unit: str) -> str:
     return signed(difference, 3)
 
 
-_WHOLE = ("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF", "XPF")
-_THREE = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
-_MINOR: dict[str, int] = {**dict.fromkeys(_WHOLE, 0), **dict.fromkeys(_THREE, 3)}
-"""Decimals of a currency (ISO 4217) that has not two."""
-
-
 def _grouped(row: Mapping) -> str:
     """An amount with its thousands marked, to its currency's minor unit; what is no sum with two decimals."""
     if row["denominator"] is not None or row.get("amount") is None:
@@ -162,7 +157,7 @@ def _grouped(row: Mapping) -> str:
 def decimals(row: Mapping) -> int:
     """How many decimals an amount of a row has: those of its currency's minor unit; what is no sum has two."""
     is_sum = row.get("denominator") is None and row.get("amount") is not None
-    return _MINOR.get(row.get("currency") or "", 2) if is_sum else 2
+    return decimals_of(row.get("currency")) if is_sum else 2
 
 
 def sample(row: Mapping) -> float | None:
