@@ -6,12 +6,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from rich.console import Console
 
 from dropoff.events import MAX_BODY_BYTES
 from dropoff.jobs.importing import import_all, replay
 from dropoff.project.settings import load
-from dropoff.server.connect import Connection
+from dropoff.server.connect import Connection, connect
 from worlds import event
 
 
@@ -29,12 +30,13 @@ def test_all_that_is_refused_is_counted_though_not_all_is_shown(tmp_path: Path):
 class Kept:
     """A connection to data in which these bodies were refused."""
 
-    def __init__(self, bodies: Sequence[str]) -> None:
+    def __init__(self, bodies: Sequence[str], reason: str = "future_timestamp") -> None:
+        self.reason = reason
         self.rejected = {f"{number}": body for number, body in enumerate(bodies)}
         self.sent: list[bytes] = []
 
     def ask(self, *_: object) -> dict[str, Any]:
-        return {"rejected": [{"id": name, "body": body} for name, body in self.rejected.items()]}
+        return {"rejected": [{"id": name, "reason": self.reason, "body": b} for name, b in self.rejected.items()]}
 
     def send(self, lines: bytes, _: str) -> dict[str, Any]:
         self.sent.append(lines)
@@ -56,3 +58,18 @@ def test_refused_events_are_sent_again_in_parts_that_the_door_takes():
     }  # fmt: skip
     assert max(map(len, kept.sent)) <= MAX_BODY_BYTES
     assert list(kept.rejected.values()) == ["{}"]
+
+
+@pytest.mark.parametrize("reason", ["malformed", "too_large"])
+def test_what_is_not_kept_as_it_came_is_not_sent_again(reason: str):
+    mended = json.dumps(event("x", 1, properties={"content": "caf\ufffd"}))
+    kept = Kept([mended], reason)
+    assert (replay(cast(Connection, kept))["kept"], kept.sent) == (1, [])
+
+
+def test_a_line_that_is_no_utf_8_stays_refused(tmp_path: Path):
+    file, settings = tmp_path / "events.ndjson", load(data=tmp_path / "data")
+    file.write_bytes(json.dumps(event("x", 1, properties={"content": "cafe"})).encode().replace(b"cafe", b"caf\xe9"))
+    assert import_all(settings, [file], "auto", None, Console(file=StringIO()))["rejected"] == 1
+    with connect(settings) as connection:
+        assert replay(connection)["kept"] == 1

@@ -102,15 +102,23 @@ def _import(
         console.print(f"{path}: {more} more refused (dropoff rejected list)", markup=False)
 
 
+_CHANGED = ("malformed", "too_large")
+"""Why what is kept of an event may not be what came: bytes that are no UTF-8 are replaced, and a long one is cut."""
+
+
 def replay(connection: Connection) -> dict[str, Any]:
     """Send again those refused events that pass now, and forget them."""
     found = connection.ask("rejected", {"limit": ["100000"]})["rejected"]
-    passing = [r for r in found if not read_each([r["body"].encode()], Receipt(time.time_ns() // 1000)).rejections]
+    passing = [r for r in found if r["reason"] not in _CHANGED and _passes(r["body"].encode())]
     job = Import(connection)
     for lines, ids in _parts(passing):
         job.send(lines)
         connection.delete_rejected(ids)
     return job.finish() | {"kept": len(found) - len(passing)}
+
+
+def _passes(event: bytes) -> bool:
+    return not read_each([event], Receipt(time.time_ns() // 1000)).rejections
 
 
 def _parts(refused: Sequence[dict[str, Any]]) -> Iterator[tuple[bytes, list[str]]]:
