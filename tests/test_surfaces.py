@@ -126,6 +126,17 @@ def said(*words):
     return json.loads(found.stdout)
 
 
+BEHIND = ("conversations_started", "response_rate", "win_rate", "delivered_response_rate", "resolution_rate")
+_LISTS = re.compile(r'<a href="/conversations(\?[^"]+metric=[^"]+)">')
+
+
+def listed_behind(send, page):
+    """How many conversations each cell of a page's table of points leads to, None where it leads nowhere."""
+    links = [[_LISTS.search(cell) for cell in row[1:]] for row in rows_of(page)]
+    ask = "/api/v1/conversations{}".format
+    return [[send("GET", ask(link[1])).json()["total"] if link else None for link in row] for row in links]
+
+
 class Surfaces:
     """The answers of one data directory; the command line's are asked once the engine has let go of it."""
 
@@ -143,6 +154,7 @@ class Surfaces:
             for name in METRICS:
                 self.trends[name] = send("GET", "/api/v1/trend", params={**week, "metric": name}).json()
                 self.pages[name] = unescape(send("GET", "/trends", params={**week, "metric": name}).text)
+            self.lists = {name: listed_behind(send, self.pages[name]) for name in BEHIND}
             self.executive = {
                 "python": json.loads(msgspec.json.encode(engine.analytics.executive(listed))),
                 "api": send("GET", "/api/v1/executive", params=ASKED).json(),
@@ -169,11 +181,16 @@ def of(rows, name):
     return [row for row in rows if row["metric"] == name]
 
 
-def cells(page):
-    """The rows of the page's tables of points, as texts."""
+def rows_of(page):
+    """The cells of the page's tables of points."""
     found = [section for section in page.split("<section>") if "The values of the chart" in section]
     rows = [row for section in found for row in re.findall(r"<tr>\s*<th scope=\"row\">.*?</tr>", section, re.DOTALL)]
-    return [[re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row)] for row in rows]
+    return [re.findall(r"<t[hd].*?</t[hd]>", row) for row in rows]
+
+
+def cells(page):
+    """The same as texts."""
+    return [[re.sub(r"<[^>]+>", "", cell).strip() for cell in row] for row in rows_of(page)]
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -219,14 +236,20 @@ def test_the_chart_has_the_points_of_the_api(surfaces):
         assert [item["value"] for item in drawn] == pytest.approx(values, rel=1e-5)
 
 
+@pytest.mark.parametrize("name", BEHIND)
+def test_a_point_leads_to_those_that_count_and_to_all_of_them(surfaces, name):
+    for point, (value, _, of, *_) in zip(surfaces.trends[name]["points"], surfaces.lists[name], strict=True):
+        assert (value, of) == (point["numerator"] or None, point["denominator"] or None)
+
+
 def test_the_conversations_of_a_point_are_as_many(surfaces):
-    """Each point of a cohort metric leads to the conversations that began in it."""
+    """The command line has the same list."""
     page = surfaces.pages["conversations_started"]
     points = surfaces.trends["conversations_started"]["points"]
     links = re.findall(r'<td class="n"><a href="(/conversations\?[^"]+)">', page)
     assert len(links) == len(points)
     for link, point in zip(links, points, strict=True):
-        assert f"where=direction=inbound&from={formats.local(point['from'], ZONE):%Y-%m-%d}" in link
+        assert f"&from={formats.local(point['from'], ZONE):%Y-%m-%d}" in link
         words = ["conversations", "list", "--data", str(surfaces.data)]
         for part in link.partition("?")[2].split("&"):
             name, _, value = part.partition("=")

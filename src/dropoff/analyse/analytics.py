@@ -361,7 +361,7 @@ class Analytics:
         chosen = self._chosen(params)
         is_of_experiment = one(params, "experiment") is not None
         store, query = self._of_all_time(params) if is_of_experiment else self._asked(params)
-        project = behind.Project(self._planned, self._young, self._wording)
+        project = behind.Project(self._planned, self._young, self._wording, self._registry)
         return behind.parse(store, query, params, chosen, project)
 
     def conversation(self, conversation_id: str, params: Params = MappingProxyType({})) -> dict[str, Any]:

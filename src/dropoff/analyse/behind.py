@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from dropoff.analyse import troubles
+from dropoff.analyse import counted, troubles
 from dropoff.analyse.conversations import conversations, search
 from dropoff.analyse.conversations.conversations import Listed, Stages
 from dropoff.analyse.experiments import experiments
@@ -14,6 +14,7 @@ from dropoff.analyse.messages import messages
 from dropoff.analyse.patterns import patterns
 from dropoff.analyse.young import Young
 from dropoff.errors import InvalidInput
+from dropoff.metrics import Metric
 from dropoff.project.experiments import Experiment
 from dropoff.project.funnels import Funnel
 from dropoff.project.wording import Rule
@@ -22,7 +23,8 @@ from dropoff.store.base import Store
 
 PARAMETERS = (
     "name", "definition", "mode", "threshold", *Stages._fields, *dropoffs.BEHIND, *experiments.BEHIND,
-    *patterns.BEHIND, *messages.BEHIND, *troubles.BEHIND, *search.PARAMETERS,
+    *patterns.BEHIND, *messages.BEHIND, *troubles.BEHIND, *counted.BEHIND,
+    *search.PARAMETERS,
 )  # fmt: skip
 """What a list takes. Of the funnel are the stages; its threshold changes nothing."""
 
@@ -33,6 +35,7 @@ class Project(NamedTuple):
     planned: Mapping[str, Experiment]
     young: Young
     wording: Sequence[Rule]
+    metrics: Mapping[str, Metric]
 
 
 class Conversations(NamedTuple):
@@ -109,6 +112,8 @@ def _of_others(store: Store, query: Query, params: Params, project: Project) -> 
         found.append((messages.units(store, query, project.wording, message), messages.described(message)))
     if trouble := troubles.parse_behind(params):
         found.append((troubles.behind(store, query, trouble), troubles.described(trouble)))
+    if part := counted.parse_behind(params, project.metrics):
+        found.append((counted.behind(store, query, part), counted.described(part)))
     return found
 
 

@@ -36,7 +36,7 @@ def answer(
     return {
         "period": query.period.to_dict(),
         "as_of": instant(query.now),
-        "definition": metrics.definition(metric, waits),
+        "definition": metrics.definition(metric, waits) | {"by": query.by, "overlapping": query.overlapping},
         "interval": interval,
         **now,
         "previous": {"period": before.period.to_dict(), **then},

@@ -59,6 +59,9 @@ def list_conversations(
     keyword: Annotated[str | None, typer.Option(help="that opted out first with this word")] = None,
     opted_out_after: Annotated[str | None, typer.Option(help="that opted out after this intent of the bot")] = None,
     health: Annotated[str | None, typer.Option(help="tied: whose path depends on a tie")] = None,
+    metric: Annotated[str | None, typer.Option(help="those behind this metric's value")] = None,
+    part: Annotated[str | None, typer.Option(help="with --metric: numerator, those that count, or denominator")] = None,
+    currency: Annotated[str | None, typer.Option(help="with a metric of money: in this currency")] = None,
     text: Annotated[str | None, typer.Option(help="words, or phrases in quotes, that are said in it")] = None,
     intent: Annotated[str | None, typer.Option(help="with this intent; with --message: of that one")] = None,
     objection: Annotated[str | None, typer.Option(help="with this objection")] = None,
@@ -85,6 +88,7 @@ def list_conversations(
     given |= {"outcome": outcome, "ending": ending, "status": status, "contact_id": contact_id, "id": id}
     given |= {"trigger": trigger, "utterance": utterance, "error": error, "escalation": escalation}
     given |= {"keyword": keyword, "opted_out_after": opted_out_after, "health": health}
+    given |= {"metric": metric, "part": part, "currency": currency}
     params = params_of(start, end, timezone, where, include_test, as_of=as_of, repeats=repeats, **given)
     params |= {"pattern": pattern} if pattern else {}
     if csv and json:

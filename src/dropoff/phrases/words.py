@@ -147,6 +147,7 @@ DROP_OFF_TERMS = {
     "Test traffic": TERMS["Test traffic"],
 }
 
+OVERLAPPING = "a conversation stands under each of its values of {}"
 TREND_TERMS = {
     "Interval": "95 % interval (Wilson) of a share. Counts, ratios, means and medians have none here.",
     "Partial": "The period cuts the span of the point, or it is not over yet: it will change.",

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
-from dropoff.phrases import formats
+from dropoff.phrases import formats, words
 from dropoff.terminal.tables import Answer, head_line, plain, table
 
 
@@ -11,14 +11,19 @@ def metrics(answer: Answer, console: Console) -> None:
     """`dropoff metrics`."""
     head_line(answer, console)
     by = answer["definition"]["by"]
-    if answer["definition"]["overlapping"]:
-        console.print(Text(plain(f"a conversation stands under each of its values of {by}"), style="dim"))
+    overlapping(answer["definition"], console)
     split = {by: False} if by else {}
     columns = {"metric": False, **split, "value": True, "95 %": False, "of": True, "": False}
     rows: list[list[object]] = [
         [m["metric"], *([m["segment"]] if by else []), *measured(m)] for m in answer["metrics"]
     ]  # fmt: skip
     table("metrics", columns, rows, console)
+
+
+def overlapping(definition: Answer, console: Console) -> None:
+    """Said where a conversation can stand in several segments, so that they do not add up to the whole."""
+    if definition.get("overlapping"):
+        console.print(Text(plain(words.OVERLAPPING.format(definition["by"])), style="dim"))
 
 
 def measured(row: Answer) -> list[object]:
@@ -41,6 +46,7 @@ def definitions(answer: Answer, console: Console) -> None:
 def trend(answer: Answer, console: Console) -> None:
     """`dropoff trend`."""
     head_line(answer, console)
+    overlapping(answer["definition"], console)
     zone, interval = answer["period"]["timezone"], answer["interval"]
     split = any(point["segment"] for point in answer["points"])
     columns = {"from": False, **({"segment": False} if split else {})}

@@ -122,14 +122,14 @@ DEALS = [
 
 def test_each_currency_is_a_line_of_its_own(trend):
     answer = trend("revenue", "day", "2024-11-02", "2024-11-05", *DEALS)
-    lines = trends.lines(answer, lambda *ends: "")
+    lines = trends.lines(answer, link)
     values = {currency: [formats.measure(row.point) for row in rows] for currency, rows in lines.items()}
     assert values == {
         "EUR": ["10.50\u00a0EUR", "0.00\u00a0EUR", "0.00\u00a0EUR"],
         "JPY": ["0\u00a0JPY", "0\u00a0JPY", "1,000\u00a0JPY"],
     }  # fmt: skip
     assert set(trends.totals(answer)) == {"EUR", "JPY"}
-    assert trends.lines(trend("revenue", "day", "2024-11-02", "2024-11-05", DEALS[0]), lambda *ends: "") == {}
+    assert trends.lines(trend("revenue", "day", "2024-11-02", "2024-11-05", DEALS[0]), link) == {}
 
 
 def many(day, count, replies, version="1"):
@@ -143,9 +143,13 @@ def many(day, count, replies, version="1"):
 def test_annotations_are_marked_beside_deploys(trend):
     answer = trend("response_rate", "day", "2024-11-01", "2024-11-04", *many(1, 40, 20), *many(2, 5, 1, "2.0"))
     noted = [{"at": "2024-11-03T04:00:00Z", "text": "{a|b}" + "y" * 40}]
-    rows = trends.lines(answer, lambda *ends: "/c")[""]
+    rows = trends.lines(answer, link)[""]
     marks = trends.trend_chart(rows, answer | {"annotations": noted})["baseOption"]["series"][1]["markLine"]["data"]
     assert [(mark["xAxis"], mark["name"]) for mark in marks[1:]] == [(1, "2.0"), (2, "❴a|b❵" + "y" * 14 + "…")]
+
+
+def link(point, **more):
+    return f"/c?{point['from']}" + "".join(f"&{name}={text}" for name, text in more.items())
 
 
 @pytest.fixture
@@ -154,7 +158,7 @@ def chart(trend):
     versions = "{n|2}" + "x" * 40
     events = [*many(1, 40, 20), *many(2, 5, 1, versions)]
     answer = trend("response_rate", "day", "2024-11-01", "2024-11-04", *events)
-    rows = trends.lines(answer, lambda start, end: f"/c?{start}&{end}")[""]
+    rows = trends.lines(answer, link)[""]
     return trends.trend_chart(rows, answer)["baseOption"]
 
 
@@ -169,13 +173,23 @@ def test_points_that_say_little_are_hollow(chart):
 
 
 def test_points_lead_to_their_conversations(chart):
-    assert chart["series"][1]["data"][0]["url"] == "/c?2024-11-01T04:00:00Z&2024-11-02T04:00:00Z"
+    assert chart["series"][1]["data"][0]["url"] == "/c?2024-11-01T04:00:00Z"
     assert "url" not in chart["series"][1]["data"][2]
 
 
-def test_metrics_of_events_lead_nowhere(trend):
-    answer = trend("human_messages", "day", "2024-11-01", "2024-11-03", *many(1, 2, 2))
-    assert [row.url for row in trends.lines(answer, lambda *ends: "/x")[""]] == [None, None]
+@pytest.mark.parametrize(
+    ("metric", "counting", "all_of_them"),
+    [
+        ("human_messages", "/c?2024-11-01T04:00:00Z", None),
+        ("response_rate", "/c?2024-11-01T04:00:00Z", "/c?2024-11-01T04:00:00Z&part=denominator"),
+        ("qualification_rate", None, None),
+        ("sentiment_average", None, None),
+    ],
+)
+def test_a_point_leads_to_what_counts_and_to_what_it_is_a_part_of(trend, metric, counting, all_of_them):
+    answer = trend(metric, "day", "2024-11-01", "2024-11-03", *many(1, 2, 2))
+    first, second = trends.lines(answer, link)[""]
+    assert (first.url, first.of_url, second.url, second.of_url) == (counting, all_of_them, None, None)
 
 
 def test_deploys_are_marked_and_inert(chart):

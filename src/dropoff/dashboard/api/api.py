@@ -162,7 +162,7 @@ def _answer(app: FastAPI, question: Question, ask: Callable[[Params], Any]) -> N
 
 
 def _of_conversations(app: FastAPI, analytics: Analytics) -> None:
-    listing = (of.common, of.listing, of.paths, of.troubles, of.search)
+    listing = (of.common, of.listing, of.paths, of.troubles, of.counted, of.search)
 
     @app.get(
         "/v1/conversations", response_model=shapes.ConversationsAnswer,

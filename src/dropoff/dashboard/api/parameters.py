@@ -118,6 +118,16 @@ def troubles(
     """Of a list: those with which something went wrong."""
 
 
+def counted(
+    metric: Annotated[str | None, Query(description="those behind this metric's value")] = None,
+    part: Annotated[
+        str | None, Query(description="with metric: numerator (default), those that count, or denominator, all of them")
+    ] = None,
+    currency: Annotated[str | None, Query(description="with a metric of money: in this currency")] = None,
+) -> None:
+    """Of a list: those behind a metric."""
+
+
 def operations(
     interval: Annotated[
         str | None, Query(description="hour, day, week or month; default: by the length of the period")

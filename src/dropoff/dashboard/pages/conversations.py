@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dropoff.analyse import counted
 from dropoff.analyse.troubles import BEHIND
 from dropoff.dashboard.api.filters import REFUSED, Filters
 from dropoff.dashboard.frame.frame import Analytics, common_chips, query, question
@@ -23,7 +24,7 @@ _OF_MESSAGE = ("message", "position", "intent")
 _FACTS = ("objection", "outcome", "ending", "status", "contact_id", "id")
 _PARAMETERS = (
     *COMMON, "name", "definition", "mode", "threshold", "stage", "within", "dropped", *_BEHIND, *_OF_EXPERIMENT,
-    *_OF_PATTERN, *_OF_MESSAGE, *BEHIND, "text", *_FACTS, "limit", "after",
+    *_OF_PATTERN, *_OF_MESSAGE, *BEHIND, *counted.BEHIND, "text", *_FACTS, "limit", "after",
 )  # fmt: skip
 
 
@@ -86,9 +87,11 @@ def chips(params: Params) -> list[dict[str, str]]:
         "contact_id": "Contact", "id": "Conversation",
         "trigger": "Fallback", "utterance": "Not understood", "error": "Error", "escalation": "Handed over",
         "keyword": "Opted out with", "opted_out_after": "Opted out after", "health": "Data health",
+        "metric": "Metric", "part": "Part", "currency": "Currency",
     }  # fmt: skip
     gone = {"stage": {"stage": None, "within": None}}  # without a stage nothing was reached within a time
     gone |= dict.fromkeys(("experiment", "variant"), dict.fromkeys(_OF_EXPERIMENT))
+    gone["metric"] = dict.fromkeys(counted.BEHIND)
     gone |= dict.fromkeys(("message", "position"), dict.fromkeys(_OF_MESSAGE))
     found = [
         {

@@ -16,8 +16,8 @@ from dropoff.query import COMMON, Params
 _PARAMETERS = (*COMMON, "metric", "interval")
 _DEFAULTS: Params = {"metric": ["response_rate"], "interval": ["day"]}
 
-Link = Callable[[str, str], str]
-"""From the two ends of a bucket to the address of the conversations that began in it."""
+Link = Callable[..., str]
+"""From a point, and more parameters, to the address of the conversations behind it."""
 
 _SCALES = (("d", 86400), ("h", 3600), ("min", 60))
 
@@ -30,8 +30,9 @@ def trends_page(analytics: Analytics, request: Request) -> Response:
     def show(answer: dict) -> dict[str, Any]:
         zone = answer["period"]["timezone"]
 
-        def link(start: str, end: str) -> str:
-            return url("/conversations", common(params), **ends({"from": start, "to": end}, zone))
+        def link(point: Mapping, **more: str) -> str:
+            known = {**common(params), "metric": asked["metric"]}
+            return url("/conversations", known, **ends(point, zone), **more)
 
         found = lines(answer, link)
         charts = {currency: trend_chart(rows, answer) for currency, rows in found.items()}
@@ -44,31 +45,45 @@ def trends_page(analytics: Analytics, request: Request) -> Response:
 
 
 class Row(NamedTuple):
-    """A point, the one as far into the period before, and where its conversations are."""
+    """A point, the one as far into the period before, and where the conversations are that count in it.
+
+    `of_url`: where those are of which they are a part.
+    """
 
     name: str
     point: Mapping
     previous: Mapping | None
     url: str | None
+    of_url: str | None
 
 
 def lines(answer: Mapping, link: Link) -> dict[str, list[Row]]:
     """The rows of each line by currency ('' where there is none), the earliest first."""
     zone, interval = answer["period"]["timezone"], answer["interval"]
     before = _by_currency(answer["previous"]["points"])
-    linked = answer["definition"]["clock"] == "cohort"
     return {
         currency: [
             Row(
                 bucket(point["from"], interval, zone),
                 point,
                 _at(before.get(currency, ()), place),
-                link(point["from"], point["to"]) if linked and point["value"] is not None else None,
+                *_lists(point, link),
             )
             for place, point in enumerate(points)
         ]
         for currency, points in _by_currency(answer["points"]).items()
     }
+
+
+def _lists(point: Mapping, link: Link) -> tuple[str | None, str | None]:
+    """Where the conversations are that count, and those of which they are a part, as far as there are any."""
+    if point["value"] is None:
+        return None, None
+    of_currency = {"currency": point["currency"]} if point.get("currency") else {}
+    if "n" in point or point["unit"] == "score":  # made of values, not of some that count among others
+        return link(point) if formats.sample(point) else None, None
+    counting = link(point, **of_currency) if point["numerator"] else None
+    return counting, link(point, **of_currency, part="denominator") if point["denominator"] else None
 
 
 def totals(answer: Mapping) -> dict[str, dict[str, Any]]:
@@ -146,7 +161,8 @@ def _item(row: Row, factor: float, *, dots: bool) -> dict:
     item: dict[str, Any] = {"value": short(value * factor), "tooltip": {"formatter": _told(row)}}
     item |= {"itemStyle": HOLLOW} if unsure else {}
     item |= {} if dots else {"symbolSize": 5 if unsure else 4}
-    return item | ({"url": row.url} if row.url else {})
+    where = row.url or row.of_url
+    return item | ({"url": where} if where else {})
 
 
 def _told(row: Row) -> str:

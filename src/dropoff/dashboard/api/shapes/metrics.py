@@ -69,6 +69,10 @@ class MetricDefinition(TypedDict):
     additive: bool
 
 
+class TrendDefinition(MetricDefinition, SplitShape):
+    """What the metric of a trend means, and by what it is split."""
+
+
 class DefinitionsAnswer(TypedDict):
     """Every metric there is."""
 
@@ -108,7 +112,7 @@ class LabellerShape(TypedDict):
 class TrendAnswer(Answer):
     """A metric over time, its value in the whole period, the same of the period before, and deploys."""
 
-    definition: MetricDefinition
+    definition: TrendDefinition
     interval: str
     test_conversations: int
     total: list[MetricShape]
