@@ -163,6 +163,8 @@ def test_the_page_of_cohorts_names_what_is_wrong(server: Server):
     page = server.get("/cohorts?stage=won")
     assert page.status == 400
     assert 'role="alert"' in page.body.decode()
+    assert "This page has no “by”" in server.get("/cohorts?by=channel").body.decode()
+    assert "This page has no" not in server.get("/cohorts?interval=day").body.decode()
     assert server.get("/cohorts?from=2000-01-01&to=2000-02-01").body.count(b"No conversations in this period") == 1
 
 

@@ -207,6 +207,7 @@ def addresses(demo):
         f"/?{OWN}&interval=week&by=channel",
         "/dropoffs?name=mission&sort=volume&explain=started",
         "/trends?metric=revenue&interval=week",
+        "/trends?metric=response_rate&interval=week&by=channel",
         "/cohorts?stage=booked",
         "/cohorts?interval=month",
         "/experiments?base=0.2&effect=0.05",

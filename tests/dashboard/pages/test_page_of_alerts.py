@@ -10,7 +10,7 @@ from notices import NOON, notice
 
 def point(hour, value):
     return {
-        "from": f"2026-03-02T{hour:02}:00:00Z", "to": f"2026-03-02T{hour + 1:02}:00:00Z", "value": value,
+        "from": f"2026-03-02T{hour:02}:00:00Z", "to": f"2026-03-02T{hour + 1:02}:00:00Z", "value": value, "segment": "",
         "unit": "share", "numerator": 1.0, "denominator": 40.0, "interval": None, "partial": False, "immature": False,
     }  # fmt: skip
 

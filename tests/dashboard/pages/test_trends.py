@@ -21,11 +21,11 @@ def trend(tmp_path):
     """`trend(metric, interval, start, end, *events)`: the answer for a store of these events."""
     stores = []
 
-    def ask(metric, interval, start, end, *events, now=NOW):
+    def ask(metric, interval, start, end, *events, now=NOW, by=None):
         directory = tmp_path / str(len(stores))
         directory.mkdir()
         stores.append(given(*events, directory=directory))
-        query = Query(parse_period(start, end, ZONE), now)
+        query = Query(parse_period(start, end, ZONE), now, by=by)
         return answer_of(stores[-1], query, METRICS[metric], interval)
 
     yield ask
@@ -190,6 +190,28 @@ def test_a_point_leads_to_what_counts_and_to_what_it_is_a_part_of(trend, metric,
     answer = trend(metric, "day", "2024-11-01", "2024-11-03", *many(1, 2, 2))
     first, second = trends.lines(answer, link)[""]
     assert (first.url, first.of_url, second.url, second.of_url) == (counting, all_of_them, None, None)
+
+
+def test_a_split_has_a_line_for_each_of_the_largest_segments(trend):
+    versions = [one for i in range(8) for one in many(i + 1, 9 - i, 1, f"v{i}")]
+    answer = trend("response_rate", "day", "2024-11-01", "2024-11-09", *versions, by="bot_version")
+    (found,) = trends.segments(answer, link).values()
+    assert [one.name for one in found] == [f"v{i}" for i in range(8)]
+    assert [one.color for one in found] == [1, 2, 3, 4, 5, 6, 0, 0]
+    assert (found[0].total["value"], found[0].of_url) == (1 / 9, "/c?2024-11-01T00:00:00-04:00&part=denominator")
+    drawn = trends.split_chart(trends.drawn(found), answer)["baseOption"]["series"]
+    assert [line["name"] for line in drawn] == [f"v{i}" for i in range(6)]
+    assert [item["value"] for item in drawn[1]["data"]][:3] == [None, 12.5, None]
+    assert drawn[1]["data"][1]["tooltip"]["formatter"].startswith("v1\n")
+    assert drawn[1]["data"][1]["itemStyle"]["borderColor"] == "var(--chart-2)"
+
+
+def test_what_is_taken_together_leads_nowhere(trend):
+    answer = trend("response_rate", "day", "2024-11-01", "2024-11-02", *many(1, 2, 1), by="bot_version")
+    for row in (*answer["total"], *answer["points"]):
+        row["segment"] = "(rest)"
+    (found,) = trends.segments(answer, link)[""]
+    assert (found.url, found.of_url, found.rows[0].url, found.rows[0].of_url) == (None,) * 4
 
 
 def test_deploys_are_marked_and_inert(chart):

@@ -27,6 +27,9 @@ from dropoff.query import PROPERTY, Params
 RECENT = (7, 30, 90)
 """So many days, up to the latest that holds data, are one click away."""
 
+_OF_FORMS = ("until", "dimension", "value", "format", "rows", "refused")
+"""What forms and files put into an address, beside the parameters of the API."""
+
 _LATELY = timedelta(days=7)
 """So long after its end a period is still looked at for what comes late."""
 
@@ -143,6 +146,7 @@ def question(
         "params": params,
         "filters": filters,
         "definitions": known(filters["metrics"]),
+        "unknown": request.state.unknown,
         "answer": None,
         "error": None,
         "chips": common_chips(params, request.url.path),
@@ -225,9 +229,15 @@ def error_page(request: Request, error: Exception) -> Response:
 
 
 def query(request: Request, names: Sequence[str]) -> dict[str, list[str]]:
-    """The parameters of the URL that are named in `names`, without empty ones (an untouched form field)."""
-    values = {name: [text for text in request.query_params.getlist(name) if text.strip()] for name in names}
-    return {name: texts for name, texts in values.items() if texts}
+    """The parameters of the URL that are named in `names`, without empty ones (an untouched form field).
+
+    Of others the page says that they change nothing.
+    """
+    given = {
+        name: [text for text in request.query_params.getlist(name) if text.strip()] for name in request.query_params
+    }
+    request.state.unknown = [name for name, texts in given.items() if texts and name not in (*names, *_OF_FORMS)]
+    return {name: given[name] for name in names if given.get(name)}
 
 
 def condition_chips(params: Params, path: str) -> list[dict[str, str]]:

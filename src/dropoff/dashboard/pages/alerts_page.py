@@ -242,7 +242,7 @@ def messages(outbox: Outbox, zone: str) -> list[dict[str, Any]]:
 
 def alert_chart(answer: Mapping[str, Any], episodes: Sequence[Mapping[str, Any]], level: float | None) -> dict | None:
     """The trend of the metric, with an area for each episode and a line at the threshold; None without values."""
-    rows = next(iter(lines(answer, lambda *_: "").values()), [])
+    rows = next(iter(lines(answer, lambda *_, **__: "").values()), [])
     if not any(row.point["value"] is not None for row in rows):
         return None
     option = trend_chart([row._replace(url=None) for row in rows], answer)

@@ -7,13 +7,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropoff.dashboard.charts.charts import HOLLOW, MOST_DOTS, inert, line_series, marks, over_time, short
+from dropoff.dashboard.charts.funnel_trend import COLORS
 from dropoff.dashboard.frame.frame import Analytics, query, question
 from dropoff.phrases import formats
-from dropoff.phrases.addresses import common, ends, url
+from dropoff.phrases.addresses import common, ends, url, with_condition
 from dropoff.phrases.formats import bucket, label, visible
-from dropoff.query import COMMON, Params
+from dropoff.query import COMMON, REST, Params
 
-_PARAMETERS = (*COMMON, "metric", "interval")
+_PARAMETERS = (*COMMON, "metric", "interval", "by")
 _DEFAULTS: Params = {"metric": ["response_rate"], "interval": ["day"]}
 
 Link = Callable[..., str]
@@ -31,9 +32,14 @@ def trends_page(analytics: Analytics, request: Request) -> Response:
         zone = answer["period"]["timezone"]
 
         def link(point: Mapping, **more: str) -> str:
-            known = {**common(params), "metric": asked["metric"]}
-            return url("/conversations", known, **ends(point, zone), **more)
+            by = answer["definition"]["by"]
+            known = common(params) if by is None else with_condition(common(params), by, point["segment"])
+            return url("/conversations", {**known, "metric": asked["metric"]}, **ends(point, zone), **more)
 
+        if answer["definition"]["by"] is not None:
+            parts = segments(answer, link)
+            charts = {currency: split_chart(drawn(found), answer) for currency, found in parts.items()}
+            return {"lines": parts, "charts": charts, "drawn": drawn}
         found = lines(answer, link)
         charts = {currency: trend_chart(rows, answer) for currency, rows in found.items()}
         return {"lines": found, "charts": charts, "totals": totals(answer)}
@@ -57,10 +63,47 @@ class Row(NamedTuple):
     of_url: str | None
 
 
-def lines(answer: Mapping, link: Link) -> dict[str, list[Row]]:
-    """The rows of each line by currency ('' where there is none), the earliest first."""
+class Segment(NamedTuple):
+    """A value of the dimension of a split: its number in the whole period, and in the one before, and its points.
+
+    Only the largest have a line, of `color` from 1; of the others it is 0.
+    """
+
+    name: str
+    total: Mapping
+    previous: Mapping | None
+    url: str | None
+    of_url: str | None
+    rows: Sequence[Row]
+    color: int
+
+
+def segments(answer: Mapping, link: Link) -> dict[str, list[Segment]]:
+    """The segments of a split by currency ('' where there is none), the largest first."""
+    before = {(row["segment"], row.get("currency") or ""): row for row in answer["previous"]["total"]}
+    found: dict[str, list[Segment]] = {}
+    for total in answer["total"]:
+        name, currency = total["segment"], total.get("currency") or ""
+        of_currency = found.setdefault(currency, [])
+        color = len(of_currency) + 1 if len(of_currency) < COLORS else 0
+        rows = lines(answer, link, name).get(currency, []) if color else []
+        where = _lists(total | answer["period"], link)
+        of_currency.append(Segment(name, total, before.get((name, currency)), *where, rows, color))
+    return found
+
+
+def drawn(found: Sequence[Segment]) -> list[Segment]:
+    """Those that have a line."""
+    return [one for one in found if one.color]
+
+
+def lines(answer: Mapping, link: Link, segment: str = "") -> dict[str, list[Row]]:
+    """The rows of each line by currency ('' where there is none), the earliest first; of a split those of a segment."""
     zone, interval = answer["period"]["timezone"], answer["interval"]
-    before = _by_currency(answer["previous"]["points"])
+    points, earlier = (
+        [point for point in one["points"] if point["segment"] == segment] for one in (answer, answer["previous"])
+    )
+    before = _by_currency(earlier)
     return {
         currency: [
             Row(
@@ -71,13 +114,13 @@ def lines(answer: Mapping, link: Link) -> dict[str, list[Row]]:
             )
             for place, point in enumerate(points)
         ]
-        for currency, points in _by_currency(answer["points"]).items()
+        for currency, points in _by_currency(points).items()
     }
 
 
 def _lists(point: Mapping, link: Link) -> tuple[str | None, str | None]:
     """Where the conversations are that count, and those of which they are a part, as far as there are any."""
-    if point["value"] is None:
+    if point["value"] is None or point["segment"] == REST:  # what is taken together has no name to filter by
         return None, None
     of_currency = {"currency": point["currency"]} if point.get("currency") else {}
     if "n" in point or point["unit"] == "score":  # made of values, not of some that count among others
@@ -105,6 +148,33 @@ def trend_chart(rows: Sequence[Row], answer: Mapping) -> dict:
     top = 30 if marked(answer) else 10
     frame = over_time(describe_trend(rows, answer), [row.name for row in rows], suffix, top)
     return {"baseOption": frame | {"series": drawn}, "media": []}
+
+
+def split_chart(shown: Sequence[Segment], answer: Mapping) -> dict:
+    """A line for each segment, and a vertical one for all that is `marked`."""
+    values = [row.point["value"] for one in shown for row in one.rows]
+    factor, suffix = scale(shown[0].total["unit"], values)
+    drawn = [
+        line_series(inert(visible(one.name)), [_of_segment(one, row, factor) for row in one.rows], one.color)
+        for one in shown
+    ]
+    drawn[0]["markLine"] = marks(marked(answer), [row.point["from"] for row in shown[0].rows])
+    names, metric = ", ".join(visible(one.name) for one in shown), label(answer["definition"]["metric"])
+    described = f"Line chart of {metric} by {answer['interval']}, a line for each of {names}."
+    top = 30 if marked(answer) else 10
+    frame = over_time(
+        f"{described} The table below has the same numbers.", [row.name for row in shown[0].rows], suffix, top
+    )
+    return {"baseOption": frame | {"series": drawn}, "media": []}
+
+
+def _of_segment(one: Segment, row: Row, factor: float) -> dict:
+    item = _item(row, factor, dots=len(one.rows) <= MOST_DOTS)
+    if "tooltip" in item:
+        item["tooltip"] = {"formatter": f"{inert(visible(one.name))}\n{_told(row)}"}
+    if "itemStyle" in item:
+        item["itemStyle"] = HOLLOW | {"borderColor": f"var(--chart-{one.color})"}
+    return item
 
 
 def describe_trend(rows: Sequence[Row], answer: Mapping) -> str:
