@@ -122,6 +122,24 @@ def test_a_row_is_a_line_where_there_is_no_terminal(data):
     assert [line.count("%]") for line in stages] == [2]
 
 
+def test_a_split_shows_the_whole_first_and_says_when_its_parts_overlap(data):
+    for command in ("funnel", "dropoffs"):
+        said = run(command, "--by", "channel", "--data", data).output
+        assert re.findall(r"^(?:sales funnel|drop-offs)( · channel = \w+|)", said, re.MULTILINE)[0] == "", command
+        assert "a conversation stands under each" not in said
+        assert "channel = sms" in said
+    for command in (["funnel"], ["dropoffs"], ["trend", "win_rate"]):
+        said = run(*command, "--by", "objection", "--data", data).output
+        assert "a conversation stands under each of its values of objection" in said, command
+
+
+def test_a_drop_off_that_nobody_is_old_enough_for_is_too_young(answers):
+    drops = answers["drop_offs"]["drop_offs"]
+    young = drops[0] | {"matured": {"value": None, "n": 0}}
+    said = printed("drop_offs", {**answers["drop_offs"], "drop_offs": [young]}, UNLIMITED)
+    assert "too young" in said
+
+
 def test_columns_of_a_query_may_be_alike_and_are_not_obeyed():
     answer = {"columns": ["a", "a", "\x1b[31m"], "rows": [[1, 2, 3]], "truncated": False}
     assert printed("query", answer, 80).splitlines() == ["a  a  ␛[31m", "1  2  3"]

@@ -1,3 +1,4 @@
+import json
 from itertools import pairwise
 
 import pytest
@@ -159,6 +160,17 @@ def test_by_channel_with_those_that_have_none(asked):
     assert found == {"sms": [2, 1], "(none)": [1, 0], "none": [1, 1]}
     assert next(iter(found)) == "sms"
     assert [s["count"] for s in answer["stages"][:2]] == [4, 2]
+
+
+@pytest.mark.parametrize(("by", "overlapping"), [("objection", True), ("channel", False)])
+def test_every_split_says_whether_a_conversation_stands_in_several(asked, by, overlapping):
+    analytics, split = asked(*table(a="responded", b="booked")), {"by": [by], **WEEK}
+    own = json.dumps({"steps": [{"event": "conversation_started"}, {"event": "meeting_booked"}]})
+    for answer in (
+        analytics.funnel(split), analytics.dropoffs(split), analytics.funnel({**split, "definition": [own]}),
+        analytics.trend({**split, "metric": ["win_rate"]})["definition"], analytics.metrics(split)["definition"],
+    ):  # fmt: skip
+        assert (answer["by"], answer["overlapping"]) == (by, overlapping)
 
 
 def test_where_one_dimension_twice_means_either_two_mean_both(asked):

@@ -74,7 +74,7 @@ def test_page_api_and_command_line_agree(demo, page, name):
     assert {n: row[0].splitlines()[0] for n, row in shown.items()} == {
         n.replace("_", " ").capitalize(): percent(value) for n, value in api["rates"].items()
     }
-    lost = {name: figure(row[2]) for name, row in rows(page, "Drop-offs, highest rate so far first").items()}
+    lost = {name: figure(row[2]) for name, row in rows(page, "Drop-offs, highest rate in the end first").items()}
     assert lost == {f"{d['from'].capitalize()} → {d['to'].capitalize()}": d["volume_lost"] for d in api["drop_offs"]}
     assert {**drops, "as_of": 0} == {**told, "as_of": 0}
     assert [{key: drop[key] for key in api["drop_offs"][0]} for drop in told["drop_offs"]] == api["drop_offs"]

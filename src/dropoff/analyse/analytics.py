@@ -177,9 +177,9 @@ class Analytics:
     def _dropoffs(self, params: Params) -> dict[str, Any]:
         asked = dropoffs.parse(params)
         answer = self.funnel({name: texts for name, texts in params.items() if name not in ("sort", "explain")})
-        kept = ("period", "as_of", "definition", "drop_offs", "test_conversations")
+        kept = ("period", "as_of", "definition", "drop_offs", "test_conversations", "by", "overlapping")
         segments = {value: {"drop_offs": s["drop_offs"]} for value, s in answer.get("segments", {}).items()}
-        found = {name: answer[name] for name in kept} | ({"segments": segments} if segments else {})
+        found = {name: answer[name] for name in kept if name in answer} | ({"segments": segments} if segments else {})
         _, chosen = self._chosen(params)
         # What came meanwhile may have moved the default period.
         same = {name: [answer["period"][name]] for name in ("from", "to", "timezone")}

@@ -4,16 +4,19 @@ from rich.console import Console
 from rich.text import Text
 
 from dropoff.phrases import formats, words
-from dropoff.terminal.metrics import annotations
+from dropoff.terminal.metrics import annotations, overlapping
 from dropoff.terminal.tables import ROWS, Answer, head_line, interval, plain, rate, table
 
 
 def funnel(answer: Answer, console: Console) -> None:
     """`dropoff funnel`."""
     head_line(answer, console)
+    overlapping(answer, console)
     name = f"{answer['definition']['name']} funnel"
-    for value, part in answer.get("segments", {"": answer}).items():
-        _funnel(f"{name} · {answer['by']} = {plain(value)}" if "by" in answer else name, part, console)
+    _funnel(name, answer, console)
+    for value, part in answer.get("segments", {}).items():
+        console.print()
+        _funnel(f"{name} · {answer['by']} = {plain(value)}", part, console)
     if "trend" in answer:
         _funnel_trend(answer, console)
 
@@ -80,8 +83,11 @@ def _rates(part: Answer, console: Console) -> None:
 def drop_offs(answer: Answer, console: Console) -> None:
     """`dropoff dropoffs`."""
     head_line(answer, console)
-    for value, part in answer.get("segments", {"": answer}).items():
-        drop_off_table(f"drop-offs · {plain(value)}" if value else "drop-offs", part, console)
+    overlapping(answer, console)
+    drop_off_table("drop-offs", answer, console)
+    for value, part in answer.get("segments", {}).items():
+        console.print()
+        drop_off_table(f"drop-offs · {answer['by']} = {plain(value)}", part, console)
     for drop in answer["drop_offs"]:
         if drop["explanation"] is not None:
             _explained(drop, drop["explanation"], console)
@@ -122,12 +128,18 @@ def drop_off_table(title: str, part: Answer, console: Console) -> None:
     rows: list[list[object]] = [
         [
             f"{d['from']} → {d['to']}", formats.percent(d["drop_rate"]), interval(d), formats.number(d["volume_lost"]),
-            *(formats.percent(d[age]["value"]) if d[age] else "–" for age in ("matured", "projected")),
+            _matured(d["matured"]), formats.percent(d["projected"]["value"]) if d["projected"] else "–",
         ]
         for d in part["drop_offs"]
     ]  # fmt: skip
     columns = {"between": False, "drop rate": True, "95 %": False, "lost": True, "matured": True, "projected": True}
     table(title, columns, rows, console)
+
+
+def _matured(found: Answer | None) -> str:
+    if found is None:
+        return "–"
+    return formats.percent(found["value"]) if found["n"] else "too young"
 
 
 def waiting(answer: Answer, console: Console) -> None:

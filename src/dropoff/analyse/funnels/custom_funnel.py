@@ -58,7 +58,7 @@ def answer(
         split = attempts(events, funnel, _span(query.period), units=units)
         parts, old = segments(split, funnel), old_of(split, events, funnel, query, units)
         of_old = {} if old is None else dict(segments(old, funnel, [value for value, _ in parts]))
-        found["by"] = funnel.by
+        found |= {"by": funnel.by, "overlapping": funnel.by in MULTIPLE}
         found["segments"] = {
             value: describe(part, funnel, recorded, threshold, None if old is None else of_old.get(value, old.clear()))
             for value, part in parts

@@ -80,25 +80,26 @@ def answer(
     names = funnel.stages if isinstance(funnel, Definition) else custom_funnel.stages(funnel)
     if asked.explain not in (*WHICH, *names):
         raise InvalidInput("explain", asked.explain, f"one of {', '.join((*WHICH, *names))}")
-    ordered = _ordered(found["drop_offs"], asked.sort)
-    wanted = {"all": ordered, "worst": ordered[:1], "none": []}.get(asked.explain)
+    drops = ordered(found["drop_offs"], asked.sort)
+    wanted = {"all": drops, "worst": drops[:1], "none": []}.get(asked.explain)
     if wanted is None:
-        wanted = [drop for drop in ordered if drop["from"] == asked.explain]
+        wanted = [drop for drop in drops if drop["from"] == asked.explain]
     if not can_explain(funnel):
         wanted = []
-    drops = [
+    told = [
         drop
         | {"explanation": explain(store, query, funnel, Step(drop["from"], drop["to"])) if drop in wanted else None}
-        for drop in ordered
+        for drop in drops
     ]
     parts = {
-        value: {"drop_offs": _ordered(part["drop_offs"], asked.sort)}
+        value: {"drop_offs": ordered(part["drop_offs"], asked.sort)}
         for value, part in found.get("segments", {}).items()
     }
-    return found | {"drop_offs": drops, "sort": asked.sort} | ({"segments": parts} if parts else {})
+    return found | {"drop_offs": told, "sort": asked.sort} | ({"segments": parts} if parts else {})
 
 
-def _ordered(drops: Sequence[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
+def ordered(drops: Sequence[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
+    """Drop-offs by one of `SORTS`, the worst first."""
     if sort == "matured":
         return sorted(drops, key=_in_the_end, reverse=True)
     first, second = ("drop_rate", "volume_lost") if sort == "rate" else ("volume_lost", "drop_rate")

@@ -150,7 +150,7 @@ def answer(
         value: describe(counts, recorded, definition, threshold, split.of(value).beside if split else _alone)
         for value, counts in by_value
     }
-    return {**head, **body, "by": query.by, "segments": segments}
+    return {**head, **body, "by": query.by, "overlapping": query.overlapping, "segments": segments}
 
 
 Beside = Callable[[Number, str, str], Number]

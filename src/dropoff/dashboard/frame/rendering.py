@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dropoff.dashboard.frame.navigation import NAVIGATION, navigation
 from dropoff.phrases import differences, formats, utterances, words
 from dropoff.phrases.addresses import common, conversation_url, form_day, url
-from dropoff.query import COMMON, DIMENSIONS, MULTIPLE, Params
+from dropoff.query import COMMON, DIMENSIONS, Params
 
 HERE = Path(__file__).parent.parent
 STATIC = HERE / "static"
@@ -119,7 +119,6 @@ def _templates() -> Environment:
     environment.globals.update(
         words=words,
         dimensions=DIMENSIONS,
-        multiple=MULTIPLE,
         is_small=formats.is_small,
         sample=formats.sample,
         common=common,

@@ -6,6 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dropoff.analyse.funnels.dropoffs import ordered
 from dropoff.dashboard.charts import funnel_trend
 from dropoff.dashboard.charts.charts import histogram
 from dropoff.dashboard.charts.funnel_chart import funnel_chart
@@ -29,6 +30,8 @@ def funnel_page(analytics: Analytics, request: Request) -> Response:
         leads = counts_conversations(answer)
         chart = funnel_chart(answer, (lambda **changes: url("/conversations", listed, **changes)) if leads else None)
         shown = {"chart": chart, "counts": _counts(answer), "rates": rate_rows(answer)}
+        # So far a stage that most have only just come to loses the most: it is not what to look at first.
+        shown["drop_offs"] = ordered(answer["drop_offs"], "matured")
         shown |= {"listed": listed, "leads": leads, "own": own, "segments": segment_rows(answer, listed, leads)}
         known = [] if own else [stage["stage"] for stage in answer["stages"]]
         shown["stages_explained"] = [(formats.label(stage), words.STAGES[stage]) for stage in known]

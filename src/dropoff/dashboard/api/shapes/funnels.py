@@ -190,24 +190,27 @@ class WaitShape(TypedDict):
 class FunnelAnswer(Answer, FunnelBody, total=False):
     """A funnel; `segments` where `by` was given, `trend` where `interval` was.
 
-    `maturity`: of the funnel sales, by stage.
+    `overlapping`: a conversation can stand in several segments. `maturity`: of the funnel sales, by stage.
     """
 
     definition: DefinitionShape
     test_conversations: int
     maturity: dict[str, WaitShape]
     by: str
+    overlapping: bool
     segments: dict[str, FunnelBody]
     trend: FunnelTrend
 
 
 class DropOffsAnswer(Answer, total=False):
-    """The drop-offs of a funnel, by rate or volume."""
+    """The drop-offs of a funnel, in the order of `sort`; `by`, `overlapping`, `segments` as of a funnel."""
 
     definition: DefinitionShape
     test_conversations: int
     sort: str
     drop_offs: list[ExplainedDropOff]
+    by: str
+    overlapping: bool
     segments: dict[str, dict[str, list[DropOffShape]]]
 
 
