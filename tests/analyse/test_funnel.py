@@ -193,6 +193,18 @@ def test_where_one_dimension_twice_means_either_two_mean_both(asked):
     assert count("channel=' OR 1=1 --") == 0
 
 
+def test_a_property_that_only_messages_have_is_no_filter(asked):
+    analytics = asked(*conversation("a", "qualified", plan="pro"), received(intent="yes", conversation_id="a"))
+    for ask in (analytics.funnel, analytics.metrics, analytics.conversations, analytics.dropoffs):
+        with pytest.raises(InvalidInput, match=r"where == 'property:intent=yes'.* only messages have 'intent'"):
+            InvalidInput, match="where == 'property:intent=yes', must be .* only messages have 'intent'"
+        ):
+            ask({"where": ["property:intent=yes"], **WEEK})
+        ask({"where": ["property:plan=basic"], **WEEK})
+        ask({"where": ["property:never=x"], **WEEK})
+        ask({"where": ["property:intent=(none)"], **WEEK})
+
+
 def test_where_on_what_depends_on_the_clock(asked):
     analytics = asked(*table(a="responded qualified", b="converted"))
     assert analytics.funnel({"where": ["outcome=converted"], **WEEK})["stages"][0]["count"] == 1

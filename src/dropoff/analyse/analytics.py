@@ -150,8 +150,12 @@ class Analytics:
         elif interval is not None:
             raise InvalidInput("interval", interval, "left out: only a funnel of your own has a trend")
         else:
-            answer = funnel.answer(*self._asked(params), chosen, threshold, self._young)
-        return msgspec.to_builtins(answer)
+            store, query = self._asked(params)
+            answer = funnel.answer(store, query, chosen, threshold, self._young)
+        answer = msgspec.to_builtins(answer)
+        if not answer["stages"][0]["count"]:
+            select.check_properties(store, query)
+        return answer
 
     def _chosen(self, params: Params) -> tuple[str, Definition | Funnel]:
         """The funnel that is asked for, in the `mode` that is, and what it goes by."""
@@ -255,7 +259,10 @@ class Analytics:
         """Every metric, or those named `metric`, of the query; split by `by`."""
         check_parameters("metrics", params)
         wanted, (store, query) = self._metrics(params), self._asked(params)
-        return _with_test(store, query, metrics.answer(store, query, wanted, self._young))
+        answer = metrics.answer(store, query, wanted, self._young)
+        if not any(row["value"] for row in answer["metrics"]):
+            select.check_properties(store, query)
+        return _with_test(store, query, answer)
 
     def trend(self, params: Params) -> dict[str, Any]:
         """One metric over time, beside the period before."""
@@ -263,7 +270,10 @@ class Analytics:
         metric, interval = self._metric(params), one(params, "interval") or "day"
 
         def make(store: Store, query: Query) -> dict[str, Any]:
-            return _with_test(store, query, trends.answer(store, query, metric, interval, self._young, self._marks))
+            answer = trends.answer(store, query, metric, interval, self._young, self._marks)
+            if not any(row["value"] for row in answer["total"]):
+                select.check_properties(store, query)
+            return _with_test(store, query, answer)
 
         return self._kept("trend", params, make)
 
@@ -347,7 +357,11 @@ class Analytics:
         """A page of the list of conversations."""
         check_parameters("conversations", params)
         limit, after = whole_number(params, "limit", conversations.LIMIT, 1, 1000), one(params, "after")
-        return self._list(params).page(limit, after)
+        listed = self._list(params)
+        answer = listed.page(limit, after)
+        if not answer["total"]:
+            select.check_properties(listed.store, listed.query)
+        return answer
 
     def all_conversations(self, params: Params) -> Iterator[list[dict[str, Any]]]:
         """The whole list of conversations, some rows at a time. What is wrong with the question is raised at once."""

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from dropoff.errors import InvalidInput
 from dropoff.periods import Period, last_days
 from dropoff.query import MULTIPLE, NO_TEST_RULES, NONE, PROPERTY, REST, TIMES, TOP, Query, TestTraffic, Where
 from dropoff.store.base import Store
-from dropoff.store.sql import PHYSICAL, STAGES, Dialect
+from dropoff.store.sql import OF_MESSAGES, PHYSICAL, STAGES, Dialect
 
 
 @dataclass(slots=True)
@@ -62,6 +63,22 @@ def _with_properties(source: str, query: Query, clause: Clause) -> str:
         source = f"""SELECT c{i}.*, p{i}.value AS "{_column(name)}" FROM ({source}) c{i}
             LEFT JOIN {values} p{i} ON p{i}.of_key = c{i}.key AND p{i}.of_id = c{i}.id"""
     return source
+
+
+def check_properties(store: Store, query: Query) -> None:
+    """Refuse a filter by a property that only messages have: it looks at all events, so ask where nothing was found."""
+    for where in query.where:
+        name = where.dimension.removeprefix(PROPERTY)
+        if name == where.dimension or _has_event_with(store, name, "NOT IN"):
+            continue
+        if _has_event_with(store, name, "IN"):
+            rule = f"of a property of events that are no messages: only messages have {name!r}"
+            raise InvalidInput("where", f"{where.dimension}={where.values[0]}", rule)
+
+
+def _has_event_with(store: Store, name: str, of_messages: str) -> bool:
+    known = f"event_type {of_messages} {OF_MESSAGES} AND {store.dialect.property_text(name)} IS NOT NULL"
+    return bool(store.select(f"SELECT 1 FROM {PHYSICAL['events']} WHERE {known} LIMIT 1").rows)
 
 
 def _bounded(rows: str, query: Query, clause: Clause) -> str:

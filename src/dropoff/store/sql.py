@@ -30,6 +30,9 @@ PHYSICAL = {
 }
 """Where a table's rows rest; under its own name a reader finds the view."""
 
+OF_MESSAGES = "('message_sent', 'message_received', 'message_labelled')"
+"""The types of events whose properties are those of a message, and not of its conversation."""
+
 STAGES = {stage: f"{stage}_at" for stage in metrics.STAGES}
 """The stages in order, and the column that says when a conversation's own event reached each."""
 
@@ -246,7 +249,7 @@ WHERE e.experiment IS NOT NULL"""
     FROM (
       SELECT key, conversation_id, timestamp, id, {self.property_text(name)} AS value
       FROM {PHYSICAL["events"]}
-      WHERE conversation_id IS NOT NULL AND event_type NOT IN ('message_sent', 'message_received', 'message_labelled'))
+      WHERE conversation_id IS NOT NULL AND event_type NOT IN {OF_MESSAGES})
     WHERE value IS NOT NULL GROUP BY key, conversation_id)"""
 
     def views(self, test: TestTraffic = NO_TEST_RULES) -> dict[str, str]:
