@@ -294,7 +294,7 @@ def test_no_property_is_taken_for_a_settled_fact(key: str):
     [
         ("message_received", "sentiment", 7, "out_of_range"),
         ("message_received", "sentiment", -1.01, "out_of_range"),
-        ("message_received", "sentiment", "good", "out_of_range"),
+        ("message_received", "sentiment", "good", "wrong_type"),
         ("message_received", "sentiment", True, "wrong_type"),
         ("message_received", "intent_confidence", 1.5, "out_of_range"),
         ("message_received", "content", 5, "wrong_type"),
@@ -304,7 +304,7 @@ def test_no_property_is_taken_for_a_settled_fact(key: str):
         ("deal_closed", "won", 1, "wrong_type"),
         ("feedback", "score", 6, "out_of_range"),
         ("contact_identified", "aliases", ["a"] * 51, "out_of_range"),
-        ("contact_identified", "aliases", "a", "out_of_range"),
+        ("contact_identified", "aliases", "a", "wrong_type"),
         ("meeting_booked", "meeting_id", "m" * 257, "out_of_range"),
     ],
 )

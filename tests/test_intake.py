@@ -174,6 +174,7 @@ def test_elements_that_are_no_objects_are_named():
         (with_properties(rb'{"a":"\ud800"}'), "malformed"),
         (with_properties(b'{"a":"nul \x00"}'), "malformed"),
         (with_properties(rb'{"a":"nul \u0000"}'), "nul_byte"),
+        (b'{"event_type":"x","conversation_id":"a\\u0000"}', "nul_byte"),
         (with_properties(rb'{"deep":[{"nul\u0000key":1}]}'), "nul_byte"),
         (with_properties(b'{"a":' + b"[" * 1000 + b"]" * 1000 + b"}"), "too_deep"),
         (with_properties(b'{"a":' * 1000 + b"1" + b"}" * 1000), "too_deep"),

@@ -19,6 +19,7 @@ from dropoff.events import (
     MAX_BATCH_EVENTS,
     MAX_DEPTH,
     MAX_EVENT_BYTES,
+    MAX_NAME_LENGTH,
     MAX_SKEW_SECONDS,
     MEANING,
     MICROS,
@@ -88,6 +89,11 @@ _batch_decoder = msgspec.json.Decoder(list[Envelope])
 _line_decoder = msgspec.json.Decoder(Envelope)
 _fields_decoder = msgspec.json.Decoder(dict[str, Raw])
 _ENVELOPE = {name: msgspec.json.Decoder(hint) for name, hint in get_type_hints(Envelope, include_extras=True).items()}
+# What a field is, whatever its range: what it does not take is of a wrong type.
+_KINDS = {
+    **{name: msgspec.json.Decoder(hint) for name, hint in get_type_hints(Envelope).items()},
+    **{f"properties.{name}": msgspec.json.Decoder(hint) for name, hint in get_type_hints(Properties).items()},
+}
 _PROPERTY = {name: msgspec.json.Decoder(hint) for name, hint in get_type_hints(Properties, include_extras=True).items()}
 # What is surely left for properties, in characters of up to four bytes, beside an envelope of full-length ids.
 _ROOM = (MAX_EVENT_BYTES - 12_288) // 4
@@ -319,22 +325,31 @@ def _check_bytes(part: bytes) -> None:
         raise InvalidEvent("too_deep", "event", "deeply nested", f"nested at most {MAX_DEPTH} levels") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidEvent("malformed", "event", str(error), "JSON in UTF-8") from None
-    _check_value(value, 0)
+    _check_value(value, 0, ())
 
 
-def _check_value(value: Any, depth: int) -> None:
+def _check_value(value: Any, depth: int, path: tuple[str, ...]) -> None:
+    """`path`: the first names that lead to a value."""
     if depth > MAX_DEPTH:
-        raise InvalidEvent("too_deep", "event", "deeply nested", f"nested at most {MAX_DEPTH} levels")
+        raise InvalidEvent("too_deep", _field(path), "deeply nested", f"nested at most {MAX_DEPTH} levels")
     if isinstance(value, str):
         if "\x00" in value:
-            raise InvalidEvent("nul_byte", "event", value, "text without NUL characters")
+            raise InvalidEvent("nul_byte", _field(path), value, "text without NUL characters")
     elif isinstance(value, dict):
         for key, inner in value.items():
-            _check_value(key, depth)
-            _check_value(inner, depth + 1)
+            _check_value(key, depth, path)
+            _check_value(inner, depth + 1, (*path, key) if len(path) < _NAMED else path)
     elif isinstance(value, list):
         for inner in value:
-            _check_value(inner, depth + 1)
+            _check_value(inner, depth + 1, path)
+
+
+_NAMED = 3
+"""So many names tell where in an event something is."""
+
+
+def _field(path: tuple[str, ...]) -> str:
+    return ".".join(name[:MAX_NAME_LENGTH] for name in path) or "event"
 
 
 def _fields(part: bytes | Raw, name: str = "event") -> dict[str, Raw]:
@@ -349,16 +364,18 @@ def _value(name: str, raw: Raw, prefix: str = "") -> Any:
     try:
         return decoder.decode(raw)
     except (msgspec.DecodeError, ValueError):
-        value = msgspec.json.decode(raw)
-        raise InvalidEvent(_reason(name, value), prefix + name, value, RULES[prefix + name]) from None
+        field = prefix + name
+        raise InvalidEvent(_reason(field, raw), field, msgspec.json.decode(raw), RULES[field]) from None
 
 
-def _reason(name: str, value: object) -> str:
-    if name in ("timestamp", "sent_at"):
+def _reason(field: str, raw: Raw) -> str:
+    if field in ("timestamp", "sent_at"):
         return "bad_timestamp"
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    ranged = name in ("sentiment", "intent_confidence", "appropriate", "sequence", "revision")
-    return "out_of_range" if (ranged and number) or isinstance(value, str) else "wrong_type"
+    try:
+        _KINDS[field].decode(raw)
+    except (msgspec.DecodeError, ValueError):
+        return "wrong_type"
+    return "out_of_range"
 
 
 def _typed(properties: dict[str, Raw], meaning: Sequence[str]) -> Event:

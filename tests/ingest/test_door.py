@@ -166,6 +166,39 @@ BAD: list[tuple[str, bytes, str, str, str, str]] = [
     ("wrong list", b'{"event_type":["x"],"conversation_id":"c"}', "wrong_type", "event_type", "x", "a text"),
     ("no type", b'{"conversation_id":"c"}', "missing_event_type", "event_type", "is missing", "given"),
     ("no id", b'{"event_type":"x"}', "missing_id", "conversation_id", "is missing", "contact_id"),
+    (
+        "text for a flag",
+        b'{"event_type":"x","conversation_id":"c","is_test":"yes"}',
+        "wrong_type",
+        "is_test",
+        "yes",
+        "t",
+    ),
+    (
+        "text for a number",
+        b'{"event_type":"x","conversation_id":"c","revision":"2"}',
+        "wrong_type",
+        "revision",
+        "2",
+        "n",
+    ),
+    ("NUL in an id", b'{"event_type":"x","conversation_id":"c\\u0000"}', "nul_byte", "conversation_id", "c", "NUL"),
+    (
+        "NUL in a name",
+        b'{"event_type":"x","conversation_id":"c","properties":{"a\\u0000":1}}',
+        "nul_byte",
+        "properties",
+        "a",
+        "NUL",
+    ),
+    (
+        "deep",
+        b'{"event_type":"x","conversation_id":"c","properties":{"a":%s}}' % (b"[" * 65 + b"]" * 65),
+        "too_deep",
+        "properties.a",
+        "nested",
+        "64",
+    ),
     ("empty id", b'{"event_type":"x","conversation_id":""}', "out_of_range", "conversation_id", "''", "1 to 256"),
     (
         "long id",
@@ -210,7 +243,7 @@ BAD: list[tuple[str, bytes, str, str, str, str]] = [
     (
         "confidence",
         b'{"event_type":"message_received","conversation_id":"c","properties":{"intent_confidence":"high"}}',
-        "out_of_range",
+        "wrong_type",
         "properties.intent_confidence",
         "high",
         "from 0 to 1",
@@ -235,7 +268,7 @@ BAD: list[tuple[str, bytes, str, str, str, str]] = [
         "NUL",
         b'{"event_type":"x","conversation_id":"c","properties":{"a":"b\\u0000"}}',
         "nul_byte",
-        "event",
+        "properties.a",
         "b",
         "NUL",
     ),
@@ -309,14 +342,15 @@ def test_only_the_first_hundred_errors_are_told_but_all_are_counted_and_kept(hou
 
 
 def test_refused_events_are_counted_by_reason(house: House):
-    before = counted("missing_id")
+    before, bodies = counted("missing_id"), counted("missing_id", "bodies")
     house.send(encoded(an("good"), {"event_type": "x"}))
-    assert counted("missing_id") == before + 1
+    house.send(encoded({"event_type": "x"}))
+    assert (counted("missing_id"), counted("missing_id", "bodies")) == (before + 2, bodies)
     assert b'dropoff_events_rejected_total{reason="missing_id"}' in generate_latest(metrics.REGISTRY)
 
 
-def counted(reason: str) -> float:
-    return metrics.REGISTRY.get_sample_value("dropoff_events_rejected_total", {"reason": reason}) or 0
+def counted(reason: str, what: str = "events") -> float:
+    return metrics.REGISTRY.get_sample_value(f"dropoff_{what}_rejected_total", {"reason": reason}) or 0
 
 
 # Bodies that are refused as a whole
@@ -324,9 +358,11 @@ def counted(reason: str) -> float:
 
 def refused(house: House, status: int, code: str, words: str, body: bytes = b"", **more: Any) -> httpx.Response:
     """The JSON refusal of a request of which nothing is kept."""
+    before = counted(code, "bodies")
     reply = house.send(body or encoded(an()), **more)
     answer = reply.json()
     assert (reply.status_code, answer["code"]) == (status, code)
+    assert counted(code, "bodies") == before + 1
     assert reply.headers["content-type"] == "application/json"
     assert words in answer["message"]
     assert house.queue.lag().bytes == 0
@@ -414,7 +450,7 @@ def test_only_post_is_known(house: House, method: str):
 
 @pytest.mark.parametrize("key", ["dw_unknown", "", "da_" + "0" * 32])
 def test_without_a_known_key_nothing_is_taken_or_kept(house: House, key: str):
-    before = counted("unauthorized")
+    before = counted("unauthorized", "bodies")
     body = encoded({"event_type": "x"})
     for authorization in (f"Bearer {key}", f"Basic {house.key}", house.key, "Bearer"):
         reply = house.send(body, authorization=authorization)
@@ -422,7 +458,7 @@ def test_without_a_known_key_nothing_is_taken_or_kept(house: House, key: str):
         assert reply.headers["www-authenticate"] == "Bearer"
         assert house.key not in reply.text
     assert house.queue.lag().bytes == 0
-    assert counted("unauthorized") == before + 4
+    assert counted("unauthorized", "bodies") == before + 4
 
 
 def test_an_admin_token_does_not_write(house: House):

@@ -17,7 +17,7 @@ import msgspec
 from dropoff.control.access import Access
 from dropoff.errors import Unavailable
 from dropoff.events import MAX_BODY_BYTES, Receipt
-from dropoff.ingest.metrics import ACCEPTED, REJECTED
+from dropoff.ingest.metrics import ACCEPTED, BODIES_REJECTED, REJECTED
 from dropoff.intake import BadBody, Intake, event_parts, read_events, refused_parts
 from dropoff.queue.base import Queue
 
@@ -63,6 +63,8 @@ class Door:
             status, body, headers = 202, await self._take(scope, receive), []
         except Refusal as refusal:
             status, body, headers = refusal.status, refusal.body, refusal.headers
+            if "errors" not in body:  # else each event is counted by itself
+                BODIES_REJECTED.labels(body["code"]).inc()
         content = msgspec.json.encode(body)
         headers = [
             (b"content-type", b"application/json"), (b"content-length", str(len(content)).encode()), *headers,
@@ -75,7 +77,6 @@ class Door:
             raise Refusal(405, "method_not_allowed", f"{scope['method']} /v1/events, must be POST")
         headers = dict(scope["headers"])
         if not await self._may_write(headers.get(b"authorization", b"").decode("latin-1")):
-            REJECTED.labels("unauthorized").inc()
             raise Refusal(401, "unauthorized", "send a write key: 'Authorization: Bearer dw_…' (dropoff keys create)")
         ndjson = _is_ndjson(headers.get(b"content-type", b"").decode("latin-1"))
         if self._queue.backlog() > self._backlog_limit:
@@ -172,7 +173,6 @@ async def _parse(body: bytes, receipt: Receipt, ndjson: bool) -> Intake:
             return read_events(body, receipt, ndjson=ndjson)
         return await asyncio.to_thread(read_events, body, receipt, ndjson=ndjson)
     except BadBody as error:
-        REJECTED.labels(error.code).inc()
         raise Refusal(413 if error.code == "too_many_events" else 400, error.code, str(error)) from None
 
 

@@ -8,6 +8,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 REGISTRY = CollectorRegistry()
 ACCEPTED = Counter("dropoff_events_accepted", "Events taken at the door", registry=REGISTRY)
 REJECTED = Counter("dropoff_events_rejected", "Events refused at the door", ["reason"], registry=REGISTRY)
+BODIES_REJECTED = Counter(
+    "dropoff_bodies_rejected", "Requests refused at the door as a whole", ["reason"], registry=REGISTRY
+)
 STORED = Counter("dropoff_events_stored", "Events written to the store", registry=REGISTRY)
 DROPPED = Counter("dropoff_events_dropped", "Events dropped in processing", ["reason"], registry=REGISTRY)
 DEAD = Counter("dropoff_events_dead", "Events that could not be processed (dead letters)", registry=REGISTRY)
