@@ -348,6 +348,11 @@ def test_feedback_lies_on_its_scale(scale: list[int] | None, csat: float):
     assert make("feedback", {"score": 4, "scale": scale}).csat == csat
 
 
+def test_an_objection_is_its_name_without_blanks_around_it():
+    assert make("objection_raised", {"objection": " Timing "}).objection == "Timing"
+    assert refuse("objection_raised", {"objection": " "}) == ("wrong_type", "properties.objection")
+
+
 # Money
 
 

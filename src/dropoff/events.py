@@ -224,7 +224,7 @@ MESSAGES = tuple(DEFAULT_SENDER)
 """The event types that are messages."""
 DIRECTIONS = ("inbound", "outbound")
 STATUSES = ("delivered", "failed", "bounced")
-OBJECTION = r"(?i)^objection[\W_]+([^\W_].*)$"
+OBJECTION = r"(?i)^objection[\W_]+([^\W_].*?)\s*$"
 """The intent of a prospect who objects, and to what."""
 
 

@@ -292,8 +292,10 @@ def _ended(event: Event, _: str) -> None:
 
 
 def _objection(event: Event, _: str) -> None:
-    if not event.objection:
+    given = (event.objection or "").strip()
+    if not given:
         raise InvalidEvent("wrong_type", "properties.objection", event.objection, "a text")
+    event.objection = given
 
 
 def _opted_out(event: Event, _: str) -> None:

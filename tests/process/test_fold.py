@@ -267,6 +267,7 @@ def test_intents_are_those_of_the_prospect_by_first_use():
     [
         ("objection_price", ["price"]),
         ("Objection: too late", ["too late"]),
+        ("objection_timing ", ["timing"]),
         ("objection", []),
         ("objections", []),
         ("no_objection", []),
@@ -277,7 +278,12 @@ def test_objections_come_from_prospect_intents(intent: str, objections: list[str
 
 
 def test_objections_are_distinct_by_first_use():
-    talk = [objected("time", at=1), received(at=2, intent="objection_price"), objected("price"), objected("time", at=9)]
+    talk = [
+        objected("time ", at=1),
+        received(at=2, intent="objection_price"),
+        objected("price"),
+        objected("time", at=9),
+    ]
     assert facts(*talk)["objections_raised"] == ["time", "price"]
 
 
