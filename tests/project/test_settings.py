@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dropoff.errors import InvalidInput
-from dropoff.project.settings import load
+from dropoff.project.settings import load, unread_file
 from dropoff.tomltext import line_of
 
 
@@ -35,6 +35,10 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "{file}:1: metrics.texts.description is missing: it must be given",
         ),
         (
+            '[metrics.texts]\nnumerator = { event = "x" }',
+            "{file}:1: metrics.texts.description, unit is missing: it must be given",
+        ),
+        (
             '[metrics.texts]\ndescription = "x"\nunit = "count"\n[metrics.texts.numerator]\nevnt = "x"',
             "{file}:4: metrics.texts.numerator.event is missing: it must be given",
         ),
@@ -57,6 +61,16 @@ def test_a_mistake_in_the_file_is_told_with_its_line(file: Path, text: str, said
     with pytest.raises(InvalidInput) as refused:
         load()
     assert str(refused.value).startswith(said.format(file=file))
+
+
+def test_a_file_beside_the_data_is_not_read(file: Path, tmp_path: Path):
+    data = tmp_path / "data"
+    data.mkdir()
+    assert unread_file(load(data=data)) is None
+    (data / "dropoff.toml").write_text('timezone = "Europe/Berlin"')
+    assert (load(data=data).timezone, unread_file(load(data=data))) == ("UTC", data / "dropoff.toml")
+    file.symlink_to(data / "dropoff.toml")
+    assert (load(data=data).timezone, unread_file(load(data=data))) == ("Europe/Berlin", None)
 
 
 def test_of_a_mistake_elsewhere_no_line_is_told(file: Path, monkeypatch: pytest.MonkeyPatch):

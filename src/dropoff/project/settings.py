@@ -245,7 +245,21 @@ def load(**given: Any) -> Settings:
     except TOMLDecodeError as error:
         raise no_toml(_file(), error, Path(_file()).read_text("utf-8", "replace")) from None
     except ValidationError as error:
-        raise _refusal(error.errors()[0]) from None
+        first, *others = error.errors()
+        raise _refusal(_with_all_missing(first, others)) from None
+
+
+def unread_file(settings: Settings) -> Path | None:
+    """A file of settings beside the data, which is not the one that is read."""
+    file, read = settings.data / FILE, Path(_file())
+    return file if file.is_file() and not (read.is_file() and file.samefile(read)) else None
+
+
+def _with_all_missing(error: Any, others: Sequence[Any]) -> Any:
+    """The first mistake; where something is missing with all that is missing in the same place."""
+    *place, name = error["loc"]
+    names = [one["loc"][-1] for one in others if one["type"] == "missing" and [*one["loc"][:-1]] == place]
+    return error | {"loc": (*place, ", ".join([name, *names]))} if error["type"] == "missing" else error
 
 
 def _refusal(error: Any) -> InvalidInput:

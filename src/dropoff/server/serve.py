@@ -25,7 +25,7 @@ from dropoff.demo import generate
 from dropoff.demo.planted import TIMEZONE
 from dropoff.errors import InvalidInput, Unavailable
 from dropoff.periods import parse_instant
-from dropoff.project.settings import Settings
+from dropoff.project.settings import Settings, unread_file
 from dropoff.server.app import check_exposure, first_admin_token, web
 from dropoff.server.engine import Engine
 from dropoff.server.log import log_to_stderr
@@ -43,6 +43,9 @@ def run(settings: Settings, console: Console, on_ready: Callable[[Engine, Server
         url = _url(settings.host, listening.getsockname()[1])
         with ServerFile(settings.data if settings.role == "all" else None, url) as file:
             reader = Access(engine.control, file.token, may_be_open=settings.is_loopback)
+            if (file_beside := unread_file(settings)) is not None:
+                told = f"{file_beside} is not read: settings are in the working directory, or where DROPOFF_CONFIG says"
+                console.print(told, markup=False, soft_wrap=True)
             _announce(console, url, settings.role, reader.open, token)
             engine.link = settings.public_url or url
             config = uvicorn.Config(
