@@ -4,19 +4,25 @@ import json
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from operator import eq, ge, le, ne
+from operator import eq, ge, itemgetter, le, ne
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import polars as pl
 import pytest
 
+from dropoff.analyse.funnels import custom_funnel
 from dropoff.analyse.funnels.attempts import attempts
 from dropoff.analyse.funnels.tallies import count, times, trend
-from dropoff.periods import to_micros
+from dropoff.periods import MICROSECOND, Period, to_micros
 from dropoff.project.funnels import Funnel, parse
+from dropoff.query import NONE, Query, Where
+from dropoff.store.base import Store
+from worlds import give_back, given
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SHARED = Path(os.environ.get("DROPOFF_SHARED", Path(__file__).parents[3] / "shared")) / "cases"
 
 FIRST_TIME = "a step that only a person's first event of its kind ever satisfies: not offered"
@@ -54,6 +60,12 @@ def offered(found: list[dict[str, Any]]) -> list[Any]:
     return [pytest.param(case, id=case["id"]) for case in found if case["id"] not in DECLINED]
 
 
+IN_STORE = [
+    case for case in POSTHOG + CLICKHOUSE if case["id"] not in DECLINED and case.get("kind", "steps") == "steps"
+]
+"""Cases that are asked through stores, too; those of trends and times are pure functions of what these find."""
+
+
 @needs_cases
 def test_every_declined_case_exists():
     assert DECLINED.keys() <= {case["id"] for case in POSTHOG + CLICKHOUSE}
@@ -76,6 +88,10 @@ ATTRIBUTIONS = {"first_touch": "first", "last_touch": "last", "all_events": "all
 
 
 def posthog_funnel(given: dict[str, Any]) -> Funnel:
+    return parse(posthog_definition(given))
+
+
+def posthog_definition(given: dict[str, Any]) -> dict[str, Any]:
     window = given["window"]["value"] * SECONDS[given["window"]["unit"]]
     definition: dict[str, Any] = {
         "steps": [
@@ -92,7 +108,7 @@ def posthog_funnel(given: dict[str, Any]) -> Funnel:
     if breakdown:
         by_step = {"step": breakdown.get("attribution_step")}
         definition |= {"by": "event:p", "attribution": ATTRIBUTIONS.get(breakdown["attribution"], by_step)}
-    return parse(definition)
+    return definition
 
 
 def satisfies(event: dict[str, Any], wanted: dict[str, Any]) -> bool:
@@ -223,17 +239,19 @@ def test_posthog_time_to_convert(case: dict[str, Any]):
 @pytest.mark.parametrize("case", offered(CLICKHOUSE))
 def test_clickhouse_window_funnel(case: dict[str, Any]):
     assert (case["extra_args"], case["where"]) == ([], None)
-    funnel = parse(
-        {
-            "steps": [{"event": f"event_{i}"} for i in range(len(case["conditions"]))] + [{"event": "never"}],
-            "window": f"{min(case['params'][0], LONGEST)}s",
-        }
-    )
+    funnel = parse(clickhouse_definition(case))
     events = pl.DataFrame(list(clickhouse_events(case)), {"unit": pl.String, "at": pl.Int64, "steps": pl.UInt32})
     found = attempts(events, funnel, (0, 2**60))
     level = dict(zip(found["unit"], (found["furthest"] + 1).to_list(), strict=True))
     expected = case["expected"] if case["group_by"] else {"all": case["expected"]}
     assert {unit: level.get(unit, 0) for unit in events["unit"]} == expected
+
+
+def clickhouse_definition(case: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "steps": [{"event": f"event_{i}"} for i in range(len(case["conditions"]))] + [{"event": "never"}],
+        "window": f"{min(case['params'][0], LONGEST)}s",
+    }
 
 
 LONGEST = 3650 * 86_400
@@ -261,3 +279,77 @@ def clickhouse_has(row: dict[str, Any], condition: str) -> bool:
     wanted = value.strip("'") if value.startswith("'") else int(value)
     found = wanted.__class__() if row[column] is None else row[column]
     return {"=": eq, "!=": ne, "<=": le, ">=": ge}[sign](found, wanted)
+
+
+# The same through a store: every case has conversations of its own, told apart by a property
+
+
+@pytest.fixture(scope="module")
+def store(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """The events of all cases, imported at once."""
+    directory = tmp_path_factory.mktemp("cases")
+    opened = given(*(event for case in IN_STORE for event in stored(case)), directory=directory, engine=engine)
+    yield opened
+    opened.close()
+    give_back(directory)
+
+
+def frame_of(case: dict[str, Any]) -> pl.DataFrame:
+    if "rows" not in case:
+        return posthog_events(case)
+    return pl.DataFrame(list(clickhouse_events(case)), {"unit": pl.String, "at": pl.Int64, "steps": pl.UInt32})
+
+
+def stored(case: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The events of a case: which steps and exclusions each satisfies are its properties."""
+    for place, row in enumerate(frame_of(case).to_dicts()):
+        properties = {"case": case["id"], "p": row.get("value")}
+        for kind, of in (("s", row["steps"]), ("x", row.get("exclusions", 0))):
+            properties |= {f"{kind}{i}": True for i in range(32) if of >> i & 1}
+        yield {
+            "event_type": "case", "conversation_id": f"{case['id']}/{row['unit']}", "event_id": f"{place:06}",
+            "timestamp": (EPOCH + row["at"] * MICROSECOND).isoformat(),
+            "sequence": place, "properties": {name: value for name, value in properties.items() if value is not None},
+        }  # fmt: skip
+
+
+def by_properties(definition: dict[str, Any]) -> Funnel:
+    """A funnel whose steps are known by those properties."""
+    steps = [one | {"event": "case", "where": {f"s{i}": True}} for i, one in enumerate(definition["steps"])]
+    exclusions = [
+        one | {"event": "case", "where": {f"x{i}": True}} for i, one in enumerate(definition.get("exclusions", ()))
+    ]
+    return parse({**definition, "steps": steps, "exclusions": exclusions})
+
+
+def asked(store: Store, case: dict[str, Any], definition: dict[str, Any], **more: Any) -> dict[str, Any]:
+    first, end = (0, 2**51) if "rows" in case else period(case)
+    span = Period(*(EPOCH + min(at, 2**51) * MICROSECOND for at in (first, end)), "UTC")
+    query = Query(span, datetime(2100, 1, 1, tzinfo=UTC), (Where("property:case", (case["id"],)),))
+    return msgspec.to_builtins(custom_funnel.answer(store, query, by_properties(definition), "case", **more))
+
+
+def counts_of(part: dict[str, Any]) -> list[int]:
+    return [stage["count"] for stage in part["stages"]]
+
+
+@needs_cases
+@pytest.mark.parametrize("case", [case for case in IN_STORE if "rows" not in case], ids=itemgetter("id"))
+def test_posthog_through_a_store(store: Store, case: dict[str, Any]):
+    found = asked(store, case, posthog_definition(case["funnel"]))
+    if "by_breakdown" not in case["expected"]:
+        assert counts_of(found) == case["expected"]["counts"]
+        return
+    missing = "|".join("" for _ in case["funnel"]["breakdown"]["keys"])
+    segments = {missing if value == NONE else value: counts_of(part) for value, part in found["segments"].items()}
+    assert segments == {value: own["counts"] for value, own in case["expected"]["by_breakdown"].items()}
+
+
+@needs_cases
+@pytest.mark.parametrize("case", [case for case in IN_STORE if "rows" in case], ids=itemgetter("id"))
+def test_clickhouse_through_a_store(store: Store, case: dict[str, Any]):
+    levels = list(case["expected"].values()) if case["group_by"] else [case["expected"]]
+    steps = len(case["conditions"])
+    assert counts_of(asked(store, case, clickhouse_definition(case))) == [
+        *(sum(level > i for level in levels) for i in range(steps)), 0
+    ]  # fmt: skip
