@@ -60,10 +60,7 @@ def offered(found: list[dict[str, Any]]) -> list[Any]:
     return [pytest.param(case, id=case["id"]) for case in found if case["id"] not in DECLINED]
 
 
-IN_STORE = [
-    case for case in POSTHOG + CLICKHOUSE if case["id"] not in DECLINED and case.get("kind", "steps") == "steps"
-]
-"""Cases that are asked through stores, too; those of trends and times are pure functions of what these find."""
+IN_STORE = [case for case in POSTHOG + CLICKHOUSE if case["id"] not in DECLINED]
 
 
 @needs_cases
@@ -324,7 +321,8 @@ def by_properties(definition: dict[str, Any]) -> Funnel:
 
 def asked(store: Store, case: dict[str, Any], definition: dict[str, Any], **more: Any) -> dict[str, Any]:
     first, end = (0, 2**51) if "rows" in case else period(case)
-    span = Period(*(EPOCH + min(at, 2**51) * MICROSECOND for at in (first, end)), "UTC")
+    zone = case["funnel"].get("timezone") or "UTC" if "funnel" in case else "UTC"
+    span = Period(*(EPOCH + min(at, 2**51) * MICROSECOND for at in (first, end)), zone)
     query = Query(span, datetime(2100, 1, 1, tzinfo=UTC), (Where("property:case", (case["id"],)),))
     return msgspec.to_builtins(custom_funnel.answer(store, query, by_properties(definition), "case", **more))
 
@@ -334,7 +332,7 @@ def counts_of(part: dict[str, Any]) -> list[int]:
 
 
 @needs_cases
-@pytest.mark.parametrize("case", [case for case in IN_STORE if "rows" not in case], ids=itemgetter("id"))
+@pytest.mark.parametrize("case", [case for case in IN_STORE if case.get("kind") == "steps"], ids=itemgetter("id"))
 def test_posthog_through_a_store(store: Store, case: dict[str, Any]):
     found = asked(store, case, posthog_definition(case["funnel"]))
     if "by_breakdown" not in case["expected"]:
@@ -353,3 +351,31 @@ def test_clickhouse_through_a_store(store: Store, case: dict[str, Any]):
     assert counts_of(asked(store, case, clickhouse_definition(case))) == [
         *(sum(level > i for level in levels) for i in range(steps)), 0
     ]  # fmt: skip
+
+
+@needs_cases
+@pytest.mark.one_store
+@pytest.mark.parametrize("case", [c for c in IN_STORE if c.get("kind") == "trends"], ids=itemgetter("id"))
+def test_posthog_trends_through_a_store(store: Store, case: dict[str, Any]):
+    given, expected = case["funnel"], case["expected"]
+    found = asked(store, case, posthog_definition(given), interval=given["interval"])
+    zone, last = ZoneInfo(given.get("timezone") or "UTC"), given.get("to_step")
+    points = {instant(p["from"]).astimezone(zone).date().isoformat(): counts_of(p) for p in found["trend"]["points"]}
+    days = [points.get(day, [0] * len(given["steps"])) for day in expected["days"]]
+    assert [day[given.get("from_step") or 0] for day in days] == expected["from_count"]
+    assert [day[-1 if last is None else last] for day in days] == expected["to_count"]
+
+
+@needs_cases
+@pytest.mark.one_store
+@pytest.mark.parametrize("case", [c for c in IN_STORE if c.get("kind") == "time_to_convert"], ids=itemgetter("id"))
+def test_posthog_time_to_convert_through_a_store(store: Store, case: dict[str, Any]):
+    """The answer has the time from the first step to the last, and that of each step."""
+    given, expected = case["funnel"], case["expected"]
+    found = asked(store, case, posthog_definition(given))
+    if (target := given.get("to_step")) is not None:
+        assert found["stages"][target]["average_seconds"] == expected["avg_time"]
+    else:
+        taken = found["time_to_convert"]
+        bins = [[one["from_seconds"], one["count"]] for one in taken["histogram"]]
+        assert (bins, taken["average_seconds"]) == (expected["bins"], expected["avg_time"])
