@@ -322,7 +322,7 @@ def by_properties(definition: dict[str, Any]) -> Funnel:
 def asked(store: Store, case: dict[str, Any], definition: dict[str, Any], **more: Any) -> dict[str, Any]:
     first, end = (0, 2**51) if "rows" in case else period(case)
     zone = case["funnel"].get("timezone") or "UTC" if "funnel" in case else "UTC"
-    span = Period(*(EPOCH + min(at, 2**51) * MICROSECOND for at in (first, end)), zone)
+    span = Period(EPOCH + first * MICROSECOND, EPOCH + min(end, 2**51) * MICROSECOND, zone)
     query = Query(span, datetime(2100, 1, 1, tzinfo=UTC), (Where("property:case", (case["id"],)),))
     return msgspec.to_builtins(custom_funnel.answer(store, query, by_properties(definition), "case", **more))
 
