@@ -389,10 +389,10 @@ def test_a_young_stage_comes_last_and_a_rate_that_nobody_waits_for_stands_where_
     young = drop("young", 0.9, (None, 0))
     small = drop("small", 0.8, (0.99, ENOUGH - 1), {"value": 0.3})
     settled = drop("settled", 0.4, (0.5, ENOUGH))
-    ordered = [one["from"] for one in dropoffs._ordered([young, small, settled], "matured")]
+    ordered = [one["from"] for one in dropoffs.ordered([young, small, settled], "matured")]
     assert ordered == ["settled", "small", "young"]
     recorded = [drop("less", 0.2), drop("more", 0.6)]
-    assert [one["from"] for one in dropoffs._ordered(recorded, "matured")] == ["more", "less"]
+    assert [one["from"] for one in dropoffs.ordered(recorded, "matured")] == ["more", "less"]
 
 
 def test_what_is_lost_in_the_end_is_the_rest_of_what_goes_on(demo):
