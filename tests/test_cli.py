@@ -129,8 +129,8 @@ QUESTIONS = {
     ("funnel", "--from", "2024-01-15", "--to", "2024-01-16", "--timezone", "Asia/Kolkata"):
         "funnel?from=2024-01-15&to=2024-01-16&timezone=Asia/Kolkata",
     ("dropoffs", "--where", "channel=sms", "--where", "channel=chat", "--include-test"):
-        "dropoffs?where=channel=sms&where=channel=chat&include_test=1&sort=matured",
-    ("dropoffs", "--sort", "rate"): "dropoffs",
+        "dropoffs?where=channel=sms&where=channel=chat&include_test=1",
+    ("dropoffs", "--sort", "matured"): "dropoffs?sort=matured",
     ("metrics",): "metrics",
     ("metrics", "win_rate", "leads", "--by", "channel", "--where", "direction=(none)", "--include-test"):
         "metrics?metric=win_rate&metric=leads&by=channel&where=direction=(none)&include_test=1",

@@ -69,7 +69,8 @@ def test_python_api_command_line_and_page_agree(surfaces, name):
         for measure in utterances.MEASURES:
             of = utterances.old_enough(row, measure)
             assert utterances.measured(row, measure) in page
-            assert measure == rank or row[measure] is None or f"{utterances.interval(row, measure)} of {of}" in page
+            beside = f'{utterances.interval(row, measure)}</span><span class="note">of {of}</span>'
+            assert row[measure] is None or beside in page
             assert of in one["plain"]
         assert utterances.interval(row, rank) in one["plain"]
     assert all(rule["name"] in page for rule in answer["definition"]["rules"])

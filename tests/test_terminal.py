@@ -227,9 +227,7 @@ def test_times_are_on_the_clock_of_the_project(data):
     assert "Z\n" not in shown.output
     other = run("conversations", "show", "conversation-59", "--data", data, "--timezone", "UTC").output
     assert re.search(rf"started_at +{local:%Y-%m-%d %H:%M}:00\n", other)
-    raw = json.loads(
-        run("alerts", "silence", "--segment", "channel=sms", "--for", "2h", "--data", data, "--json").output
-    )
+    raw = json.loads(run("alerts", "silence", "volume_drop", "--for", "2h", "--data", data, "--json").output)
     assert "timezone" not in raw
     until = datetime.fromisoformat(raw["silences"][0]["until"])
     assert until.utcoffset() == timedelta(0)

@@ -75,7 +75,7 @@ def world() -> list[Dict]:
         lost(81, deal_id=8, conversation_id="d"),
         booked(20, conversation_id=None, contact_id="p", meeting_id="x", meeting_date="2024-02-01"),
         opportunity(30, conversation_id=None, contact_id="alias", amount=1000, currency="EUR"),
-        won(90, conversation_id=None, contact_id="alias", amount="99.999", currency="EUR"),
+        won(90, conversation_id=None, contact_id="alias", amount="99.999", currency="KWD"),
         event("contact_identified", 40, None, contact_id="p", aliases=["alias"]),
         event("api_called", None, "d", properties={"nested": {"a": [1, 2.5, None, "#x"]}}),
     ]  # fmt: skip

@@ -14,7 +14,7 @@ from dropoff.store.base import Store
 from worlds import given, started
 
 SOURCES = Path(dropoff.__file__).parent
-MAY = {"store/sql.py", "store/duckdb.py", "store/spans.py", "server/parts.py"}
+MAY = {"store/sql.py", "store/duckdb.py", "store/room.py", "store/spans.py", "server/parts.py"}
 NAMES = r"duckdb|clickhouse|chdb"
 FUNCTIONS = [
     "epoch_us",

@@ -52,12 +52,12 @@ def funnel(
 @app.command(rich_help_panel=PANEL)
 def dropoffs(
     name: Name = None, definition: Definition = None, mode: Mode = None, threshold: Threshold = 0.0,
-    sort: Annotated[str, typer.Option(help="matured, rate or volume: which comes first")] = "matured",
+    sort: Annotated[str, typer.Option(help="rate, volume or matured: which comes first")] = "rate",
     explain: Annotated[str, typer.Option(help="all, worst, none, or the stage it begins at")] = "all",
     start: From = None, end: To = None, timezone: Zone = None, where: WhereOption = None, by: By = None,
     include_test: Test = False, as_of: AsOf = None, data: Data = None, json: Json = False,
 ) -> None:  # fmt: skip
-    """Between which stages conversations are lost, the highest rate in the end first, and why."""
+    """Between which stages conversations are lost, the highest rate first, and why."""
     params = params_of(
         start, end, timezone, where, include_test, as_of=as_of, by=by, name=name, definition=json_of(definition),
         mode=mode, threshold=threshold, sort=sort, explain=explain,
