@@ -86,8 +86,9 @@ class Room:
         with self._changed:
             self._changed.wait_for(lambda: not self._is_taken)
             self._is_taken = True
-            self._changed.wait_for(lambda: self._running == 0)
         try:
+            with self._changed:
+                self._changed.wait_for(lambda: self._running == 0)
             yield
         finally:
             with self._changed:
