@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from brute_funnel import interpret
-from dropoff.analyse.funnels.attempts import attempts, earlier
+from dropoff.analyse.funnels.attempts import attempts, earlier, in_parts
 from dropoff.analyse.funnels.tallies import Times, count, times, trend
 from dropoff.errors import InvalidInput
 from dropoff.project.funnels import UNTIMED, Funnel, parse
@@ -149,6 +149,7 @@ def test_units_are_done_in_parts_as_they_are_at_once(case, cuts):
     at_once = asked(funnel, *events, cuts=cuts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dropoff.analyse.funnels.attempts.CHUNK", 5)
+        patch.setattr("dropoff.analyse.funnels.attempts.PIECE", 7)
         assert rows(asked(funnel, *events, cuts=cuts), funnel) == rows(at_once, funnel)
 
 
@@ -190,9 +191,13 @@ def test_a_period_that_ends_earlier(case, period, end):
     funnel, events = case
     if funnel.mode in UNTIMED or not period[0] <= end <= period[1]:
         return
-    found, given_events = attempts(frame(events), funnel, period), frame(events)
-    before = attempts(given_events, funnel, (period[0], end))
-    assert rows(earlier(found, given_events, funnel, period, end), funnel) == rows(before, funnel)
+    found, before = attempts(frame(events), funnel, period), attempts(frame(events), funnel, (period[0], end))
+    assert rows(earlier(found, frame(events), funnel, period, end), funnel) == rows(before, funnel)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dropoff.analyse.funnels.attempts.CHUNK", 3)
+        patch.setattr("dropoff.analyse.funnels.attempts.PIECE", 5)
+        parts = in_parts(frame(events))
+    assert rows(earlier(found, parts, funnel, period, end), funnel) == rows(before, funnel)
 
 
 @given(cases)

@@ -36,6 +36,9 @@ from dropoff.project.funnels import EVENT, UNTIMED, AtStep, Funnel
 CHUNK = 250_000
 """How many events are looked at together; more are cut by unit, so that memory stays bounded."""
 
+PIECE = 1_000_000
+"""How many are taken apart at a time."""
+
 WORKERS = 2
 """How many such chunks at a time: numpy lets go of the interpreter while it works."""
 
@@ -47,8 +50,32 @@ class _Found(NamedTuple):
     depth: Array  # how many required steps it came: filled, or in mode `reached` implied by a later one
 
 
+Events = pl.DataFrame | Sequence[pl.DataFrame]
+"""A frame, or what `in_parts` made of it."""
+
+
+def in_parts(events: pl.DataFrame) -> list[pl.DataFrame]:
+    """The events in frames that are looked at one by one, all of a unit in one.
+
+    For events that are asked about several times; where nobody else holds their frame it is let go of meanwhile.
+    """
+    count = -(-events.height // CHUNK)
+    if count <= 1:
+        return [events]
+    pieces = list(events.iter_slices(PIECE))
+    del events
+    parts: list[list[pl.DataFrame]] = [[] for _ in range(count)]
+    while pieces:
+        piece = pieces.pop()
+        # By bits of the key: a number for each event would take as much memory as one of its columns.
+        part = pl.Series("part", key_of(piece["unit"]).to_numpy().view(np.uint16)[::4] % count)
+        for (number,), some in piece.with_columns(part).partition_by("part", include_key=False, as_dict=True).items():
+            parts[number].append(some)
+    return [pl.concat(some) for some in parts if some]
+
+
 def attempts(
-    events: pl.DataFrame,
+    events: Events,
     funnel: Funnel,
     period: tuple[int, int],
     cuts: Sequence[int] | None = None,
@@ -67,21 +94,18 @@ def attempts(
     begin (a unit then counts once in each); `entry`, the instant that lies in the period; `furthest`, the last required
     step that was reached, counted from 0; `at_0`, `at_1` … the instants of the steps, null where not filled.
     """
-    _check(events, funnel)
-    count = max(1, -(-events.height // CHUNK))
-    # By the last bits of the key: a number for each event would take as much memory as one of its columns.
-    part = pl.Series(key_of(events["unit"]).to_numpy().view(np.uint16)[::4] % count)
 
-    def of_part(number: int) -> pl.DataFrame:
-        return _of_part(events.filter(part == number), funnel, period, cuts, units)
+    def of_part(part: pl.DataFrame) -> pl.DataFrame:
+        _check(part, funnel)
+        return _of_part(part, funnel, period, cuts, units)
 
     with ThreadPoolExecutor(WORKERS) as workers:
-        return pl.concat(workers.map(of_part, range(count)))
+        return pl.concat(workers.map(of_part, _parts(events)))
 
 
 def earlier(
     found: pl.DataFrame,
-    events: pl.DataFrame,
+    events: Events,
     funnel: Funnel,
     period: tuple[int, int],
     end: int,
@@ -92,9 +116,16 @@ def earlier(
     For the modes with an order. A unit of which nothing happened between the two ends has the same attempts, so only
     the others are tried again.
     """
-    since = events.filter(pl.col("at").is_between(end, period[1], closed="left")).select(pl.col("unit").unique())
-    again = attempts(events.join(since, on="unit", how="semi"), funnel, (period[0], end), None, units)
-    return pl.concat([found.join(since, on="unit", how="anti"), again])
+    parts = _parts(events)
+    late = [part.filter(pl.col("at").is_between(end, period[1], closed="left")) for part in parts]
+    units_since = [part.select(pl.col("unit").unique()) for part in late]
+    again = [part.join(since, on="unit", how="semi") for part, since in zip(parts, units_since, strict=True)]
+    kept = found.join(pl.concat(units_since), on="unit", how="anti")
+    return pl.concat([kept, attempts(pl.concat(again), funnel, (period[0], end), None, units)])
+
+
+def _parts(events: Events) -> Sequence[pl.DataFrame]:
+    return in_parts(events) if isinstance(events, pl.DataFrame) else events
 
 
 def _check(events: pl.DataFrame, funnel: Funnel) -> None:
@@ -147,13 +178,13 @@ def _hits(rows: Rows, step: int) -> Array:
     return np.flatnonzero((rows.steps & np.uint32(1 << step)) != 0)
 
 
-def _later(rows: Rows, hits: Array) -> Array:
-    """For each place the first of the hits after it that is of its group, nobody's row for none."""
+def _later(rows: Rows, hits: Array, places: Array) -> Array:
+    """For each of the places the first of the hits after it that is of its group, nobody's row for none."""
     nobody = len(rows.at) - 1
-    found = np.full(nobody + 2, nobody)
-    found[hits] = hits
-    found = np.minimum.accumulate(found[::-1])[::-1][1:]
-    return np.where(rows.group[found] == rows.group, found, nobody)
+    is_hit = np.zeros(len(rows.at), bool)
+    is_hit[hits] = True
+    found = np.append(hits, nobody)[np.cumsum(is_hit, dtype=np.int32)[places]]
+    return np.where(rows.group[found] == rows.group[places], found, nobody)
 
 
 def _firsts(rows: Rows, funnel: Funnel) -> _Found:
@@ -248,7 +279,7 @@ def _follow(rows: Rows, hits: list[Array], starts: Array, limit: Array) -> Array
     last = starts[going]
     place[going, 0] = last
     for i in range(1, len(hits)):
-        found = _later(rows, hits[i])[last]
+        found = _later(rows, hits[i], last)
         goes = np.flatnonzero(rows.at[found] <= limit[going])
         going, last = going[goes], found[goes]
         place[going, i] = last
@@ -259,7 +290,7 @@ def _leading(rows: Rows, hits: list[Array], waits: list[int | None]) -> list[Arr
     """Of the hits of each step those from which the last of these steps is reached without waiting too long."""
     led = hits[-1:]
     for i in range(len(hits) - 2, -1, -1):
-        found, wait = rows.at[_later(rows, led[0])[hits[i]]], waits[i + 1]
+        found, wait = rows.at[_later(rows, led[0], hits[i])], waits[i + 1]
         leads = found < FAR if wait is None else found - rows.at[hits[i]] <= wait
         led = [hits[i][leads], *led]
     return led
@@ -273,7 +304,7 @@ def _with_optional(rows: Rows, funnel: Funnel, place: Array) -> Array:
             continue
         before = max(r for r in funnel.required if r < i)
         after = min((r for r in funnel.required if r > i), default=None)
-        found = _later(rows, _hits(rows, i))[place[:, before:i].max(axis=1)]
+        found = _later(rows, _hits(rows, i), place[:, before:i].max(axis=1))
         fits = (place[:, before] >= 0) & (rows.at[found] <= limit)
         if after is not None:
             fits &= (place[:, after] < 0) | (found < place[:, after])
@@ -306,7 +337,7 @@ def _any(rows: Rows, funnel: Funnel, starts: Array) -> Array:
     limit, nobody = _limit(rows, funnel, starts), len(rows.at) - 1
     place = np.empty((len(starts), len(funnel.steps)), np.int64)
     for i in range(len(funnel.steps)):
-        found = np.where(rows.steps[starts] & np.uint32(1 << i), starts, _later(rows, _hits(rows, i))[starts])
+        found = np.where(rows.steps[starts] & np.uint32(1 << i), starts, _later(rows, _hits(rows, i), starts))
         fits = rows.at[found] <= limit
         place[:, i] = np.where(fits, found, nobody)
     place.sort(axis=1)

@@ -13,7 +13,7 @@ from dropoff.analyse import metrics, select
 from dropoff.analyse.aggregates import holds
 from dropoff.analyse.answers import Matured, Number, instant, ratio, share
 from dropoff.analyse.funnels import funnel as builtin
-from dropoff.analyse.funnels.attempts import attempts, earlier
+from dropoff.analyse.funnels.attempts import Events, attempts, earlier, in_parts
 from dropoff.analyse.funnels.rows import Array
 from dropoff.analyse.funnels.tallies import Times, count, times, trend
 from dropoff.analyse.maturity import DAY
@@ -41,7 +41,7 @@ def answer(
     """
     cuts = _cuts(query.period, interval) if interval is not None else []
     whole, units = unsplit(funnel), _plain_units(store, query, funnel)
-    events = read(store, query, funnel, joined=units is None)
+    events = in_parts(read(store, query, funnel, joined=units is None))
     recorded, all_attempts = _recorded(store, funnel), attempts(events, whole, _span(query.period), units=units)
     found = {
         "period": query.period.to_dict(),
@@ -67,7 +67,7 @@ def answer(
 
 
 def old_of(
-    found: pl.DataFrame, events: pl.DataFrame, funnel: Funnel, query: Query, units: Array | None = None
+    found: pl.DataFrame, events: Events, funnel: Funnel, query: Query, units: Array | None = None
 ) -> pl.DataFrame | None:
     """The attempts of the entries that are so old that none can come further; None where nothing limits them. `found`:
     those of all entries; `units` as in `attempts`."""
@@ -205,7 +205,17 @@ def _until(end: datetime, window: int | None) -> datetime | None:
 
 def _bits(sql: Dialect, happenings: Sequence[Happening]) -> str:
     """A number whose bit i says whether the event is the i-th of these."""
-    return " + ".join(f"CASE WHEN {_is(sql, one)} THEN {1 << i} ELSE 0 END" for i, one in enumerate(happenings))
+    of_type: dict[str, int] = {}
+    sums = []
+    for i, one in enumerate(happenings):
+        if one.conditions or one.event == ANY_EVENT:
+            sums.append(f"CASE WHEN {_is(sql, one)} THEN {1 << i} ELSE 0 END")
+        else:
+            of_type[one.event] = of_type.get(one.event, 0) | 1 << i
+    if of_type:  # one look at the type: a sum over the types takes DuckDB as long as everything else
+        cases = " ".join(f"WHEN {sql.literal(event)} THEN {bits}" for event, bits in of_type.items())
+        sums.append(f"CASE event_type {cases} ELSE 0 END")
+    return " + ".join(sums)
 
 
 def _is(sql: Dialect, one: Happening) -> str:
@@ -409,7 +419,7 @@ def _cuts(period: Period, interval: str) -> list[tuple[datetime, datetime]]:
 
 
 def _points(
-    events: pl.DataFrame,
+    events: Events,
     funnel: Funnel,
     query: Query,
     cuts: list[tuple[datetime, datetime]],

@@ -28,7 +28,7 @@ def coded(events: pl.DataFrame, funnel: Funnel) -> tuple[pl.DataFrame, pl.Series
     """The events with `code`, their value's number in the order of the values, and the values by number."""
     events = events.cast({"at": pl.Int64, "steps": pl.UInt32})
     if funnel.by is None:
-        return events.with_columns(code=pl.lit(0, pl.UInt32)), pl.Series([None], dtype=pl.String)
+        return events, pl.Series([None], dtype=pl.String)
     values = events["value"].drop_nulls().unique().sort()
     code = events["value"].cast(pl.Enum(values)).to_physical().fill_null(len(values)).cast(pl.UInt32)
     return events.with_columns(code=code), values.extend(pl.Series([None], dtype=pl.String))
@@ -45,22 +45,23 @@ def in_common(funnel: Funnel) -> list[str]:
 
 
 def in_order(events: pl.DataFrame, funnel: Funnel, period: tuple[int, int], units: Array | None) -> pl.DataFrame:
-    """The events in the order of `Rows`, with the numbers `counted`, `group` and `owner`."""
-    if funnel.mode != "strict":
+    """The events in the order of `Rows`, with the number `group`, and with `counted` and `owner` where they differ."""
+    if funnel.mode != "strict" and events["steps"].min() == 0:
         events = events.filter(pl.col("steps") > 0)
     if funnel.mode in UNTIMED:
         events = events.filter(pl.col("started").is_between(*period, closed="left"))
     counted, kept = _counted(funnel), in_common(funnel)
-    table = _ordered_by(kept, events.with_columns(key=key_of(events["unit"])))
-    if table["unit"].dtype != pl.UInt64 and (_same(table["key"]) & ~_same(table["unit"])).any():  # two with one key
-        table = _ordered_by(kept, events.with_columns(key=events["unit"].rank("dense").cast(pl.UInt64)))
+    table = _by_unit(events, kept)
     if units is not None:
-        table = table.filter(_among(table["unit"].to_numpy(), units))
-    table = table.with_columns(counted=_number(counted))
-    table = table.with_columns(group="counted" if kept == counted else _number(kept))
+        is_counted = _among(table["unit"].to_numpy(), units)
+        table = table if is_counted.all() else table.filter(is_counted)
+    table = table.with_columns(group=_number(kept))
+    if kept != counted:
+        table = table.with_columns(counted=_number(counted))
     if funnel.mode == "strict":  # what breaks an attempt need not be of its group
         table = _ordered_by(["key"], table)
-    return table.with_columns(owner=_number(["key"]) if funnel.mode == "strict" else "group")
+        table = table.with_columns(owner=_number(["key"]))
+    return table
 
 
 def key_of(unit: pl.Series) -> pl.Series:
@@ -68,52 +69,64 @@ def key_of(unit: pl.Series) -> pl.Series:
     return unit if unit.dtype == pl.UInt64 else unit.hash()
 
 
+def _by_unit(events: pl.DataFrame, kept: list[str]) -> pl.DataFrame:
+    """The events with the `key` of their unit, by `kept`, instant, steps and value."""
+    if events["unit"].dtype == pl.UInt64:  # not put in order twice
+        return _ordered_by(kept, events.rename({"unit": "key"})).with_columns(unit="key")
+    table = _ordered_by(kept, events.with_columns(key=key_of(events["unit"])))
+    if (_same(table["key"]) & ~_same(table["unit"])).any():  # two with one key
+        return _ordered_by(kept, events.with_columns(key=events["unit"].rank("dense").cast(pl.UInt64)))
+    return table
+
+
 def _ordered_by(columns: list[str], events: pl.DataFrame) -> pl.DataFrame:
     """The events by these columns, then by instant, steps and value."""
-    if columns == ["key"]:
-        table = _taken(events, _order(events["key"].to_numpy(), events["at"].to_numpy()))
-    else:
-        table = events.sort("at").sort(columns, maintain_order=True)
+    table = _by_key(events) if columns == ["key"] else events.sort("at").sort(columns, maintain_order=True)
     tied = _same(*(table[name] for name in (*columns, "at")))
     if not tied.any():
         return table
     places = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
     run = np.cumsum(np.append(True, ~tied))[places]
-    steps, code = (table[name].to_numpy()[places] for name in ("steps", "code"))
+    last = [table[name].to_numpy()[places] for name in ("code", "steps") if name in table.columns]
     order = np.arange(table.height)
-    order[places] = places[np.lexsort((code, steps, run))]
+    order[places] = places[np.lexsort((*last, run))]
     return _taken(table, order)
 
 
-def _taken(events: pl.DataFrame, order: Array) -> pl.DataFrame:
-    """The events at these places."""
+def _taken(events: pl.DataFrame, order: Array, **known: Array) -> pl.DataFrame:
+    """The events at these places; `known`: columns of which that is known."""
     return pl.DataFrame({
-        column.name: column.to_numpy()[order]
+        column.name: known[column.name]
+        if column.name in known
+        else column.to_numpy()[order]
         if column.dtype.is_integer() and not column.null_count()
         else column.gather(order)
         for column in events
     })  # fmt: skip
 
 
-def _order(key: Array, at: Array) -> Array:
-    """The places of events by key, then by instant."""
+def _by_key(events: pl.DataFrame) -> pl.DataFrame:
+    """The events by key, then by instant."""
     # Events mostly come in the order of time. So they are sorted by as much of the key as fits into 64 bits beside
     # their places, which takes a third of the time of sorting places; then whatever that leaves out of order.
+    key, at = events["key"].to_numpy(), events["at"].to_numpy()
     bits = np.uint64(len(key).bit_length())
     low = np.uint64(max(0, int(key.max(initial=0)).bit_length() - 64 + int(bits)))
     packed = (key >> low << bits) | np.arange(len(key), dtype=np.uint64)
     packed.sort()
     order = (packed & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
     packed >>= bits
-    key, at = key[order], at[order]
-    wrong = (packed[1:] == packed[:-1]) & ((key[1:] < key[:-1]) | ((key[1:] == key[:-1]) & (at[1:] < at[:-1])))
-    if wrong.any():
-        run = segments(packed)
-        is_wrong = np.zeros(run[-1] + 1, bool)
-        is_wrong[run[1:][wrong]] = True
-        places = np.flatnonzero(is_wrong[run])
-        order[places] = order[places[np.lexsort((at[places], key[places], run[places]))]]
-    return order
+    in_key, in_at = key[order], at[order]
+    wrong = (in_key[1:] < in_key[:-1]) | ((in_key[1:] == in_key[:-1]) & (in_at[1:] < in_at[:-1]))
+    wrong &= packed[1:] == packed[:-1]
+    if not wrong.any():
+        return _taken(events, order, key=in_key, at=in_at)
+    run = segments(packed)
+    is_wrong = np.zeros(run[-1] + 1, bool)
+    is_wrong[run[1:][wrong]] = True
+    places = np.flatnonzero(is_wrong[run])
+    order[places] = order[places[np.lexsort((in_at[places], in_key[places], run[places]))]]
+    return _taken(events, order)
 
 
 def _among(unit: Array, units: Array) -> Array:
@@ -140,12 +153,23 @@ def _number(columns: list[str]) -> pl.Expr:
 
 def rows_of(table: pl.DataFrame, none: int) -> Rows:
     """The events that are in order as arrays; `none` is the number of no value."""
-    codes = {name: np.append(table[name].to_numpy().astype(np.int64), -1) for name in ("counted", "group", "owner")}
+
+    def ended(name: str, last: int, kind: type[np.generic]) -> Array:
+        column = np.empty(table.height + 1, kind)
+        column[:-1], column[-1] = table[name].to_numpy(), last
+        return column
+
+    def number(name: str) -> Array:
+        return ended(name, -1, np.int64) if name in table.columns else group
+
+    group = ended("group", -1, np.int64)
     return Rows(
-        **codes,
-        at=np.append(table["at"].to_numpy(), np.int64(FAR)),
-        steps=np.append(table["steps"].to_numpy(), np.uint32(0)),
-        value=np.append(table["code"].to_numpy(), np.uint32(none)),
+        counted=number("counted"),
+        group=group,
+        owner=number("owner"),
+        at=ended("at", FAR, np.int64),
+        steps=ended("steps", 0, np.uint32),
+        value=ended("code", none, np.uint32) if "code" in table.columns else np.zeros(table.height + 1, np.uint32),
     )
 
 
