@@ -140,6 +140,22 @@ def test_list_gives_the_keys_with_the_prefix_in_order(control: Control):
     assert control.list("x") == {}
 
 
+def test_a_list_is_whole_however_many_there_are(control: Control):
+    for i in range(250):
+        control.put(f"many/{i}", b"%d" % i)
+    for i in range(0, 250, 2):
+        control.delete(f"many/{i}")
+    assert {key: entry.value for key, entry in control.list("many/").items()} == {
+        f"many/{i}": b"%d" % i for i in range(1, 250, 2)
+    }
+
+
+@pytest.mark.long
+def test_nothing_is_missing_from_any_of_many_lists(control: Control):
+    control.put("key/a", b"1")
+    assert all([*control.list("key/")] == ["key/a"] for _ in range(20_000))
+
+
 def test_everything_survives_closing(open_control: Open):
     control = open_control()
     version = control.put("a", b"1")

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
-from dropoff.broker import Broker, Place, entries
+from dropoff.broker import Broker, Place
 from dropoff.errors import InvalidInput, Unavailable
 from dropoff.queue.base import DeadLetter, Lag, Record, check_append
 from dropoff.queue.lane import RECORDS, SHAPE, Entry, Lane, Stream
@@ -155,7 +155,7 @@ class NatsQueue:
 
     def dead_letters(self, limit: int | None = 100) -> Sequence[DeadLetter]:
         """The latest dead letters, newest first; None: all. Raises `Unavailable`."""
-        found = self.broker.call(entries(self._bucket, "dead.>"))
+        found = self.broker.call(self.broker.entries(self._bucket, "dead.>"))
         found.sort(key=lambda entry: entry.revision or 0, reverse=True)
         return [_dead_letter(entry.revision or 0, entry.value or b"") for entry in found[:limit]]
 
@@ -354,7 +354,7 @@ class NatsQueue:
     async def _forget_dead_letters(self, last: int) -> None:
         from nats.js.errors import APIError
 
-        for entry in await entries(self._bucket, "dead.>"):
+        for entry in await self.broker.entries(self._bucket, "dead.>"):
             if (entry.revision or 0) <= last:
                 try:
                     await self._bucket.delete(entry.key, last=entry.revision)

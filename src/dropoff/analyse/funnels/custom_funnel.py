@@ -212,7 +212,7 @@ def _bits(sql: Dialect, happenings: Sequence[Happening]) -> str:
             sums.append(f"CASE WHEN {_is(sql, one)} THEN {1 << i} ELSE 0 END")
         else:
             of_type[one.event] = of_type.get(one.event, 0) | 1 << i
-    if of_type:  # one look at the type: a sum over the types takes DuckDB as long as everything else
+    if of_type:  # one look at the type: a sum over the types takes as long as everything else
         cases = " ".join(f"WHEN {sql.literal(event)} THEN {bits}" for event, bits in of_type.items())
         sums.append(f"CASE event_type {cases} ELSE 0 END")
     return " + ".join(sums)
