@@ -24,7 +24,7 @@ from rich.table import Table
 from bench import fresh, funnels, grown, imports, ingest, large, pages, patterns, sizing, stores, worker
 from bench.data import Timeline
 from bench.page import COLUMNS, cells, renewed
-from bench.rows import FULL, QUICK, Row
+from bench.rows import FULL, QUICK, Plan, Row
 
 PARTS: dict[str, Callable[..., Iterable[Row]]] = {
     "ingest": ingest.measure,
@@ -45,31 +45,35 @@ ASKED_FOR = ("large",)
 
 
 def main() -> None:
-    """Measure, print the table, and write it as JSON if asked to."""
+    """Measure one part after the other; each is printed, and its section renewed, as soon as it is known."""
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are stopped, too
     plan = QUICK if options.quick else FULL
-    console, begin, found = Console(stderr=True), time.monotonic(), {}
-    with tempfile.TemporaryDirectory(prefix="dropoff-bench-") as folder, console.status("generating") as status:
-        timeline = Timeline(plan.conversations)
+    console, known = Console(stderr=True), []
+    with tempfile.TemporaryDirectory(prefix="dropoff-bench-") as folder:
+        with console.status("generating"):
+            timeline = Timeline(plan.conversations)
         for name in [options.only] if options.only else [part for part in PARTS if part not in ASKED_FOR]:
-            part = Path(folder) / name
+            part, begin = Path(folder) / name, time.monotonic()
             part.mkdir()
-            status.update(name)
-            found[name] = [(row, os.getloadavg()[0]) for row in PARTS[name](plan, timeline, part)]
-    machine = {
+            with console.status(name):
+                rows = [(row, os.getloadavg()[0]) for row in PARTS[name](plan, timeline, part)]
+            machine = _machine(plan, round(time.monotonic() - begin))
+            _print(name, rows, machine)
+            known += [row._asdict() | {"part": name, "load": load} for row, load in rows]
+            if options.page:
+                text = options.page.read_text() if options.page.exists() else ""
+                options.page.write_text(renewed(text, name, rows, machine, f"{datetime.now(UTC):%Y-%m-%d}"))
+            if options.json:
+                found = {"machine": machine, "rows": known}
+                options.json.write_text(json.dumps(found, indent=2, ensure_ascii=False))
+
+
+def _machine(plan: Plan, seconds: int) -> dict[str, object]:
+    return {
         "cores": os.cpu_count(), "python": platform.python_version(), "duckdb": duckdb.__version__,
-        "polars": polars.__version__, "rounds": plan.rounds, "seconds": round(time.monotonic() - begin),
+        "polars": polars.__version__, "rounds": plan.rounds, "seconds": seconds,
     }  # fmt: skip
-    _print([row for rows in found.values() for row in rows], machine)
-    if options.json:
-        rows = [row._asdict() | {"part": part, "load": load} for part in found for row, load in found[part]]
-        options.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2, ensure_ascii=False))
-    if options.page:
-        text = options.page.read_text() if options.page.exists() else ""
-        for part, rows in found.items():
-            text = renewed(text, part, rows, machine, f"{datetime.now(UTC):%Y-%m-%d}")
-        options.page.write_text(text)
 
 
 def _options() -> argparse.Namespace:
@@ -81,9 +85,16 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _print(rows: list[tuple[Row, float]], machine: dict[str, object]) -> None:
+def _print(part: str, rows: list[tuple[Row, float]], machine: dict[str, object]) -> None:
     caption = " · ".join(f"{name} {value}" for name, value in machine.items())
-    table = Table(box=None, caption=f"medians; {caption}", caption_justify="left", header_style="dim")
+    table = Table(
+        box=None,
+        title=part,
+        title_justify="left",
+        caption=f"medians; {caption}",
+        caption_justify="left",
+        header_style="dim",
+    )
     for name in COLUMNS:
         table.add_column(name, justify="right" if name in ("Dropoff", "peer", "ratio", "load") else "left")
     for row, load in rows:
