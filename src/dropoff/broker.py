@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 5.0
+LIST_SECONDS = 60.0
 _RECONNECT_SECONDS = 0.25
 _AT_ONCE = 100  # entries of a bucket that are asked for together
+_NAMED = 100_000  # subjects that the server names at most, without a word of more
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +89,13 @@ class Broker:
         """The server is there, as far as is known."""
         return self.connection.is_connected
 
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
+    def call(self, work: Coroutine[Any, Any, T], seconds: float = 2 * CALL_SECONDS) -> T:
         """The result of a coroutine that runs on the loop. Raises `Unavailable`, at once while not connected."""
         if self._closed or not self.connected:
             work.close()
             raise Unavailable(f"{self.place!r}: {'closed' if self._closed else 'not connected'}")
         with self._told():
-            return self._run(work, 2 * CALL_SECONDS)
+            return self._run(work, seconds)
 
     def start(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
         """Let a coroutine run on the loop."""
@@ -116,14 +118,17 @@ class Broker:
             return await self.stream.create_key_value(wanted)
 
     async def entries(self, bucket: "KeyValue", keys: str) -> "list[KeyValue.Entry]":
-        """All entries of a bucket whose key matches, in no particular order.
+        """All entries of a bucket whose key matches, in no particular order. Some 6,000 a second: `LIST_SECONDS`.
 
         Not what a watcher gives before it says that this is all: that word can overtake the entries (nats.py #842).
+        Raises `Unavailable` where there are too many for the server to name.
         """
         name = (await bucket.status()).bucket
         place = f"$KV.{name}."
         info = await self.stream.stream_info(f"KV_{name}", subjects_filter=place + keys)
         names = [subject.removeprefix(place) for subject in info.state.subjects or ()]
+        if len(names) >= _NAMED:
+            raise Unavailable(f"{self.place!r}: {name} {keys}: {_NAMED:,} entries or more, which cannot be listed")
         found: list[KeyValue.Entry | None] = []
         for start in range(0, len(names), _AT_ONCE):
             found += await asyncio.gather(*(_entry(bucket, key) for key in names[start : start + _AT_ONCE]))

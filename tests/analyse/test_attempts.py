@@ -282,7 +282,15 @@ def test_times_to_convert():
     assert found.histogram == ((1, 6), (21, 1), (40, 1))
 
 
-def test_a_frame_that_lacks_a_column_is_refused():
+@pytest.mark.parametrize("missing", ["unit", "at", "steps"])
+def test_a_frame_that_lacks_a_column_is_refused_before_it_is_cut(missing: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("dropoff.analyse.funnels.attempts.CHUNK", 1)
+    events = frame([event("u", 0, 0), event("v", 0, 0)]).drop(missing)
+    with pytest.raises(InvalidInput, match="columns unit, at, steps"):
+        attempts(events, funnel_of(2), (0, 1))
+
+
+def test_a_frame_that_lacks_what_the_definition_asks_for_is_refused():
     with pytest.raises(InvalidInput, match="columns unit, at, steps, exclusions, held, value"):
         attempts(
             frame([]).select("unit", "at", "steps"),

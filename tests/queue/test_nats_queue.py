@@ -77,6 +77,17 @@ def test_while_the_server_is_away_it_is_unavailable_and_afterwards_all_is_there(
     assert queue.lag() == (0, 0, 0)
 
 
+def test_more_dead_letters_than_the_server_names_are_not_passed_off_as_all(open_queue: Open, monkeypatch: Any):
+    monkeypatch.setattr("dropoff.broker._NAMED", 3)
+    queue = open_queue()
+    queue.dead_letter(b"a", "odd")
+    queue.dead_letter(b"b", "odd")
+    assert len(queue.dead_letters()) == 2
+    queue.dead_letter(b"c", "odd")
+    with pytest.raises(Unavailable, match="events_state dead.>: 3 entries or more, which cannot be listed"):
+        queue.dead_letters()
+
+
 def test_a_short_absence_is_not_noticed(server: NatsServer, open_queue: Open):
     queue = open_queue(patience=20)
     put(queue, b"a")

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from dropoff.broker import Broker, Place
+from dropoff.broker import LIST_SECONDS, Broker, Place
 from dropoff.control.base import Versioned
 from dropoff.errors import Conflict, InvalidInput
 
@@ -59,7 +59,8 @@ class NatsControl:
     def list(self, prefix: str) -> Mapping[str, Versioned]:
         """All entries whose key begins with `prefix`, by key."""
         folder = prefix.rpartition("/")[0]
-        found = self._broker.call(self._broker.entries(self._bucket, f"{_subject(folder)}.>" if folder else ">"))
+        keys = f"{_subject(folder)}.>" if folder else ">"
+        found = self._broker.call(self._broker.entries(self._bucket, keys), LIST_SECONDS)
         rows = {_key(entry.key): Versioned(entry.value or b"", entry.revision or 0) for entry in found}
         return {key: rows[key] for key in sorted(rows) if key.startswith(prefix)}
 

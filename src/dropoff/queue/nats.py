@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
-from dropoff.broker import Broker, Place
+from dropoff.broker import LIST_SECONDS, Broker, Place
 from dropoff.errors import InvalidInput, Unavailable
 from dropoff.queue.base import DeadLetter, Lag, Record, check_append
 from dropoff.queue.lane import RECORDS, SHAPE, Entry, Lane, Stream
@@ -155,13 +155,13 @@ class NatsQueue:
 
     def dead_letters(self, limit: int | None = 100) -> Sequence[DeadLetter]:
         """The latest dead letters, newest first; None: all. Raises `Unavailable`."""
-        found = self.broker.call(self.broker.entries(self._bucket, "dead.>"))
+        found = self.broker.call(self.broker.entries(self._bucket, "dead.>"), LIST_SECONDS)
         found.sort(key=lambda entry: entry.revision or 0, reverse=True)
         return [_dead_letter(entry.revision or 0, entry.value or b"") for entry in found[:limit]]
 
     def forget_dead_letters(self, last: int) -> None:
         """Forget the dead letters up to the id `last`. Raises `Unavailable`."""
-        self.broker.call(self._forget_dead_letters(last))
+        self.broker.call(self._forget_dead_letters(last), LIST_SECONDS)
 
     def close(self) -> None:
         """Finish pending appends, save the positions and close the connection. Idempotent."""

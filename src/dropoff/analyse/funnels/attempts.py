@@ -96,9 +96,10 @@ def attempts(
     """
 
     def of_part(part: pl.DataFrame) -> pl.DataFrame:
-        _check(part, funnel)
         return _of_part(part, funnel, period, cuts, units)
 
+    if isinstance(events, pl.DataFrame):  # before it is cut, by a column that it has to have
+        _check(events, funnel)
     with ThreadPoolExecutor(WORKERS) as workers:
         return pl.concat(workers.map(of_part, _parts(events)))
 
