@@ -97,6 +97,7 @@ def test_every_event_is_stored_once(in_order: Store, expected: dict):
     assert in_order.select("SELECT count(DISTINCT id) FROM events").rows == [(expected["events"],)]
 
 
+@pytest.mark.one_store
 def test_shuffled_with_duplicates_and_then_sent_again_the_tables_are_the_same(
     in_order: Store, lines: list[bytes], tmp_path: Path, engine: str
 ):

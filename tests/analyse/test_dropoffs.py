@@ -246,6 +246,7 @@ def test_a_small_world_counted_by_hand(asked):
     assert chat["excess"] == pytest.approx(1 - 8 / 9)
 
 
+@pytest.mark.one_store
 def test_every_count_leads_to_as_many_conversations(asked):
     analytics = asked(*WORLD)
 
@@ -271,6 +272,7 @@ def test_every_count_leads_to_as_many_conversations(asked):
         assert count(stage=stage, where=where) == row["rate"]["denominator"]
 
 
+@pytest.mark.one_store
 def test_a_funnel_of_ones_own_is_explained_like_those_that_are_built_in(asked):
     analytics = asked(*WORLD, *talk("b", asks(), qualified(at=4), sent("Tuesday?", at=5), objected("time", at=6)))
     steps = [{"event": kind} for kind in ("conversation_started", "qualified", "disqualified")]

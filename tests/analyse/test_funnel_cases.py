@@ -332,6 +332,7 @@ def counts_of(part: dict[str, Any]) -> list[int]:
 
 
 @needs_cases
+@pytest.mark.one_store
 @pytest.mark.parametrize("case", [case for case in IN_STORE if case.get("kind") == "steps"], ids=itemgetter("id"))
 def test_posthog_through_a_store(store: Store, case: dict[str, Any]):
     found = asked(store, case, posthog_definition(case["funnel"]))
