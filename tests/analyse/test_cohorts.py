@@ -71,6 +71,7 @@ def naive(conversations, stage, zone, interval, now):
     return found
 
 
+@pytest.mark.one_store
 @settings(max_examples=15)
 @given(
     CONVERSATIONS, st.sampled_from(STAGES), st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kolkata"]),

@@ -170,6 +170,7 @@ def renamed(history, number):
     ]
 
 
+@pytest.mark.one_store
 @settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     worlds=st.lists(histories(24, outside=True) | histories(24), min_size=6, max_size=12),
