@@ -84,7 +84,7 @@ def test_more_dead_letters_than_the_server_names_are_not_passed_off_as_all(open_
     queue.dead_letter(b"b", "odd")
     assert len(queue.dead_letters()) == 2
     queue.dead_letter(b"c", "odd")
-    with pytest.raises(Unavailable, match="events-queue dead.>: 3 entries or more, which cannot be listed"):
+    with pytest.raises(Unavailable, match=r"events-queue dead\.>: 3 entries or more, which cannot be listed"):
         queue.dead_letters()
 
 
