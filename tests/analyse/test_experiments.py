@@ -3,12 +3,14 @@
 import json
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import worlds
+from dropoff.analyse import select
 from dropoff.analyse.analytics import Analytics
 from dropoff.errors import InvalidInput, NotFound
 from dropoff.project.experiments import Experiment
@@ -151,11 +153,12 @@ def counted(one):
 
 
 @settings(max_examples=10)
-@given(st.lists(HISTORY, min_size=1, max_size=8), st.sampled_from([7 * DAY, 4 * DAY + 3, 20 * DAY]))
-def test_any_histories_are_what_a_naive_reading_gives(engine, histories, age):
+@given(st.lists(HISTORY, min_size=1, max_size=8), st.sampled_from([7 * DAY, 4 * DAY + 3, 20 * DAY]), st.booleans())
+def test_any_histories_are_what_a_naive_reading_gives(engine, histories, age, by_id):
+    """By keys, and by ids as where two conversations have one key."""
     named = {f"x{i}": history for i, history in enumerate(histories)}
     recorded = {stage for talks, *_ in histories for *_, reached, _, _ in talks for stage in reached}
-    with worlds.scratch() as place:
+    with worlds.scratch() as place, mock.patch.object(select, "has_shared_keys", return_value=by_id):
         events = [one for name, history in named.items() for one in events_of(name, *history)]
         store = worlds.given(*events, directory=place, engine=engine)
         analytics = Analytics(store, "UTC", lambda: START + age * MINUTE, maturity=ONE_DAY_EACH)

@@ -20,6 +20,7 @@ from dropoff.periods import MICROSECOND
 from dropoff.project.experiments import GOALS, Experiment
 from dropoff.query import NONE, Query
 from dropoff.store.base import Store
+from dropoff.store.keys import hashes
 from dropoff.store.sql import PHYSICAL, reached_at
 
 DIMENSIONS = ("channel", "direction", "medium", "source", "bot_id", "bot_version")
@@ -30,7 +31,8 @@ WATCHED = timedelta(days=7)
 
 VARIANT = "first_message_variant"
 _READ = 250_000
-"""So many exposures lie in each stretch of time of which the messages are read at once."""
+"""So many exposures lie in each stretch of time of which the messages are read at once, or each part of what the
+conversations had at their start."""
 _ASSIGNED = ("experiment", "variant", "at", "talk", "unit")
 
 
@@ -56,7 +58,7 @@ def each(
     by = _talk(store)
     told, talks = _told(store, query, by), _conversations(store, query, by)
     # One experiment after the other: to order all of them at once would take most of the memory.
-    firsts = (_first(one, query) for one in _assigned(store, query, planned, name, told, talks))
+    firsts = (_first(one, query) for one in _assigned(store, query, planned, name, by, told, talks))
     first = pl.concat(firsts).with_row_index("n")
     if query.where:
         first = first.join(_satisfying(store, query, by), on="talk", how="semi")
@@ -101,19 +103,28 @@ def _told(store: Store, query: Query, by: str) -> pl.DataFrame:
 
 
 def _conversations(store: Store, query: Query, by: str) -> pl.DataFrame:
-    """All conversations with the numbers of their units, what they had at the start, and when each stage came."""
+    """All conversations with the units that they are of, and when each stage came."""
     clause = select.Clause(store.dialect)
     rows = select.conversations(replace(query, where=(), by=None), clause, started=False)
     stages = ", ".join(f"{reached_at(stage)} AS {stage}" for stage in GOALS)
-    found = store.frame(
-        f"""SELECT {_of_row(by)} AS talk, contact_id, {", ".join(DIMENSIONS)}, {stages}, opted_out_at AS opted_out,
+    # Numbered by the store: the ids of all contacts would take more memory here than everything else.
+    return store.frame(
+        f"""SELECT {_of_row(by)} AS talk, coalesce(u.unit, {_unit(by)}) AS unit, {stages}, opted_out_at AS opted_out,
               started_at
-            FROM {rows}""",
+            FROM {rows} c LEFT JOIN ({_of_contacts(rows, by)}) u ON u.whose = c.contact_id""",
         clause.parameters,
-    ).with_row_index("unit")
-    found = found.with_columns(pl.col(*DIMENSIONS).cast(pl.Categorical))
-    whose = pl.when(pl.col("contact_id").is_not_null()).then(pl.col("unit").first().over("contact_id"))
-    return found.with_columns(whose.otherwise(pl.col("unit")).alias("unit"))
+    )
+
+
+def _unit(by: str) -> str:
+    """A conversation as a unit."""
+    return "key" if by == "key" else "'c' || id"
+
+
+def _of_contacts(rows: str, by: str) -> str:
+    """The unit that each contact with conversations is: the least of them."""
+    return f"""SELECT contact_id AS whose, min({_unit(by)}) AS unit FROM {rows}
+        WHERE contact_id IS NOT NULL GROUP BY contact_id"""
 
 
 def _of_row(by: str) -> str:
@@ -126,6 +137,7 @@ def _assigned(
     query: Query,
     planned: Mapping[str, Experiment],
     name: str | None,
+    by: str,
     told: pl.DataFrame,
     talks: pl.DataFrame,
 ) -> Iterator[pl.DataFrame]:
@@ -136,9 +148,9 @@ def _assigned(
         exposed = exposed.filter(pl.col("experiment") == name)
     exposed = exposed.filter(~pl.col("experiment").is_in(list(by_property)))
     for part in exposed.partition_by("experiment") or [exposed]:
-        yield _exposed(part, store, query, talks)
+        yield _exposed(part, store, query, by, talks)
     for key, dimension in by_property.items():
-        yield _of_property(store, query, key, dimension, talks)
+        yield _of_property(store, query, key, dimension, by, talks)
 
 
 def _compared(planned: Mapping[str, Experiment]) -> dict[str, Experiment]:
@@ -153,7 +165,7 @@ def experiment_of(planned: Mapping[str, Experiment], name: str) -> Experiment:
     return _compared(planned).get(name) or Experiment()
 
 
-def _exposed(exposed: pl.DataFrame, store: Store, query: Query, talks: pl.DataFrame) -> pl.DataFrame:
+def _exposed(exposed: pl.DataFrame, store: Store, query: Query, by: str, talks: pl.DataFrame) -> pl.DataFrame:
     """Exposures with their units: that of the conversation, whose contact is canonical as stored, else its own."""
     is_loose = pl.col("talk").is_null()
     # A conversation that is not among `talks` is test traffic.
@@ -162,19 +174,22 @@ def _exposed(exposed: pl.DataFrame, store: Store, query: Query, talks: pl.DataFr
     if loose.is_empty():
         return named
     meant = loose.with_columns(pl.col("contact_id").replace(_canonical(store)))
-    known = talks.filter(pl.col("contact_id").is_not_null()).select("contact_id", "unit").unique("contact_id")
-    # Who has no conversation gets a number that no conversation has.
-    number = (pl.col("contact_id").rank("dense") - 1 + talks.height).cast(pl.UInt32)
-    found = meant.join(known, on="contact_id", how="left").with_columns(pl.coalesce("unit", number).alias("unit"))
-    return pl.concat([named, found.select(_ASSIGNED)])
+    clause = select.Clause(store.dialect)
+    rows = select.conversations(replace(query, where=(), by=None), clause, started=False)
+    units = store.frame(_of_contacts(rows, by), clause.parameters)
+    own = pl.Series("own", ["p" + contact for contact in meant["contact_id"]], pl.String)  # who has no conversation
+    found = meant.with_columns(own if by != "key" else pl.Series("own", hashes(own), pl.UInt64)).join(
+        units, left_on="contact_id", right_on="whose", how="left"
+    )
+    return pl.concat([named, found.with_columns(pl.coalesce("unit", "own").alias("unit")).select(_ASSIGNED)])
 
 
-def _of_property(store: Store, query: Query, name: str, dimension: str, talks: pl.DataFrame) -> pl.DataFrame:
+def _of_property(store: Store, query: Query, name: str, dimension: str, by: str, talks: pl.DataFrame) -> pl.DataFrame:
     """By what conversations have: each that has a value is an exposure, at its start."""
     clause = select.Clause(store.dialect)
     rows = select.conversations(replace(query, where=(), by=dimension), clause, started=False, bounded=False)
     found = store.frame(
-        f"""SELECT segment AS variant, started_at AS at, {_of_row(_talk(store))} AS talk
+        f"""SELECT segment AS variant, started_at AS at, {_of_row(by)} AS talk
             FROM {rows} WHERE segment <> '{NONE}'""",
         clause.parameters,
     ).with_columns(pl.col("variant").cast(pl.Categorical), pl.lit(name, pl.Categorical).alias("experiment"))
@@ -211,30 +226,43 @@ def _satisfying(store: Store, query: Query, by: str) -> pl.DataFrame:
 def _followed(first: pl.DataFrame, talks: pl.DataFrame) -> pl.DataFrame:
     """What the conversations of each unit say of the time before and after its first exposure."""
     pairs = first.select("n", "unit", "at", pl.col("talk").alias("own")).join(
-        talks.drop(*DIMENSIONS, "contact_id", "started_at"), on="unit", how="inner"
+        talks.drop("started_at"), on="unit", how="inner"
     )
     at, is_other = pl.col("at"), pl.col("talk").ne_missing(pl.col("own"))
     marks = (*GOALS, "opted_out")
     replied = ((pl.col("responded") < at) & is_other).cast(pl.Float64).alias("earlier_replies")
     later = (pl.when(pl.col(name) >= at).then(pl.col(name)).alias(name) for name in marks)
     after = pairs.select("n", *later, replied).group_by("n").agg(pl.col(*marks).min(), pl.col("earlier_replies").sum())
-    start = talks.select("talk", *DIMENSIONS)
-    return (
-        first.join(after, on="n", how="left")
-        .join(start, on="talk", how="left", nulls_equal=False)
-        .with_columns(pl.col("earlier_replies").fill_null(0.0))
-    )
+    return first.join(after, on="n", how="left").with_columns(pl.col("earlier_replies").fill_null(0.0))
 
 
 def _known_of(
     first: pl.DataFrame, complaints: pl.DataFrame, talks: pl.DataFrame, store: Store, by: str
 ) -> list[pl.DataFrame]:
-    """`n` with `lead_score`, with `complained` and with `sentiment`, of those of whom it is known."""
+    """`n` with `lead_score`, `complained`, `sentiment` and the `DIMENSIONS`, of those of whom it is known."""
     if first.is_empty():
-        nothing = ("lead_score", pl.Float64), ("complained", first.schema["at"]), ("sentiment", pl.Float64)
-        return [first.select("n", pl.lit(None, dtype).alias(name)) for name, dtype in nothing]
+        nothing = {"lead_score": pl.Float64, "complained": first.schema["at"], "sentiment": pl.Float64}
+        nothing |= dict.fromkeys(DIMENSIONS, pl.Categorical)
+        return [first.select("n", *(pl.lit(None, dtype).alias(name) for name, dtype in nothing.items()))]
     complained = _since(complaints, "complained", first, talks).group_by("n").agg(pl.col("complained").min())
-    return [_lead_scores(first, talks, store, by), complained, _sentiments(first, talks, store, by)]
+    sentiments = _sentiments(first, talks, store, by)
+    return [_lead_scores(first, talks, store, by), complained, sentiments, _starts(first, store, by)]
+
+
+def _starts(first: pl.DataFrame, store: Store, by: str) -> pl.DataFrame:
+    """What the first conversations had at their start. Read in parts, as texts are large before they are numbered."""
+    own, count = first.select("n", "talk").drop_nulls(), -(-first.height // _READ)
+    parts = (
+        store.frame(
+            f"""SELECT {_of_row(by)} AS talk, {", ".join(DIMENSIONS)} FROM {PHYSICAL["conversations"]}
+                WHERE key % {count} = {part}"""
+        )
+        .with_columns(pl.col(*DIMENSIONS).cast(pl.Categorical))
+        .join(own, on="talk")
+        .drop("talk")
+        for part in range(count)
+    )
+    return pl.concat(parts)
 
 
 def _lead_scores(first: pl.DataFrame, talks: pl.DataFrame, store: Store, by: str) -> pl.DataFrame:
