@@ -1,14 +1,6 @@
-"""The page of messages in a browser: by keyboard, on a phone, in both themes."""
+"""The page of messages in a browser: by keyboard."""
 
 from dropoff.phrases import formats
-from looks import assert_accessible, needs_axe, on_both_sizes
-
-PAGES = (
-    "/messages",
-    "/messages?rank=sentiment_change&within=position",
-    "/messages?position=0",
-    "/messages?position=999",
-)
 
 
 def test_from_the_navigation_to_a_rank_to_the_conversations(demo, page):
@@ -30,13 +22,3 @@ def test_from_the_navigation_to_a_rank_to_the_conversations(demo, page):
     rows[0].get_by_role("link").press("Enter")
     page.wait_for_url("**/conversations?**message=**")
     assert f"{formats.number(sent)} conversations" in page.locator("main").inner_text()
-
-
-@needs_axe
-@on_both_sizes
-def test_no_serious_fault_of_access_and_nothing_scrolls_sideways(demo, open_page, watch, size):
-    watch.expected = {"400 (Bad Request)"}
-    page = open_page(**size)
-    for path in PAGES:
-        page.goto(demo.url + path)
-        assert_accessible(page, path)

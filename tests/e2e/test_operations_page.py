@@ -1,9 +1,6 @@
-"""The page of operations in a browser: by keyboard to the conversations behind a count, on a phone, in both themes."""
+"""The page of operations in a browser: by keyboard to the conversations behind a count."""
 
 from dropoff.phrases import formats
-from looks import assert_accessible, needs_axe, on_both_sizes
-
-PAGES = ("/operations", "/operations?from=2020-01-01&to=2020-02-01")
 
 
 def test_from_the_navigation_to_a_day_to_the_conversations_of_a_trigger(demo, page):
@@ -22,12 +19,3 @@ def test_from_the_navigation_to_a_day_to_the_conversations_of_a_trigger(demo, pa
     page.wait_for_url("**/conversations?*trigger=*")
     assert f"{formats.number(row['conversations'])} conversations" in page.locator("main").inner_text()
     assert f"Fallback: {formats.label(row['trigger'])}" in page.locator(".chips").inner_text()
-
-
-@needs_axe
-@on_both_sizes
-def test_no_serious_fault_of_access_and_nothing_scrolls_sideways(demo, open_page, size):
-    page = open_page(**size)
-    for path in PAGES:
-        page.goto(demo.url + path)
-        assert_accessible(page, path)

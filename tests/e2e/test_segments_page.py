@@ -1,17 +1,8 @@
-"""The page of segments in a browser: with the keyboard, on a phone, in both themes, and without scripts."""
+"""The page of segments in a browser: with the keyboard, and without scripts."""
 
 import json
 
 from dropoff.phrases import formats
-from looks import assert_accessible, needs_axe, on_both_sizes
-
-PAGES = (
-    "/segments",
-    "/segments?metric=qualification_rate&by=bot_version&compare=previous",
-    "/segments?metric=revenue&by=medium",
-    "/segments?metric=response_time&segment=Mail:%20channel=email&segment=Chat:%20channel=chat",
-    "/segments?metric=win_rate&by=nothing",
-)
 
 
 def values(page):
@@ -87,13 +78,3 @@ def test_without_scripts_the_table_says_it_all(demo, open_page):
     page.goto(f"{demo.url}/segments?metric=response_rate&by=channel")
     assert values(page) == as_rows(demo.get("/api/v1/segments?metric=response_rate&by=channel"))
     assert not page.locator(".plot").first.is_visible()
-
-
-@needs_axe
-@on_both_sizes
-def test_no_serious_fault_of_access_and_nothing_scrolls_sideways(demo, open_page, watch, size):
-    watch.expected = {"400 (Bad Request)"}
-    page = open_page(**size)
-    for path in PAGES:
-        page.goto(demo.url + path)
-        assert_accessible(page, path)
