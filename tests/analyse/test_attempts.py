@@ -95,7 +95,7 @@ def histories(draw: st.DrawFn, funnel: Funnel, size: int = 7) -> list[dict[str, 
 cases = funnels().flatmap(lambda funnel: st.tuples(st.just(funnel), histories(funnel)))
 periods = st.sampled_from([(0, 99 * SECOND), (0, 4 * SECOND), (2 * SECOND, 6 * SECOND)])
 several_cuts = st.sampled_from([None, None, [0, 2 * SECOND, 5 * SECOND]])
-quick = settings(max_examples=75, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 
 @settings(quick, max_examples=400)

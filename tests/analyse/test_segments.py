@@ -435,7 +435,7 @@ WHOLE = {"from": [(END - SPAN).date().isoformat()], "to": [END.date().isoformat(
 
 
 @pytest.mark.one_store
-@pytest.mark.parametrize("by", ["objection", "month"])
+@pytest.mark.parametrize("by", [pytest.param("medium", marks=pytest.mark.long), "objection", "month"])
 def test_all_units_are_the_metric_and_matured_ones_the_matured_rate(demo, by):
     """One number everywhere: whatever is compared stands in the answer about metrics, too."""
     listed = demo.metrics({**WHOLE, "by": [by]})["metrics"]

@@ -37,7 +37,7 @@ _ASSIGNED = ("experiment", "variant", "at", "talk", "unit")
 
 
 class Read(NamedTuple):
-    """`units`, and all conversations, `talks`, with the numbers of the units that they are of."""
+    """`units`, and all conversations, `talks`, with the units that they are of."""
 
     units: pl.DataFrame
     talks: pl.DataFrame
@@ -49,7 +49,7 @@ def each(
     """Of each experiment, exposed to or planned, or of the one that is named: a row for each unit first exposed to it
     in the query's period. One after the other, as the rows of all take much memory.
 
-    Columns: `n` (of the row), `experiment`, `unit` (a number), `variant` (of the first exposure; null where it named
+    Columns: `n` (of the row), `experiment`, `unit`, `variant` (of the first exposure; null where it named
     none), `at`, `talk` (the conversation of the first exposure, for `ids`; null where it named only a contact),
     `variants` (how many different ones the unit was exposed to), `earlier_replies` and `lead_score` (known before),
     `channel` and so on, the first time at or after `at` of each stage and of `opted_out` and `complained`, `sentiment`
@@ -104,8 +104,7 @@ def _told(store: Store, query: Query, by: str) -> pl.DataFrame:
 
 def _conversations(store: Store, query: Query, by: str) -> pl.DataFrame:
     """All conversations with the units that they are of, and when each stage came."""
-    clause = select.Clause(store.dialect)
-    rows = select.conversations(replace(query, where=(), by=None), clause, started=False)
+    rows, clause = _all(store, query)
     stages = ", ".join(f"{reached_at(stage)} AS {stage}" for stage in GOALS)
     # Numbered by the store: the ids of all contacts would take more memory here than everything else.
     return store.frame(
@@ -114,6 +113,12 @@ def _conversations(store: Store, query: Query, by: str) -> pl.DataFrame:
             FROM {rows} c LEFT JOIN ({_of_contacts(rows, by)}) u ON u.whose = c.contact_id""",
         clause.parameters,
     )
+
+
+def _all(store: Store, query: Query) -> tuple[str, select.Clause]:
+    """The conversations of all time, without test traffic unless asked for, and the parameters of that text."""
+    clause = select.Clause(store.dialect)
+    return select.conversations(replace(query, where=(), by=None), clause, started=False), clause
 
 
 def _unit(by: str) -> str:
@@ -174,8 +179,7 @@ def _exposed(exposed: pl.DataFrame, store: Store, query: Query, by: str, talks: 
     if loose.is_empty():
         return named
     meant = loose.with_columns(pl.col("contact_id").replace(_canonical(store)))
-    clause = select.Clause(store.dialect)
-    rows = select.conversations(replace(query, where=(), by=None), clause, started=False)
+    rows, clause = _all(store, query)
     units = store.frame(_of_contacts(rows, by), clause.parameters)
     own = pl.Series("own", ["p" + contact for contact in meant["contact_id"]], pl.String)  # who has no conversation
     found = meant.with_columns(own if by != "key" else pl.Series("own", hashes(own), pl.UInt64)).join(

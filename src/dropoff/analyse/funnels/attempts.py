@@ -98,8 +98,8 @@ def attempts(
     def of_part(part: pl.DataFrame) -> pl.DataFrame:
         return _of_part(part, funnel, period, cuts, units)
 
-    if isinstance(events, pl.DataFrame):  # before it is cut, by a column that it has to have
-        _check(events, funnel)
+    for frame in [events] if isinstance(events, pl.DataFrame) else events:  # before it is cut by one of its columns
+        _check(frame, funnel)
     with ThreadPoolExecutor(WORKERS) as workers:
         return pl.concat(workers.map(of_part, _parts(events)))
 
